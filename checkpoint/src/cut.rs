@@ -1,0 +1,278 @@
+//! Where an epoch ends in every partition, and what it read there.
+//!
+//! A *span* is what one epoch read of one partition, as half-open offsets. A *cut* is the end of all spans up to an
+//! epoch: the position from which the next one reads. Spans join without gap or overlap (I2); the arithmetic that
+//! makes sure of it is [`Cut::advance`], and nothing else makes a cut out of another.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use crate::Invariant;
+
+/// A partition of a topic. Ordered by topic, then number: the order in which digests and tables list them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicPartition {
+    /// Name of the topic.
+    pub topic: Arc<str>,
+    /// Number of the partition.
+    pub partition: i32,
+}
+
+impl TopicPartition {
+    /// A partition by its topic's name and its number.
+    pub fn new(topic: impl Into<Arc<str>>, partition: i32) -> TopicPartition {
+        TopicPartition { topic: topic.into(), partition }
+    }
+}
+
+impl fmt::Display for TopicPartition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}[{}]", self.topic, self.partition)
+    }
+}
+
+/// What is remembered of the newest record below a cut, so that a restart can tell that the log is still the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastRecord {
+    /// Its offset.
+    pub offset: i64,
+    /// Its Kafka timestamp in milliseconds since 1970; -1 if the record has none.
+    pub timestamp_ms: i64,
+    /// A hash of its key and value in hex.
+    pub fingerprint: String,
+}
+
+/// What one epoch read of one partition: offsets `start..end`. Aborted and control records lie inside it as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Kafka's id of the topic; a topic that was deleted and made again has another one. Empty where the broker has none.
+    pub topic_id: String,
+    /// First offset.
+    pub start: i64,
+    /// One past the last offset, as the consumer's position gave it (never "last delivered + 1").
+    pub end: i64,
+    /// Leader epoch of the last record, where known.
+    pub leader_epoch: Option<i32>,
+    /// The last record the span holds; `None` where it has control records only, or nothing.
+    pub last: Option<LastRecord>,
+}
+
+/// The end of all spans of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Kafka's id of the topic when it was first read.
+    pub topic_id: String,
+    /// The next offset to read.
+    pub end: i64,
+    /// Leader epoch of the newest record, where known.
+    pub leader_epoch: Option<i32>,
+    /// The newest record below `end`.
+    pub last: Option<LastRecord>,
+}
+
+/// For every partition the end of an epoch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cut(BTreeMap<TopicPartition, Position>);
+
+/// Why a span does not follow a cut.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CutError {
+    /// The span starts above the cut: records would be missing.
+    #[error("{partition}: offsets {end}..{start} would be skipped ({})", Invariant::I2)]
+    Gap {
+        /// Where.
+        partition: TopicPartition,
+        /// The cut's end.
+        end: i64,
+        /// The span's start.
+        start: i64,
+    },
+    /// The span starts below the cut: records would be loaded twice.
+    #[error("{partition}: offsets {start}..{end} are in the cut already ({})", Invariant::I2)]
+    Overlap {
+        /// Where.
+        partition: TopicPartition,
+        /// The span's start.
+        start: i64,
+        /// The cut's end.
+        end: i64,
+    },
+    /// The span ends before it starts.
+    #[error("{partition}: a span cannot run from {start} to {end}")]
+    Backwards {
+        /// Where.
+        partition: TopicPartition,
+        /// The span's start.
+        start: i64,
+        /// The span's end.
+        end: i64,
+    },
+    /// The topic is another one of the same name.
+    #[error("{partition}: topic id {found} where the cut has {known}")]
+    OtherTopic {
+        /// Where.
+        partition: TopicPartition,
+        /// The id in the cut.
+        known: String,
+        /// The id of the span.
+        found: String,
+    },
+    /// Two spans of one epoch speak of the same partition.
+    #[error("{0}: two spans in one epoch")]
+    Twice(TopicPartition),
+}
+
+impl Cut {
+    /// A cut as it was read from the manifest.
+    pub fn new(positions: impl IntoIterator<Item = (TopicPartition, Position)>) -> Cut {
+        Cut(positions.into_iter().collect())
+    }
+
+    /// Where a partition stands; `None` for one that no epoch has read.
+    pub fn get(&self, partition: &TopicPartition) -> Option<&Position> {
+        self.0.get(partition)
+    }
+
+    /// Whether any partition of this topic is in the cut.
+    pub fn knows_topic(&self, topic: &str) -> bool {
+        self.0.keys().any(|p| &*p.topic == topic)
+    }
+
+    /// All partitions in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &Position)> {
+        self.0.iter()
+    }
+
+    /// The cut behind one more epoch. Partitions that the epoch did not read stay where they are.
+    ///
+    /// A partition that the cut does not know yet must start at offset 0, or it is the first of its topic and was
+    /// announced as an empty span at its start position (which is how a topic enters a job).
+    pub fn advance(&self, spans: &[Span]) -> Result<Cut, CutError> {
+        let mut next = self.clone();
+        let mut seen = std::collections::BTreeSet::new();
+        for span in spans {
+            let partition = || span.partition.clone();
+            if !seen.insert(&span.partition) {
+                return Err(CutError::Twice(partition()));
+            }
+            if span.end < span.start {
+                return Err(CutError::Backwards { partition: partition(), start: span.start, end: span.end });
+            }
+            let announced = !self.knows_topic(&span.partition.topic) && span.start == span.end;
+            let end = match self.get(&span.partition) {
+                Some(position) if position.topic_id != span.topic_id => {
+                    return Err(CutError::OtherTopic {
+                        partition: partition(),
+                        known: position.topic_id.clone(),
+                        found: span.topic_id.clone(),
+                    });
+                }
+                Some(position) => position.end,
+                None if announced => span.start,
+                None => 0,
+            };
+            match span.start.cmp(&end) {
+                std::cmp::Ordering::Greater => {
+                    return Err(CutError::Gap { partition: partition(), end, start: span.start });
+                }
+                std::cmp::Ordering::Less => {
+                    return Err(CutError::Overlap { partition: partition(), start: span.start, end });
+                }
+                std::cmp::Ordering::Equal => {}
+            }
+            let before = self.get(&span.partition);
+            next.0.insert(
+                span.partition.clone(),
+                Position {
+                    topic_id: span.topic_id.clone(),
+                    end: span.end,
+                    leader_epoch: span.leader_epoch.or(before.and_then(|p| p.leader_epoch)),
+                    last: span.last.clone().or_else(|| before.and_then(|p| p.last.clone())),
+                },
+            );
+        }
+        Ok(next)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn span(partition: i32, start: i64, end: i64) -> Span {
+        let last = (end > start).then(|| LastRecord { offset: end - 1, timestamp_ms: 0, fingerprint: String::new() });
+        Span {
+            partition: TopicPartition::new("t", partition),
+            topic_id: "id".into(),
+            start,
+            end,
+            leader_epoch: None,
+            last,
+        }
+    }
+
+    fn end(cut: &Cut, partition: i32) -> Option<i64> {
+        cut.get(&TopicPartition::new("t", partition)).map(|p| p.end)
+    }
+
+    #[test]
+    fn what_does_not_follow_is_refused() {
+        let cut = Cut::default().advance(&[span(0, 5, 5)]).unwrap();
+        type Kind = fn(&CutError) -> bool;
+        let cases: [(&str, Vec<Span>, Kind); 6] = [
+            ("a gap", vec![span(0, 6, 9)], |e| matches!(e, CutError::Gap { end: 5, start: 6, .. })),
+            ("an overlap", vec![span(0, 4, 9)], |e| matches!(e, CutError::Overlap { start: 4, end: 5, .. })),
+            ("backwards", vec![span(0, 5, 4)], |e| matches!(e, CutError::Backwards { .. })),
+            ("twice", vec![span(0, 5, 6), span(0, 6, 7)], |e| matches!(e, CutError::Twice(_))),
+            ("a new partition not at 0", vec![span(1, 3, 3)], |e| matches!(e, CutError::Gap { end: 0, start: 3, .. })),
+            ("another topic", vec![Span { topic_id: "new".into(), ..span(0, 5, 6) }], |e| {
+                matches!(e, CutError::OtherTopic { .. })
+            }),
+        ];
+        for (name, spans, expected) in cases {
+            let error = cut.advance(&spans).expect_err(name);
+            assert!(expected(&error), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_topic_enters_at_its_announced_start_and_only_as_an_empty_span() {
+        assert_eq!(end(&Cut::default().advance(&[span(0, 7, 7)]).unwrap(), 0), Some(7));
+        assert!(Cut::default().advance(&[span(0, 7, 8)]).is_err());
+        let cut = Cut::default().advance(&[span(0, 7, 7)]).unwrap();
+        assert_eq!(end(&cut.advance(&[span(1, 0, 4)]).unwrap(), 1), Some(4), "a partition added later starts at 0");
+    }
+
+    #[test]
+    fn a_span_without_a_record_keeps_the_last_record_known() {
+        let cut = Cut::default().advance(&[span(0, 0, 3)]).unwrap();
+        let tail = Span { last: None, ..span(0, 3, 5) };
+        let next = cut.advance(&[tail]).unwrap();
+        let position = next.get(&TopicPartition::new("t", 0)).unwrap();
+        assert_eq!((position.end, position.last.as_ref().map(|l| l.offset)), (5, Some(2)));
+    }
+
+    proptest! {
+        /// However a run of lengths is cut into epochs, the cut is their sum, and no other start is accepted.
+        #[test]
+        fn spans_add_up(lengths in prop::collection::vec((0..4i32, 0..1000i64), 1..60), off in 1..5i64) {
+            let mut cut = Cut::default();
+            let mut sums = std::collections::BTreeMap::new();
+            for (partition, length) in lengths {
+                let start = *sums.get(&partition).unwrap_or(&0);
+                for wrong in [start - off, start + off] {
+                    let other = span(partition, wrong, wrong + length.max(1));
+                    prop_assert!(cut.advance(&[other]).is_err());
+                }
+                cut = cut.advance(&[span(partition, start, start + length)]).unwrap();
+                sums.insert(partition, start + length);
+                for (p, sum) in &sums {
+                    prop_assert_eq!(end(&cut, *p), Some(*sum));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! The numbers a job counts with. Each is a type of its own, so that one is never taken for another.
+
+use std::fmt;
+
+/// The number of an epoch: everything that was read between two cuts. Epochs count from 0 without a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The epoch after this one.
+    pub fn next(self) -> Epoch {
+        Epoch(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Taken anew at each start of a job, always larger than all before it. A process of an older one is a zombie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Generation(pub u64);
+
+impl fmt::Display for Generation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// 128 random bits in hex, minted with each attempt to take a generation. Two rivals can never hold the same
+/// (generation, nonce), even when one of them does not know whether its attempt went through.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Nonce(String);
+
+impl Nonce {
+    /// From 16 random bytes.
+    pub fn new(random: [u8; 16]) -> Nonce {
+        Nonce(random.iter().map(|b| format!("{b:02x}")).collect())
+    }
+
+    /// From the text of a control table. `None` if it is not 32 hex digits.
+    pub fn parse(text: &str) -> Option<Nonce> {
+        let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+        (text.len() == 32 && text.bytes().all(hex)).then(|| Nonce(text.into()))
+    }
+
+    /// The 32 hex digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Nonce {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A moment in microseconds since 1970 in UTC, the finest that Redshift stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(pub i64);
+
+impl Micros {
+    /// `2026-11-24 10:54:54.000001` in UTC, as a Redshift literal wants it.
+    pub fn to_text(self) -> String {
+        let (days, rest) = (self.0.div_euclid(86_400_000_000), self.0.rem_euclid(86_400_000_000));
+        let (year, month, day) = civil(days);
+        let (seconds, micros) = (rest / 1_000_000, rest % 1_000_000);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}")
+    }
+}
+
+/// Days since 1970 to (year, month, day) of the proleptic Gregorian calendar.
+/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let shifted = days + 719_468;
+    let era = shifted.div_euclid(146_097);
+    let day_of_era = shifted.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_as_text() {
+        for (micros, text) in [
+            (0, "1970-01-01 00:00:00.000000"),
+            (-1, "1969-12-31 23:59:59.999999"),
+            (951_782_400_000_000, "2000-02-29 00:00:00.000000"),
+            (1_795_517_694_000_001, "2026-11-24 10:54:54.000001"),
+        ] {
+            assert_eq!(Micros(micros).to_text(), text);
+        }
+    }
+
+    #[test]
+    fn a_nonce_is_32_hex_digits() {
+        let nonce = Nonce::new([0xab; 16]);
+        assert_eq!(Nonce::parse(nonce.as_str()), Some(nonce));
+        for bad in ["", "ab", &"g".repeat(32), &"AB".repeat(16)] {
+            assert_eq!(Nonce::parse(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! What must be remembered so that a job can be killed at any moment and go on exactly where its tables stand.
+//!
+//! Everything here is pure: no dataflow, no Arrow, no sockets, no clock. The files in the order of their story:
+//!
+//! * [`epoch`]: the numbers a job counts with, [`Epoch`], [`Generation`] and [`Nonce`];
+//! * [`cut`]: where an epoch ends in every partition ([`Cut`]) and what it read there ([`Span`]);
+//! * [`manifest`]: the row that says "this epoch is in", and the digest that chains it to all before it;
+//! * [`names`]: the only place that names an object on S3;
+//! * [`protocol`]: facts in, decision out. Whether an epoch is in, who may load, when to halt;
+//! * [`invariants`]: I1 to I15, one sentence each.
+
+pub mod cut;
+pub mod epoch;
+pub mod invariants;
+pub mod manifest;
+pub mod names;
+pub mod protocol;
+
+pub use cut::{Cut, LastRecord, Position, Span, TopicPartition};
+pub use epoch::{Epoch, Generation, Micros, Nonce};
+pub use invariants::{Broken, Invariant};
+pub use manifest::{Counts, Digest, EpochRecord};

@@ -1,0 +1,58 @@
+//! The only place that names an object on S3.
+//!
+//! Each name carries the fence id (two histories of a cloned database share nothing), the generation and nonce
+//! (a zombie cannot write where its successor does, I10) and a number that is used once.
+
+use crate::{Epoch, Generation, Nonce};
+
+/// The place of everything one generation of a job stages, below the bucket's prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Staging {
+    /// The job.
+    pub job: String,
+    /// Minted with the fence row.
+    pub fence_id: String,
+    /// Taken at start-up.
+    pub generation: Generation,
+    /// Of this start.
+    pub nonce: Nonce,
+}
+
+impl Staging {
+    /// Everything below it belongs to this start of the job alone.
+    pub fn root(&self) -> String {
+        format!("{}/{}/g={}-{}", self.job, self.fence_id, self.generation, self.nonce)
+    }
+
+    /// A data file of one epoch, target (by its number in name order) and worker. `unique` is new for every file.
+    pub fn data(&self, epoch: Epoch, target: usize, worker: usize, unique: &str) -> String {
+        format!("{}/e={epoch}/t={target}/w={worker}-{unique}.parquet", self.root())
+    }
+
+    /// The COPY manifest of one target in the load of epochs `first` to `last`. Each attempt has its own.
+    pub fn copy_manifest(&self, first: Epoch, last: Epoch, target: usize, attempt: u32) -> String {
+        format!("{}/load/e={first}-{last}-t={target}-{attempt}.manifest", self.root())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_start_share_no_name_with_another() {
+        let staging = |generation, nonce| Staging {
+            job: "clicks".into(),
+            fence_id: "f".into(),
+            generation: Generation(generation),
+            nonce: Nonce::new([nonce; 16]),
+        };
+        let (a, b, c) = (staging(1, 1), staging(2, 1), staging(1, 2));
+        let name = |s: &Staging| s.data(Epoch(7), 1, 0, "u");
+        assert_eq!(name(&a), format!("clicks/f/g=1-{}/e=7/t=1/w=0-u.parquet", "01".repeat(16)));
+        assert!(name(&a) != name(&b) && name(&a) != name(&c) && name(&b) != name(&c));
+        let load = |attempt| a.copy_manifest(Epoch(7), Epoch(9), 1, attempt);
+        assert_eq!(load(1), format!("clicks/f/g=1-{}/load/e=7-9-t=1-1.manifest", "01".repeat(16)));
+        assert_ne!(load(1), load(2));
+    }
+}
