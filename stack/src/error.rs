@@ -1,0 +1,58 @@
+//! What can go wrong when a part is started.
+
+use std::{io, path::PathBuf};
+
+/// Why a part of the stack could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The operating system refused something.
+    #[error("cannot {doing}")]
+    Io {
+        /// What was tried.
+        doing: String,
+        /// Why not.
+        #[source]
+        source: io::Error,
+    },
+    /// A program that the part needs is not there.
+    #[error("{program} was not found. {remedy}")]
+    Missing {
+        /// Which.
+        program: &'static str,
+        /// What to install.
+        remedy: &'static str,
+    },
+    /// A server ended, or did not answer in time.
+    #[error("{server} did not start: {why}; its log: {log}")]
+    NotStarted {
+        /// Which.
+        server: &'static str,
+        /// What was seen.
+        why: String,
+        /// The end of its log.
+        log: String,
+    },
+    /// The database answered, and not as it should.
+    #[error("the database could not be set up")]
+    Database(#[from] tokio_postgres::Error),
+    /// librdkafka's mock cluster.
+    #[error("the mock Kafka could not be set up")]
+    Mock(#[from] rdkafka::error::KafkaError),
+}
+
+/// [`Error`] unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// For `map_err`: says what was tried.
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+        move |source| Error::Io { doing: doing.into(), source }
+    }
+}
+
+/// The last lines of a log file.
+pub(crate) fn tail(log: &PathBuf) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(20)..].join("\n")
+}

@@ -1,0 +1,62 @@
+//! A Kafka broker: Apache Kafka from its Maven jars, or librdkafka's mock.
+//!
+//! The mock starts at once and needs no Java, but only pretends transactions (`read_committed` shows aborted records)
+//! and keeps 5 MiB a partition. It serves a demonstration and is never evidence of anything.
+
+mod real;
+
+use std::path::{Path, PathBuf};
+
+use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
+
+use crate::error::Result;
+pub use real::Broker;
+
+/// Which Kafka to start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Kind {
+    /// Apache Kafka in KRaft mode, one node.
+    #[default]
+    Real,
+    /// librdkafka's mock cluster in this process.
+    Mock,
+}
+
+/// A running Kafka.
+pub enum Kafka {
+    /// Apache Kafka.
+    Real(Broker),
+    /// The mock.
+    Mock(MockCluster<'static, DefaultProducerContext>),
+}
+
+impl Kafka {
+    /// Starts one and returns once it answers. `dir` is made, and gone at the end.
+    pub fn start(kind: Kind, dir: &Path) -> Result<Kafka> {
+        Ok(match kind {
+            Kind::Real => Kafka::Real(Broker::start(dir)?),
+            Kind::Mock => Kafka::Mock(MockCluster::new(1)?),
+        })
+    }
+
+    /// `host:port` for clients.
+    pub fn brokers(&self) -> String {
+        match self {
+            Kafka::Real(broker) => broker.address(),
+            Kafka::Mock(cluster) => cluster.bootstrap_servers(),
+        }
+    }
+
+    /// The jars of the broker and its Java tools; none for the mock.
+    pub fn jars(&self) -> Option<&PathBuf> {
+        match self {
+            Kafka::Real(broker) => Some(broker.jars()),
+            Kafka::Mock(_) => None,
+        }
+    }
+
+    /// The names a job file uses.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![("KAFKA_BROKERS", self.brokers())]
+    }
+}

@@ -1,0 +1,128 @@
+//! Apache Kafka in KRaft mode, one node, from its Maven jars.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    net::{TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use crate::{
+    error::{Error, Result},
+    process::Process,
+};
+
+const POM: &str = include_str!("../../kafka/pom.xml");
+const RESOLVE: &str = include_str!("../../kafka/resolve.sh");
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// A running broker. It ends with its owner, and its folder with it.
+pub struct Broker {
+    port: u16,
+    jars: PathBuf,
+    _process: Process,
+}
+
+impl Broker {
+    /// Starts a broker with its data below `dir`, on free loopback ports, and waits until it takes connections.
+    pub fn start(dir: &Path) -> Result<Broker> {
+        let jars = jars()?;
+        fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
+        // Two free ports. Between here and the broker's bind somebody else may take one; the broker then ends and says so.
+        let free = || -> Result<u16> {
+            let socket = TcpListener::bind("127.0.0.1:0").map_err(Error::io("find a free port"))?;
+            Ok(socket.local_addr().map_err(Error::io("find a free port"))?.port())
+        };
+        let (port, controller) = (free()?, free()?);
+        let config = dir.join("server.properties");
+        let text = format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             controller.listener.names=CONTROLLER\n\
+             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+             log.dirs={}\n\
+             auto.create.topics.enable=false\n\
+             offsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=1\n\
+             transaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\n\
+             transaction.state.log.num.partitions=1\n\
+             group.initial.rebalance.delay.ms=0\n\
+             log.retention.check.interval.ms=1000\n\
+             log.segment.delete.delay.ms=0\n",
+            dir.join("data").display()
+        );
+        fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
+        let java = |main: &str, arguments: &[&str]| -> Vec<String> {
+            let mut line: Vec<String> =
+                ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m", "-cp"].map(String::from).into();
+            line.push(format!("{}/*", jars.display()));
+            line.push(main.into());
+            line.extend(arguments.iter().map(|a| a.to_string()));
+            line
+        };
+        let config = config.display().to_string();
+        let format = java(
+            "kafka.tools.StorageTool",
+            &["format", "--standalone", "--config", &config, "--cluster-id", "tidegate-local-stack00"],
+        );
+        let output = Command::new(&format[0]).args(&format[1..]).output().map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => NO_JAVA,
+            _ => Error::Io { doing: "start java".into(), source },
+        })?;
+        if !output.status.success() {
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Error::NotStarted { server: "kafka", why: "its storage could not be formatted".into(), log });
+        }
+        let mut process = Process::start("kafka", dir, None, "KILL", &java("kafka.Kafka", &[&config]), &[])?;
+        process.wait_until(READY_WITHIN, || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
+        Ok(Broker { port, jars, _process: process })
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The folder of its jars, for its Java tools.
+    pub fn jars(&self) -> &PathBuf {
+        &self.jars
+    }
+}
+
+const NO_JAVA: Error = Error::Missing {
+    program: "java",
+    remedy: "Kafka needs a Java runtime of at least version 17. Debian: apt-get install default-jre-headless; or run scripts/setup",
+};
+
+/// The folder with Kafka's jars, filled at the first use: `$TIDEGATE_CACHE`, else `$XDG_CACHE_HOME`, else `~/.cache`.
+fn jars() -> Result<PathBuf> {
+    let var = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let cache = var("TIDEGATE_CACHE")
+        .or_else(|| var("XDG_CACHE_HOME").map(|p| p.join("tidegate")))
+        .or_else(|| var("HOME").map(|p| p.join(".cache/tidegate")))
+        .unwrap_or_else(|| std::env::temp_dir().join("tidegate-cache"));
+    let mut hash = DefaultHasher::new();
+    POM.hash(&mut hash);
+    let folder = cache.join(format!("kafka-{:016x}", hash.finish()));
+    if folder.join("complete").exists() {
+        return Ok(folder);
+    }
+    let work = tempfile::tempdir().map_err(Error::io("make a folder"))?;
+    let pom = work.path().join("pom.xml");
+    fs::write(&pom, POM).map_err(Error::io("write pom.xml"))?;
+    let output = Command::new("/bin/sh")
+        .args(["-c", RESOLVE, "resolve.sh"])
+        .args([&pom, &folder])
+        .output()
+        .map_err(Error::io("run resolve.sh"))?;
+    if !output.status.success() {
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        return Err(Error::NotStarted { server: "kafka", why: "its jars could not be fetched".into(), log });
+    }
+    Ok(folder)
+}

@@ -1,0 +1,100 @@
+//! `tidegate-stack`: starts a local Kafka, S3 and Redshift, or one of them, and stops them at SIGTERM or SIGINT.
+
+use std::{io::Write, path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use stack::{Error, Options, Stack, kafka, redshift::Redshift, s3::S3};
+
+/// A local Kafka, S3 and Redshift for tests and demonstrations. Everything stops, and nothing is left, when it ends.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start all three.
+    Up(Start),
+    /// Start a Kafka broker.
+    Kafka(Start),
+    /// Start an S3 server with one bucket.
+    S3(Start),
+    /// Start the Redshift stand-in, and the S3 server that its COPY reads from.
+    Redshift(Start),
+}
+
+#[derive(Args)]
+struct Start {
+    /// Where the servers keep their data; a temporary folder by default. It is emptied at the end.
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Which Kafka: a real broker (needs Java), or librdkafka's mock (no transactions, 5 MiB a partition).
+    #[arg(long, value_enum, default_value_t)]
+    kafka: kafka::Kind,
+    /// Where to write NAME=value lines once everything answers; `-` is standard output.
+    #[arg(long, default_value = "-")]
+    env: PathBuf,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut text = format!("tidegate-stack: {error}");
+            let mut cause = std::error::Error::source(&error);
+            while let Some(error) = cause {
+                text += &format!(": {error}");
+                cause = error.source();
+            }
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<(), Error> {
+    // Before anything starts, so that a signal in between is not lost.
+    let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
+        .map_err(io("listen for signals"))?;
+    let temporary = tempfile::Builder::new().prefix("tidegate-").tempdir().map_err(io("make a folder"))?;
+    let folder = |start: &Start, name: &str| start.dir.clone().unwrap_or_else(|| temporary.path().into()).join(name);
+    // Whatever is in `parts` runs until the signal.
+    let (start, env, _parts): (_, _, Box<dyn std::any::Any>) = match command {
+        Command::Up(start) => {
+            let stack = Stack::up(Options { dir: start.dir.clone(), kafka: start.kafka })?;
+            (start, stack.env(), Box::new(stack))
+        }
+        Command::Kafka(start) => {
+            let kafka = kafka::Kafka::start(start.kafka, &folder(&start, "kafka"))?;
+            (start, kafka.env(), Box::new(kafka))
+        }
+        Command::S3(start) => {
+            let s3 = S3::start("tidegate")?;
+            (start, s3.env(), Box::new(s3))
+        }
+        Command::Redshift(start) => {
+            let s3 = S3::start("tidegate")?;
+            let redshift = Redshift::start(&folder(&start, "redshift"), &s3)?;
+            let env = [s3.env(), redshift.env()].concat();
+            (start, env, Box::new((redshift, s3)))
+        }
+    };
+    let text: String = env.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    if start.env.as_os_str() == "-" {
+        std::io::stdout().write_all(text.as_bytes()).map_err(io("write the names"))?;
+    } else {
+        // Whole or not at all: somebody may be waiting for the file.
+        let half = start.env.with_extension("half");
+        std::fs::write(&half, &text)
+            .and_then(|()| std::fs::rename(&half, &start.env))
+            .map_err(io("write the names"))?;
+    }
+    signals.forever().next();
+    Ok(())
+}
+
+fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
+    move |source| Error::Io { doing: doing.into(), source }
+}

@@ -1,0 +1,136 @@
+//! A Redshift for one machine: a proxy that speaks the PostgreSQL protocol, in front of a real PostgreSQL.
+//!
+//! What makes it worth testing against is how unkind it is, in the ways the real one is:
+//!
+//! * transactions run at snapshot isolation; UPDATE and DELETE take a write lock on their table *before* the snapshot,
+//!   INSERT and COPY do not, so a fence that is an INSERT lets two loaders in;
+//! * keys are accepted and not enforced; `ON CONFLICT`, `RETURNING` and everything else it does not know is refused;
+//! * COPY reads Parquet by position and by strict physical type, all or nothing, believes only a COPY manifest with exact
+//!   lengths, and skips a missing file that is not mandatory;
+//! * `pg_last_copy_count()` keeps its old value when a COPY is refused early, and does not roll back;
+//! * errors come as `XX000` with a detail block, serialization failures as `1023`;
+//! * a session goes on with its statement when its client is gone, and keeps its locks until then.
+//!
+//! [`postgres`] starts the server, [`session`] is the proxy, [`sql`] decides what a statement is, [`copy`] runs COPY,
+//! [`parquet`] turns files into rows, [`wire`] has the frames and [`errors`] the texts.
+
+mod copy;
+mod errors;
+mod parquet;
+mod postgres;
+mod session;
+mod sql;
+mod wire;
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicI64},
+};
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+
+use crate::{
+    error::{Error, Result},
+    s3::{REGION, S3},
+};
+
+/// The role that COPY may assume here.
+pub const ROLE: &str = "arn:aws:iam::123456789012:role/tidegate-copy";
+/// The database that clients connect to.
+pub const DATABASE: &str = "dev";
+/// A user that owns the database but is no superuser.
+pub const USER: &str = "loader";
+/// Their password.
+pub const PASSWORD: &str = "local-stack-Passw0rd";
+
+/// A running stand-in.
+pub struct Redshift {
+    address: SocketAddr,
+    postgres: postgres::Postgres,
+    _runtime: tokio::runtime::Runtime,
+}
+
+/// What all sessions share.
+pub(crate) struct Shared {
+    /// The Unix socket of PostgreSQL.
+    pub(crate) socket: PathBuf,
+    /// Names this database; a cloned one has another.
+    pub(crate) namespace: String,
+    /// The bucket as the role sees it.
+    pub(crate) bucket: AmazonS3,
+    /// The bucket's name.
+    pub(crate) bucket_name: String,
+    /// The last query id that a COPY got.
+    pub(crate) copy_ids: AtomicI64,
+}
+
+impl Redshift {
+    /// Starts PostgreSQL in `dir` and the proxy on a free loopback port. COPY reads from the bucket of `s3`.
+    pub fn start(dir: &Path, s3: &S3) -> Result<Redshift> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .thread_name("redshift")
+            .enable_all()
+            .build()
+            .map_err(Error::io("start the Redshift stand-in"))?;
+        let postgres = postgres::Postgres::start(dir)?;
+        runtime.block_on(postgres.set_up())?;
+        let bucket = AmazonS3Builder::new()
+            .with_endpoint(s3.endpoint())
+            .with_allow_http(true)
+            .with_region(REGION)
+            .with_bucket_name(s3.bucket())
+            .with_access_key_id(&s3.reader().id)
+            .with_secret_access_key(&s3.reader().secret)
+            .build()
+            .map_err(|e| Error::Io { doing: "reach the bucket".into(), source: std::io::Error::other(e) })?;
+        let shared = Arc::new(Shared {
+            socket: postgres.socket(),
+            namespace: namespace(),
+            bucket,
+            bucket_name: s3.bucket().into(),
+            copy_ids: AtomicI64::new(1000),
+        });
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .map_err(Error::io("listen for SQL sessions"))?;
+        let address = listener.local_addr().map_err(Error::io("listen for SQL sessions"))?;
+        runtime.spawn(async move {
+            while let Ok((socket, _)) = listener.accept().await {
+                tokio::spawn(session::serve(socket, shared.clone()));
+            }
+        });
+        Ok(Redshift { address, postgres, _runtime: runtime })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The PostgreSQL behind it, as its superuser, for checks that must not go through the proxy.
+    pub fn direct(&self) -> tokio_postgres::Config {
+        self.postgres.superuser(DATABASE)
+    }
+
+    /// The names a job file uses.
+    pub fn env(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("REDSHIFT_HOST", self.address.ip().to_string()),
+            ("REDSHIFT_PORT", self.address.port().to_string()),
+            ("REDSHIFT_DATABASE", DATABASE.into()),
+            ("REDSHIFT_USER", USER.into()),
+            ("REDSHIFT_PASSWORD", PASSWORD.into()),
+            ("REDSHIFT_IAM_ROLE", ROLE.into()),
+        ]
+    }
+}
+
+/// A new id in the form of a UUID.
+fn namespace() -> String {
+    use std::hash::{BuildHasher, RandomState};
+    let random = || RandomState::new().hash_one(0);
+    let (a, b) = (random(), random());
+    format!("{:08x}-{:04x}-{:04x}-{:04x}-{:012x}", a >> 32, a >> 16 & 0xffff, a & 0xffff, b >> 48, b & 0xffff_ffff_ffff)
+}

@@ -1,0 +1,150 @@
+//! A PostgreSQL in a folder of its own, on a Unix socket only, gone with its owner.
+
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use std::os::unix::process::CommandExt;
+
+use super::{DATABASE, PASSWORD, USER};
+use crate::{
+    error::{Error, Result},
+    process::{Process, User},
+};
+
+const READY_WITHIN: Duration = Duration::from_secs(30);
+const SUPERUSER: &str = "rdsdb";
+
+/// A running server.
+pub(super) struct Postgres {
+    dir: PathBuf,
+    _process: Process,
+}
+
+impl Postgres {
+    /// Makes a cluster in `dir`, which must not exist, and starts it.
+    pub(super) fn start(dir: &Path) -> Result<Postgres> {
+        let (user, bin) = (server_user()?, bin_dir()?);
+        fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
+        // Another user goes through our folders.
+        for folder in [Some(dir), dir.parent()].into_iter().flatten() {
+            let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o711));
+        }
+        if let Some((uid, gid)) = user {
+            chown(dir, Some(uid), Some(gid)).map_err(Error::io("hand the folder to PostgreSQL's user"))?;
+        }
+        let mut init = Command::new(bin.join("initdb"));
+        init.current_dir(dir).env("LC_ALL", "C").env_remove("PGDATA");
+        init.args(["-D", "data", "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--no-locale", "--no-sync"]);
+        init.args(["--no-instructions", "--wal-segsize=1"]);
+        if let Some((uid, gid)) = user {
+            init.gid(gid).uid(uid);
+        }
+        let output = init.output().map_err(Error::io("run initdb"))?;
+        if !output.status.success() {
+            let log = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(Error::NotStarted { server: "postgres", why: "initdb failed".into(), log });
+        }
+        // The superuser is us, by the socket; everybody else shows a password.
+        let hba = format!("local all {SUPERUSER} trust\nlocal all all scram-sha-256\n");
+        fs::write(dir.join("data/pg_hba.conf"), hba).map_err(Error::io("write pg_hba.conf"))?;
+        let mut command = vec![bin.join("postgres").display().to_string()];
+        command.extend(["-D", "data", "-k"].map(String::from));
+        command.push(dir.display().to_string());
+        for setting in [
+            "listen_addresses=",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+            "max_connections=200",
+            "shared_buffers=64MB",
+            "wal_level=minimal",
+            "max_wal_senders=0",
+            "allow_system_table_mods=on",
+            // As Redshift: a backslash escapes inside an ordinary literal, and nobody warns.
+            "standard_conforming_strings=off",
+            "escape_string_warning=off",
+            "client_min_messages=error",
+            "default_transaction_isolation=repeatable read",
+            "timezone=UTC",
+            "deadlock_timeout=200ms",
+        ] {
+            command.extend(["-c".into(), setting.to_string()]);
+        }
+        let mut process = Process::start("postgres", dir, user, "QUIT", &command, &[])?;
+        // Its own word that it takes connections is line 8 of the pid file.
+        let ready = || {
+            let pid_file = fs::read_to_string(dir.join("data/postmaster.pid")).unwrap_or_default();
+            pid_file.lines().nth(7).is_some_and(|line| line.trim() == "ready")
+        };
+        process.wait_until(READY_WITHIN, ready)?;
+        Ok(Postgres { dir: dir.into(), _process: process })
+    }
+
+    /// The socket file.
+    pub(super) fn socket(&self) -> PathBuf {
+        self.dir.join(".s.PGSQL.5432")
+    }
+
+    /// A connection around the proxy.
+    pub(super) fn superuser(&self, database: &str) -> tokio_postgres::Config {
+        let mut config = tokio_postgres::Config::new();
+        config.host_path(&self.dir).user(SUPERUSER).dbname(database);
+        config
+    }
+
+    /// Makes the database, its user, and the system views that Redshift has and PostgreSQL has not.
+    pub(super) async fn set_up(&self) -> Result<()> {
+        let run = async |database: &str, statements: &[String]| -> Result<()> {
+            let (client, connection) = self.superuser(database).connect(tokio_postgres::NoTls).await?;
+            tokio::spawn(connection);
+            for statement in statements {
+                client.batch_execute(statement).await?;
+            }
+            Ok(())
+        };
+        let user = format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'");
+        run("postgres", &[user, format!("CREATE DATABASE {DATABASE} OWNER {USER}")]).await?;
+        run(DATABASE, &[include_str!("views.sql").into(), format!("GRANT ALL ON SCHEMA public TO {USER}")]).await
+    }
+}
+
+/// Who the server runs as: ourselves, or, because PostgreSQL refuses root, the first of `postgres` and `nobody`. The
+/// user must be in the passwd file, since initdb looks its own name up.
+fn server_user() -> Result<User> {
+    let us = fs::metadata("/proc/self").map_err(Error::io("read /proc/self"))?.uid();
+    if us != 0 {
+        return Ok(None);
+    }
+    let passwd = fs::read_to_string("/etc/passwd").map_err(Error::io("read /etc/passwd"))?;
+    let find = |name: &str| {
+        let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
+        let mut ids = line.split(':').skip(2);
+        Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
+    };
+    let missing = Error::Missing {
+        program: "a user for PostgreSQL",
+        remedy: "PostgreSQL refuses to run as root: make a user `postgres` or `nobody`",
+    };
+    find("postgres").or_else(|| find("nobody")).map(Some).ok_or(missing)
+}
+
+/// The folder of initdb and postgres: `$PG_BIN`, the PATH, then the usual places, newest first.
+fn bin_dir() -> Result<PathBuf> {
+    let mut places: Vec<PathBuf> = std::env::var_os("PG_BIN").map(PathBuf::from).into_iter().collect();
+    places.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    for version in (13..=19).rev() {
+        for place in ["/usr/lib/postgresql/{}/bin", "/usr/pgsql-{}/bin", "/opt/homebrew/opt/postgresql@{}/bin"] {
+            places.push(place.replace("{}", &version.to_string()).into());
+        }
+    }
+    let complete = |place: &PathBuf| place.join("initdb").exists() && place.join("postgres").exists();
+    places.into_iter().find(complete).ok_or(Error::Missing {
+        program: "PostgreSQL (initdb, postgres)",
+        remedy: "Debian: apt-get install postgresql; or run scripts/setup, or set PG_BIN to the folder of its programs",
+    })
+}

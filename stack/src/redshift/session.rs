@@ -1,0 +1,333 @@
+//! One session: a client on one side, a session of its own with PostgreSQL on the other, statement by statement.
+//!
+//! The proxy answers strictly in turn. While a statement runs or waits for a lock it does not look at its client, so a
+//! client that dies leaves its statement running and its locks held until the statement ends: as on the real one.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::{Buf, Bytes};
+use tokio::net::{TcpStream, UnixStream};
+
+use super::{
+    Shared,
+    copy::{self, Copy},
+    errors::{SqlError, translate},
+    sql::{self, Statement},
+    wire::{Side, complete, fields, frame, query, ready, row},
+};
+
+const TLS_REQUEST: u32 = 80877103;
+const GSS_REQUEST: u32 = 80877104;
+const CANCEL_REQUEST: u32 = 80877102;
+
+pub(super) struct Session {
+    client: Side<TcpStream>,
+    server: Side<UnixStream>,
+    shared: Arc<Shared>,
+    /// Of PostgreSQL: I, T or E.
+    status: u8,
+    last_copy_id: i64,
+    last_copy_count: u64,
+}
+
+/// What PostgreSQL answered to one statement.
+#[derive(Default)]
+pub(super) struct Answer {
+    /// Everything but errors, notices and the final "ready", as it came.
+    pub(super) frames: Vec<Bytes>,
+    /// The error, in Redshift's words.
+    pub(super) error: Option<Bytes>,
+}
+
+/// Serves one client until it or PostgreSQL hangs up.
+pub(super) async fn serve(client: TcpStream, shared: Arc<Shared>) {
+    let _ = client.set_nodelay(true);
+    let Ok(server) = UnixStream::connect(&shared.socket).await else { return };
+    let mut session = Session {
+        client: Side::new(client),
+        server: Side::new(server),
+        shared,
+        status: b'I',
+        last_copy_id: -1,
+        last_copy_count: 0,
+    };
+    // An error here is a side that hung up, and there is nobody left to tell.
+    let _ = session.run().await;
+}
+
+impl Session {
+    async fn run(&mut self) -> io::Result<()> {
+        if !self.start_up().await? {
+            return Ok(());
+        }
+        let mut refusing = false; // after an extended-protocol message was refused, until its Sync
+        while let Some(message) = self.client.frame(true).await? {
+            match message[0] {
+                b'Q' => {
+                    let sql = String::from_utf8_lossy(&message[5..message.len() - 1]).into_owned();
+                    self.statement(&sql).await?;
+                }
+                b'X' => return Ok(()),
+                b'S' => {
+                    refusing = false;
+                    self.client.send(&ready(self.status)).await?;
+                }
+                _ if refusing => {}
+                _ => {
+                    refusing = true;
+                    let error = SqlError::not_played("the extended query protocol; send simple queries");
+                    self.client.send(&error.to_frame()).await?;
+                }
+            }
+            self.client.flush().await?;
+        }
+        Ok(())
+    }
+
+    /// Start-up and login are PostgreSQL's own. Returns false if the client wanted something else than a session.
+    async fn start_up(&mut self) -> io::Result<bool> {
+        loop {
+            let Some(packet) = self.client.frame(false).await? else { return Ok(false) };
+            match (&packet[4..]).get_u32() {
+                TLS_REQUEST | GSS_REQUEST => {
+                    self.client.send(b"N").await?;
+                    self.client.flush().await?;
+                }
+                CANCEL_REQUEST => {
+                    self.server.send(&packet).await?;
+                    self.server.flush().await?;
+                    return Ok(false);
+                }
+                _ => {
+                    self.server.send(&packet).await?;
+                    self.server.flush().await?;
+                    break;
+                }
+            }
+        }
+        loop {
+            tokio::select! {
+                message = self.client.frame(true) => {
+                    let Some(message) = message? else { return Ok(false) };
+                    self.server.send(&message).await?;
+                    self.server.flush().await?;
+                }
+                message = self.server.frame(true) => {
+                    let Some(message) = message? else { return Ok(false) };
+                    match message[0] {
+                        b'E' => self.client.send(&translate(&message)).await?,
+                        b'S' if message[5..].starts_with(b"server_version\0") => {
+                            self.client.send(&frame(b'S', b"server_version\x008.0.2\0")).await?;
+                        }
+                        _ => self.client.send(&message).await?,
+                    }
+                    self.client.flush().await?;
+                    if message[0] == b'Z' {
+                        return Ok(true);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn statement(&mut self, sql: &str) -> io::Result<()> {
+        let facts = sql::Session {
+            namespace: &self.shared.namespace,
+            last_copy_id: self.last_copy_id,
+            last_copy_count: self.last_copy_count,
+        };
+        let decision = sql::classify(sql, facts);
+        let done = match decision {
+            Err(error) => self.refuse(&error).await?,
+            Ok(Statement::Empty) => self.client.send(&frame(b'I', b"")).await?,
+            Ok(Statement::Ignored(tag)) => self.client.send(&complete(tag)).await?,
+            Ok(Statement::Begin) if self.status != b'I' => self.client.send(&complete("BEGIN")).await?,
+            Ok(Statement::Begin) => self.relay("BEGIN ISOLATION LEVEL REPEATABLE READ").await?,
+            Ok(Statement::Commit) if self.status == b'I' => self.client.send(&complete("COMMIT")).await?,
+            Ok(Statement::Commit) => self.relay("COMMIT").await?,
+            Ok(Statement::Rollback) if self.status == b'I' => self.client.send(&complete("ROLLBACK")).await?,
+            Ok(Statement::Rollback) => self.relay("ROLLBACK").await?,
+            Ok(Statement::Plain(sql)) => self.relay(&sql).await?,
+            Ok(Statement::Commits(sql)) => {
+                self.relay(&sql).await?;
+                if self.status == b'T' {
+                    self.ask("COMMIT").await?;
+                }
+            }
+            Ok(Statement::Locking { table, sql }) => self.locking(&table, &sql).await?,
+            Ok(Statement::Copy(statement)) => self.copy(&statement).await?,
+        };
+        self.client.send(&ready(self.status)).await?;
+        Ok(done)
+    }
+
+    /// The error goes to the client, and inside a block it ends the block, as any error does.
+    async fn refuse(&mut self, error: &SqlError) -> io::Result<()> {
+        self.client.send(&error.to_frame()).await?;
+        if self.status == b'T' {
+            self.ask("SELECT 1/0").await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement and passes on what PostgreSQL says.
+    async fn relay(&mut self, sql: &str) -> io::Result<()> {
+        let answer = self.ask(sql).await?;
+        self.pass_on(answer).await
+    }
+
+    async fn pass_on(&mut self, answer: Answer) -> io::Result<()> {
+        for frame in &answer.frames {
+            self.client.send(frame).await?;
+        }
+        if let Some(error) = &answer.error {
+            self.client.send(error).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs a statement for ourselves.
+    pub(super) async fn ask(&mut self, sql: &str) -> io::Result<Answer> {
+        self.server.send(&query(sql)).await?;
+        self.server.flush().await?;
+        self.collect().await
+    }
+
+    async fn collect(&mut self) -> io::Result<Answer> {
+        let mut answer = Answer::default();
+        loop {
+            let Some(message) = self.server.frame(true).await? else {
+                // PostgreSQL hung up: the session was ended. Its last word goes on to the client.
+                if let Some(error) = answer.error {
+                    self.client.send(&error).await?;
+                    self.client.flush().await?;
+                }
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            match message[0] {
+                b'Z' => {
+                    self.status = message[5];
+                    return Ok(answer);
+                }
+                b'E' => answer.error = Some(translate(&message)),
+                b'N' | b'S' => {}
+                // SELECT's tag has no count on Redshift.
+                b'C' if message[5..].starts_with(b"SELECT") => answer.frames.push(complete("SELECT")),
+                b'G' => return Ok(answer),
+                _ => answer.frames.push(message),
+            }
+        }
+    }
+
+    /// Takes the table's write lock first. LOCK takes no snapshot in PostgreSQL, so the statement's comes after the wait.
+    async fn locking(&mut self, table: &str, sql: &str) -> io::Result<()> {
+        let alone = self.status == b'I';
+        if alone {
+            self.ask("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        }
+        let locked = self.ask(&format!("LOCK TABLE {table} IN EXCLUSIVE MODE")).await?;
+        let answer =
+            if locked.error.is_some() { Answer { frames: Vec::new(), ..locked } } else { self.ask(sql).await? };
+        let failed = answer.error.is_some();
+        self.pass_on(answer).await?;
+        if alone {
+            self.ask(if failed { "ROLLBACK" } else { "COMMIT" }).await?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a query of our own. An error is passed as Redshift would say it.
+    pub(super) async fn rows(&mut self, sql: &str) -> io::Result<Result<Vec<Vec<Option<String>>>, SqlError>> {
+        let answer = self.ask(sql).await?;
+        if let Some(error) = answer.error {
+            let message =
+                fields(&error).into_iter().find(|(l, _)| *l == b'M').map(|(_, text)| text).unwrap_or_default();
+            return Ok(Err(SqlError::internal(message, 8001, "")));
+        }
+        Ok(Ok(answer.frames.iter().filter(|f| f[0] == b'D').map(|f| row(f)).collect()))
+    }
+
+    /// Runs COPY as COPY FROM STDIN on the same PostgreSQL session, so it is part of the client's transaction.
+    async fn copy(&mut self, statement: &Copy) -> io::Result<()> {
+        if self.status == b'E' {
+            let error = "current transaction is aborted, commands ignored until end of transaction block";
+            return self.client.send(&SqlError::new("25P02", error).to_frame()).await;
+        }
+        let alone = self.status == b'I';
+        if alone {
+            self.ask("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        }
+        let error = match copy::plan(self, statement).await? {
+            // Refused before it loads anything: the last id and count stay as they were.
+            Err(error) => {
+                if self.status == b'T' {
+                    self.ask("SELECT 1/0").await?;
+                }
+                Some(error.to_frame())
+            }
+            Ok(plan) => {
+                let outcome = self.load(&plan).await?;
+                self.last_copy_id = self.shared.copy_ids.fetch_add(1, Ordering::Relaxed) + 1;
+                self.last_copy_count = *outcome.as_ref().unwrap_or(&0);
+                outcome.err()
+            }
+        };
+        let failed = error.is_some();
+        if alone {
+            self.ask(if failed { "ROLLBACK" } else { "COMMIT" }).await?;
+        }
+        match error {
+            Some(error) => self.client.send(&error).await,
+            None => {
+                let said = format!(
+                    "SINFO\0VINFO\0C00000\0MLoad into table '{}' completed, {} record(s) loaded successfully.\0\0",
+                    statement.table_name(),
+                    self.last_copy_count
+                );
+                self.client.send(&frame(b'N', said.as_bytes())).await?;
+                self.client.send(&complete("COPY")).await
+            }
+        }
+    }
+
+    /// Feeds the files to PostgreSQL. The count of rows, or what went wrong.
+    async fn load(&mut self, plan: &copy::Plan) -> io::Result<Result<u64, Bytes>> {
+        let opened = self.ask(&plan.copy_from_stdin).await?;
+        if let Some(error) = opened.error {
+            return Ok(Err(error));
+        }
+        let mut count = 0;
+        let mut failed = None;
+        for file in &plan.files {
+            let text = match copy::read(&self.shared, file, &plan.columns).await {
+                Ok((text, rows)) => {
+                    count += rows;
+                    text
+                }
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            };
+            for piece in text.chunks(1 << 18) {
+                self.server.send(&frame(b'd', piece)).await?;
+            }
+        }
+        let end = if failed.is_some() { frame(b'f', b"stopped\0") } else { frame(b'c', b"") };
+        self.server.send(&end).await?;
+        self.server.flush().await?;
+        let answer = self.collect().await?;
+        Ok(match (failed, answer.error) {
+            (Some(error), _) => Err(error.to_frame()),
+            (None, Some(error)) => Err(error),
+            (None, None) => Ok(count),
+        })
+    }
+
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        self.shared.clone()
+    }
+}

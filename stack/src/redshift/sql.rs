@@ -1,0 +1,494 @@
+//! Decides what a statement is: one of those that are played, or refused. Pure: text in, decision out.
+//!
+//! The rule is an allow-list. Whatever is not known to exist in Redshift with the same meaning is refused, because a
+//! permissive stand-in is how SQL that only PostgreSQL understands gets shipped.
+
+use std::ops::ControlFlow;
+
+use sqlparser::{
+    ast::{
+        AlterTableOperation, CharacterLength, ColumnOption, CreateTable, DataType, ExactNumberInfo, Expr, FromTable,
+        FunctionArguments, ObjectType, Query, Set, SetExpr, Statement as Ast, TableFactor, TableObject, Visit, Visitor,
+    },
+    dialect::RedshiftSqlDialect,
+    parser::Parser,
+    tokenizer::{Token, Tokenizer},
+};
+
+use super::{copy::Copy, errors::SqlError};
+
+/// What is done with a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Statement {
+    /// Nothing but blanks.
+    Empty,
+    /// Opens a block; silently does nothing inside one.
+    Begin,
+    /// Ends a block; silently does nothing outside one.
+    Commit,
+    /// Ends a block; silently does nothing outside one.
+    Rollback,
+    /// COPY from S3.
+    Copy(Copy),
+    /// PostgreSQL runs this text.
+    Plain(String),
+    /// UPDATE or DELETE: takes the table's write lock before its snapshot.
+    Locking {
+        /// The table as SQL.
+        table: String,
+        /// The statement.
+        sql: String,
+    },
+    /// Commits the transaction it stands in (TRUNCATE).
+    Commits(String),
+    /// Done without PostgreSQL: a setting that has no effect here.
+    Ignored(&'static str),
+}
+
+/// What the text of a statement may ask the proxy itself.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Session<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) last_copy_id: i64,
+    pub(super) last_copy_count: u64,
+}
+
+/// Functions and aggregates that mean the same in both systems, in lower case.
+const FUNCTIONS: &[&str] = &[
+    "abs",
+    "avg",
+    "btrim",
+    "ceil",
+    "coalesce",
+    "count",
+    "date_part",
+    "date_trunc",
+    "dense_rank",
+    "first_value",
+    "floor",
+    "greatest",
+    "has_schema_privilege",
+    "has_table_privilege",
+    "lag",
+    "last_value",
+    "lead",
+    "least",
+    "left",
+    "length",
+    "lower",
+    "ltrim",
+    "max",
+    "md5",
+    "min",
+    "mod",
+    "nullif",
+    "octet_length",
+    "pg_backend_pid",
+    "pg_terminate_backend",
+    "position",
+    "power",
+    "rank",
+    "replace",
+    "right",
+    "round",
+    "row_number",
+    "rtrim",
+    "split_part",
+    "sqrt",
+    "statement_timestamp",
+    "stddev",
+    "strpos",
+    "substring",
+    "sum",
+    "transaction_timestamp",
+    "trim",
+    "trunc",
+    "upper",
+    "variance",
+];
+
+/// Decides on the text of one simple query message.
+pub(super) fn classify(sql: &str, session: Session<'_>) -> Result<Statement, SqlError> {
+    let dialect = RedshiftSqlDialect {};
+    let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize().map_err(SqlError::syntax)?;
+    let tokens = trim(tokens);
+    let words: Vec<String> = tokens
+        .iter()
+        .filter(|t| !matches!(t, Token::Whitespace(_)))
+        .take(3)
+        .map(|t| t.to_string().to_lowercase())
+        .collect();
+    match words.first().map(String::as_str) {
+        None => return Ok(Statement::Empty),
+        Some("copy") => return Ok(Statement::Copy(Copy::parse(&tokens)?)),
+        Some("show") => return show(&words),
+        _ => {}
+    }
+    let tokens = substitute(tokens, session);
+    let tokens = if words.first().is_some_and(|w| w == "create") { strip_layout(tokens) } else { tokens };
+    let text: String = tokens.iter().map(Token::to_string).collect();
+    let mut statements = Parser::new(&dialect).with_tokens(tokens).parse_statements().map_err(SqlError::syntax)?;
+    let Some(statement) = statements.pop() else { return Ok(Statement::Empty) };
+    if !statements.is_empty() {
+        return Err(SqlError::not_played("several statements in one message"));
+    }
+    if let ControlFlow::Break(error) = statement.visit(&mut Allow) {
+        return Err(error);
+    }
+    decide(statement, text)
+}
+
+fn decide(statement: Ast, text: String) -> Result<Statement, SqlError> {
+    Ok(match statement {
+        Ast::StartTransaction { .. } => Statement::Begin,
+        Ast::Commit { chain: false, .. } => Statement::Commit,
+        Ast::Rollback { chain: false, savepoint: None } => Statement::Rollback,
+        Ast::Savepoint { .. } | Ast::Rollback { savepoint: Some(_), .. } | Ast::ReleaseSavepoint { .. } => {
+            return Err(SqlError::unsupported("SAVEPOINT"));
+        }
+        Ast::Query(_) => Statement::Plain(text),
+        Ast::Insert(insert) => {
+            if insert.on.is_some() {
+                return Err(SqlError::syntax("at or near \"on\""));
+            }
+            if insert.returning.is_some() {
+                return Err(SqlError::syntax("at or near \"returning\""));
+            }
+            match insert.table {
+                TableObject::TableName(_) => Statement::Plain(text),
+                _ => return Err(SqlError::not_played("INSERT into anything but a table")),
+            }
+        }
+        Ast::Update(update) => {
+            if update.returning.is_some() {
+                return Err(SqlError::syntax("at or near \"returning\""));
+            }
+            let TableFactor::Table { name, .. } = &update.table.relation else {
+                return Err(SqlError::not_played("UPDATE of anything but a table"));
+            };
+            Statement::Locking { table: name.to_string(), sql: text }
+        }
+        Ast::Delete(delete) => {
+            if delete.returning.is_some() {
+                return Err(SqlError::syntax("at or near \"returning\""));
+            }
+            let (FromTable::WithFromKeyword(from) | FromTable::WithoutKeyword(from)) = &delete.from;
+            match from.as_slice() {
+                [only] => match &only.relation {
+                    TableFactor::Table { name, .. } => Statement::Locking { table: name.to_string(), sql: text },
+                    _ => return Err(SqlError::not_played("DELETE from anything but a table")),
+                },
+                _ => return Err(SqlError::not_played("DELETE from several tables")),
+            }
+        }
+        Ast::Truncate(_) => Statement::Commits(text),
+        Ast::CreateTable(create) => Statement::Plain(create_table(create)?.to_string()),
+        Ast::CreateSchema { .. } | Ast::CreateView { .. } => Statement::Plain(text),
+        Ast::Drop { object_type: ObjectType::Table | ObjectType::Schema | ObjectType::View, .. } => {
+            Statement::Plain(text)
+        }
+        Ast::AlterTable(alter) => match alter.operations.as_slice() {
+            [AlterTableOperation::AddColumn { if_not_exists: false, .. }]
+            | [AlterTableOperation::DropColumn { if_exists: false, .. }]
+            | [AlterTableOperation::RenameColumn { .. }]
+            | [AlterTableOperation::RenameTable { .. }] => Statement::Plain(text),
+            _ => return Err(SqlError::not_played("this form of ALTER TABLE")),
+        },
+        Ast::Grant { .. } | Ast::Revoke { .. } => Statement::Plain(text),
+        Ast::Set(set) => setting(set, text)?,
+        other => {
+            let text = other.to_string();
+            return Err(SqlError::not_played(text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")));
+        }
+    })
+}
+
+/// Without blanks, comments and semicolons at the end.
+fn trim(mut tokens: Vec<Token>) -> Vec<Token> {
+    while matches!(tokens.last(), Some(Token::Whitespace(_) | Token::SemiColon | Token::EOF)) {
+        tokens.pop();
+    }
+    tokens
+}
+
+/// Puts in what only the proxy knows, and PostgreSQL's names for Redshift's functions.
+fn substitute(tokens: Vec<Token>, session: Session<'_>) -> Vec<Token> {
+    let plain = |text: &str| Token::make_word(text, None);
+    let mut out = Vec::with_capacity(tokens.len());
+    let mut i = 0;
+    while i < tokens.len() {
+        let Token::Word(word) = &tokens[i] else {
+            out.push(tokens[i].clone());
+            i += 1;
+            continue;
+        };
+        let call = matches!(tokens.get(i + 1), Some(Token::LParen));
+        let empty_call = call && matches!(tokens.get(i + 2), Some(Token::RParen));
+        let name = if word.quote_style.is_none() { word.value.to_lowercase() } else { String::new() };
+        let literal = |text: String| Token::SingleQuotedString(text);
+        let (token, used) = match name.as_str() {
+            "pg_last_copy_id" if empty_call => (plain(&session.last_copy_id.to_string()), 3),
+            "pg_last_copy_count" if empty_call => (plain(&session.last_copy_count.to_string()), 3),
+            "current_namespace" if !call => (literal(session.namespace.into()), 1),
+            "version" if empty_call => (
+                literal(
+                    "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC, Redshift 1.0.00000 (local stand-in)"
+                        .into(),
+                ),
+                3,
+            ),
+            "sysdate" if !call => (plain("(transaction_timestamp() AT TIME ZONE 'UTC')"), 1),
+            "getdate" if empty_call => (plain("(statement_timestamp() AT TIME ZONE 'UTC')"), 3),
+            "len" if call => (plain("length"), 1),
+            "nvl" if call => (plain("coalesce"), 1),
+            _ => (tokens[i].clone(), 1),
+        };
+        // A substitute may be an expression; give it to the parser in pieces.
+        match &token {
+            Token::Word(w) if w.value.contains('(') => {
+                let dialect = RedshiftSqlDialect {};
+                out.extend(Tokenizer::new(&dialect, &w.value).tokenize().unwrap_or_default());
+            }
+            Token::Word(w) if w.value.parse::<i64>().is_ok() => out.push(Token::Number(w.value.clone(), false)),
+            _ => out.push(token),
+        }
+        i += used;
+    }
+    out
+}
+
+/// DISTSTYLE, DISTKEY, SORTKEY and ENCODE say how Redshift lays a table out, and mean nothing here.
+fn strip_layout(tokens: Vec<Token>) -> Vec<Token> {
+    let tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
+    let word = |i: usize| match tokens.get(i) {
+        Some(Token::Word(w)) if w.quote_style.is_none() => w.value.to_lowercase(),
+        _ => String::new(),
+    };
+    let mut out = Vec::new();
+    let mut i = 0;
+    while i < tokens.len() {
+        let at =
+            if matches!(word(i).as_str(), "compound" | "interleaved") && word(i + 1) == "sortkey" { i + 1 } else { i };
+        match word(at).as_str() {
+            "diststyle" | "encode" => i = at + 2,
+            "distkey" | "sortkey" => {
+                i = at + 1;
+                if matches!(tokens.get(i), Some(Token::LParen)) {
+                    while i < tokens.len() && !matches!(tokens[i], Token::RParen) {
+                        i += 1;
+                    }
+                    i += 1;
+                } else if word(i) == "auto" {
+                    i += 1;
+                }
+            }
+            _ => {
+                out.push(tokens[i].clone());
+                out.push(Token::Whitespace(sqlparser::tokenizer::Whitespace::Space));
+                i += 1;
+            }
+        }
+    }
+    out
+}
+
+fn show(words: &[String]) -> Result<Statement, SqlError> {
+    let name = words.get(1).map_or("", String::as_str);
+    let fixed = |value: &str| Ok(Statement::Plain(format!("SELECT '{value}'::varchar AS {name}")));
+    match name {
+        "enable_case_sensitive_identifier" => fixed("off"),
+        "query_group" => fixed("default"),
+        "statement_timeout" | "search_path" | "timezone" | "client_encoding" | "datestyle" => {
+            Ok(Statement::Plain(format!("SHOW {name}")))
+        }
+        _ => Err(SqlError::not_played(format!("SHOW {name}"))),
+    }
+}
+
+fn setting(set: Set, text: String) -> Result<Statement, SqlError> {
+    match set {
+        Set::SingleAssignment { variable, .. } => match variable.to_string().to_lowercase().as_str() {
+            "statement_timeout" | "search_path" | "timezone" | "client_encoding" | "datestyle" | "application_name"
+            | "extra_float_digits" => Ok(Statement::Plain(text)),
+            "query_group" | "enable_result_cache_for_session" => Ok(Statement::Ignored("SET")),
+            other => Err(SqlError::not_played(format!("SET {other}"))),
+        },
+        Set::SetTimeZone { local: false, .. } => Ok(Statement::Plain(text)),
+        other => Err(SqlError::not_played(other)),
+    }
+}
+
+/// Keys are accepted and forgotten, types that Redshift has not are refused, and bare ones get Redshift's sizes.
+fn create_table(mut create: CreateTable) -> Result<CreateTable, SqlError> {
+    create.constraints.clear();
+    for column in &mut create.columns {
+        column.options.retain(|o| {
+            !matches!(
+                o.option,
+                ColumnOption::Unique { .. } | ColumnOption::PrimaryKey { .. } | ColumnOption::ForeignKey { .. }
+            )
+        });
+        if let Some(option) = column
+            .options
+            .iter()
+            .find(|o| !matches!(o.option, ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_)))
+        {
+            return Err(SqlError::not_played(format!("column option {}", option.option)));
+        }
+        let bytes = |n| Some(CharacterLength::IntegerLength { length: n, unit: None });
+        column.data_type = match column.data_type.clone() {
+            DataType::Varchar(None) | DataType::CharacterVarying(None) | DataType::Text => {
+                DataType::Varchar(bytes(256))
+            }
+            DataType::Numeric(ExactNumberInfo::None) | DataType::Decimal(ExactNumberInfo::None) => {
+                DataType::Numeric(ExactNumberInfo::PrecisionAndScale(18, 0))
+            }
+            known @ (DataType::Varchar(_)
+            | DataType::CharacterVarying(_)
+            | DataType::Char(_)
+            | DataType::Character(_)
+            | DataType::Numeric(_)
+            | DataType::Decimal(_)
+            | DataType::SmallInt(_)
+            | DataType::Int(_)
+            | DataType::Integer(_)
+            | DataType::BigInt(_)
+            | DataType::Int2(_)
+            | DataType::Int4(_)
+            | DataType::Int8(_)
+            | DataType::Real
+            | DataType::Float4
+            | DataType::Float8
+            | DataType::Float(_)
+            | DataType::Double(_)
+            | DataType::DoublePrecision
+            | DataType::Boolean
+            | DataType::Bool
+            | DataType::Date
+            | DataType::Timestamp(..)) => known,
+            DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("timestamptz") => {
+                column.data_type.clone()
+            }
+            other => return Err(SqlError::not_played(format!("column type {other}"))),
+        };
+    }
+    Ok(create)
+}
+
+/// Walks a statement and stops at the first thing that is not allowed.
+struct Allow;
+
+impl Visitor for Allow {
+    type Break = SqlError;
+
+    fn pre_visit_query(&mut self, query: &Query) -> ControlFlow<SqlError> {
+        let refuse = |what: &str| ControlFlow::Break(SqlError::syntax(format!("at or near \"{what}\"")));
+        if !query.locks.is_empty() {
+            return refuse("for");
+        }
+        match query.body.as_ref() {
+            SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_) | SetExpr::Merge(_) => {
+                ControlFlow::Break(SqlError::unsupported("a statement that changes data in a WITH clause"))
+            }
+            SetExpr::Select(select) if !select.lateral_views.is_empty() => refuse("lateral"),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+
+    fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<SqlError> {
+        match factor {
+            TableFactor::Table { args: None, .. }
+            | TableFactor::Derived { lateral: false, .. }
+            | TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),
+            other => ControlFlow::Break(SqlError::not_played(format!("FROM {other}"))),
+        }
+    }
+
+    fn pre_visit_expr(&mut self, expr: &Expr) -> ControlFlow<SqlError> {
+        let refuse = |what: String| ControlFlow::Break(SqlError::not_played(what));
+        match expr {
+            Expr::Function(function) => {
+                let name = function.name.to_string().to_lowercase();
+                if function.filter.is_some() {
+                    return ControlFlow::Break(SqlError::syntax("at or near \"filter\""));
+                }
+                if !FUNCTIONS.contains(&name.as_str()) && !matches!(function.args, FunctionArguments::None) {
+                    return refuse(format!("function {name}"));
+                }
+                ControlFlow::Continue(())
+            }
+            Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => refuse("IS DISTINCT FROM".into()),
+            Expr::Array(_) => refuse("arrays".into()),
+            _ => ControlFlow::Continue(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decide(sql: &str) -> Result<Statement, SqlError> {
+        classify(sql, Session { namespace: "ns", last_copy_id: 7, last_copy_count: 3 })
+    }
+
+    #[test]
+    fn what_only_postgres_understands_is_refused() {
+        for sql in [
+            "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING",
+            "INSERT INTO t VALUES (1) RETURNING a",
+            "UPDATE t SET a = 1 RETURNING a",
+            "DELETE FROM t RETURNING a",
+            "SELECT count(*) FILTER (WHERE a > 1) FROM t",
+            "SELECT 1; DROP TABLE t",
+            "SELECT * FROM generate_series(1, 3)",
+            "SELECT pg_sleep(1)",
+            "SELECT * FROM t FOR UPDATE",
+            "WITH x AS (DELETE FROM t) SELECT 1",
+            "SELECT a IS DISTINCT FROM b FROM t",
+            "SELECT ARRAY[1]",
+            "SAVEPOINT a",
+            "CREATE TABLE t (a jsonb)",
+            "CREATE TABLE t (a serial)",
+            "CREATE TABLE t (a int CHECK (a > 1))",
+            "ALTER TABLE t ADD COLUMN IF NOT EXISTS a int",
+            "SET synchronous_commit = off",
+            "SHOW server_version",
+            "LISTEN x",
+            "DO $$ BEGIN END $$",
+            "DISCARD ALL",
+            "COPY t FROM STDIN",
+            "not sql at all",
+        ] {
+            assert!(decide(sql).is_err(), "{sql}: {:?}", decide(sql));
+        }
+    }
+
+    #[test]
+    fn what_redshift_has_is_played() {
+        let plain = |sql: &str| match decide(sql) {
+            Ok(Statement::Plain(text)) => text,
+            other => panic!("{sql}: {other:?}"),
+        };
+        assert_eq!(plain("SELECT pg_last_copy_id(), pg_last_copy_count();"), "SELECT 7, 3");
+        assert_eq!(plain("SELECT current_namespace"), "SELECT 'ns'");
+        assert_eq!(plain("SELECT len(a) FROM t"), "SELECT length(a) FROM t");
+        assert_eq!(plain(r"SELECT 'it\'s', 'a''b'"), r"SELECT 'it\'s', 'a''b'");
+        assert!(plain("INSERT INTO t VALUES (sysdate)").contains("transaction_timestamp()"));
+        assert_eq!(
+            plain(
+                "CREATE TABLE t (a varchar, b numeric PRIMARY KEY, c timestamptz ENCODE az64, UNIQUE (a)) DISTSTYLE KEY DISTKEY(a) COMPOUND SORTKEY(a, b)"
+            ),
+            "CREATE TABLE t (a VARCHAR(256), b NUMERIC(18,0), c TIMESTAMPTZ)"
+        );
+        assert_eq!(decide(" ; "), Ok(Statement::Empty));
+        assert_eq!(decide("begin"), Ok(Statement::Begin));
+        assert_eq!(decide("BEGIN ISOLATION LEVEL SERIALIZABLE"), Ok(Statement::Begin));
+        assert_eq!(decide("SET query_group TO 'x'"), Ok(Statement::Ignored("SET")));
+        assert!(
+            matches!(decide("UPDATE s.f SET a = a WHERE b = 1"), Ok(Statement::Locking { table, .. }) if table == "s.f")
+        );
+        assert!(matches!(decide("DELETE FROM f WHERE b = 1"), Ok(Statement::Locking { table, .. }) if table == "f"));
+        assert!(matches!(decide("TRUNCATE t"), Ok(Statement::Commits(_))));
+    }
+}

@@ -1,0 +1,21 @@
+-- The system views of Redshift that clients ask, over PostgreSQL's own catalog.
+CREATE VIEW pg_catalog.stv_sessions AS
+    SELECT (backend_start AT TIME ZONE 'UTC')::timestamp AS starttime, pid AS process, usename::varchar AS user_name,
+           datname::varchar AS db_name, 0 AS timeout_sec
+    FROM pg_stat_activity WHERE backend_type = 'client backend';
+CREATE VIEW pg_catalog.svv_columns AS
+    SELECT table_catalog::varchar, table_schema::varchar, table_name::varchar, column_name::varchar,
+           ordinal_position::integer, column_default::varchar, is_nullable::varchar,
+           data_type::varchar, character_maximum_length::integer, numeric_precision::integer,
+           numeric_precision_radix::integer, numeric_scale::integer, datetime_precision::integer,
+           NULL::varchar AS interval_type, NULL::varchar AS interval_precision, NULL::varchar AS character_set_catalog,
+           NULL::varchar AS character_set_schema, NULL::varchar AS character_set_name,
+           NULL::varchar AS collation_catalog, NULL::varchar AS collation_schema, NULL::varchar AS collation_name,
+           NULL::varchar AS domain_name, NULL::varchar AS remarks
+    FROM information_schema.columns WHERE table_schema NOT IN ('pg_catalog', 'information_schema');
+CREATE VIEW pg_catalog.svv_redshift_databases AS
+    SELECT datname::varchar AS database_name, datdba::integer AS database_owner, 'local'::varchar AS database_type,
+           NULL::varchar AS database_acl, NULL::varchar AS database_options,
+           'Snapshot Isolation'::varchar AS database_isolation_level
+    FROM pg_database WHERE NOT datistemplate;
+GRANT SELECT ON pg_catalog.stv_sessions, pg_catalog.svv_columns, pg_catalog.svv_redshift_databases TO PUBLIC;

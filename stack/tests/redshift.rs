@@ -1,0 +1,277 @@
+//! The Redshift stand-in is as unkind as Redshift: each test is one of its peculiarities, seen over the wire.
+
+use std::{sync::Arc, time::Duration};
+
+use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};
+use object_store::{ObjectStoreExt, aws::AmazonS3Builder, path::Path};
+use parquet::arrow::ArrowWriter;
+use stack::{
+    redshift::{DATABASE, PASSWORD, ROLE, Redshift, USER},
+    s3::{REGION, S3},
+};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
+
+struct World {
+    redshift: Redshift,
+    s3: S3,
+    _dir: tempfile::TempDir,
+}
+
+fn world() -> World {
+    let dir = tempfile::tempdir().unwrap();
+    let s3 = S3::start("tidegate").unwrap();
+    let redshift = Redshift::start(&dir.path().join("redshift"), &s3).unwrap();
+    World { redshift, s3, _dir: dir }
+}
+
+impl World {
+    async fn connect_as(&self, password: &str) -> Result<Client, tokio_postgres::Error> {
+        let address = self.redshift.address();
+        let mut config = tokio_postgres::Config::new();
+        config.host(address.ip().to_string()).port(address.port()).user(USER).password(password).dbname(DATABASE);
+        let (client, connection) = config.connect(NoTls).await?;
+        tokio::spawn(connection);
+        Ok(client)
+    }
+
+    async fn connect(&self) -> Client {
+        self.connect_as(PASSWORD).await.unwrap()
+    }
+
+    async fn put(&self, key: &str, body: Vec<u8>) {
+        let bucket = AmazonS3Builder::new()
+            .with_endpoint(self.s3.endpoint())
+            .with_allow_http(true)
+            .with_region(REGION)
+            .with_bucket_name(self.s3.bucket())
+            .with_access_key_id(&self.s3.owner().id)
+            .with_secret_access_key(&self.s3.owner().secret)
+            .build()
+            .unwrap();
+        bucket.put(&Path::parse(key).unwrap(), body.into()).await.unwrap();
+    }
+}
+
+/// Rows as text, and the number in the last tag.
+async fn ask(client: &Client, sql: &str) -> Result<(Vec<Vec<Option<String>>>, u64), tokio_postgres::Error> {
+    let (mut rows, mut count) = (Vec::new(), 0);
+    for message in client.simple_query(sql).await? {
+        match message {
+            SimpleQueryMessage::Row(row) => rows.push((0..row.len()).map(|i| row.get(i).map(String::from)).collect()),
+            SimpleQueryMessage::CommandComplete(n) => count = n,
+            _ => {}
+        }
+    }
+    Ok((rows, count))
+}
+
+async fn value(client: &Client, sql: &str) -> String {
+    let (rows, _) = ask(client, sql).await.unwrap();
+    rows[0][0].clone().unwrap()
+}
+
+async fn run(client: &Client, sql: &str) -> u64 {
+    ask(client, sql).await.unwrap_or_else(|e| panic!("{sql}: {e:?}")).1
+}
+
+/// SQLSTATE and message, then the detail.
+async fn fails(client: &Client, sql: &str) -> (String, String) {
+    let error = match ask(client, sql).await {
+        Ok(rows) => panic!("{sql}: {rows:?}"),
+        Err(error) => error,
+    };
+    let error = error.as_db_error().unwrap_or_else(|| panic!("{sql}: {error:?}"));
+    (format!("{} {}", error.code().code(), error.message()), error.detail().unwrap_or_default().to_string())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn file(columns: Vec<(&str, ArrayRef)>) -> Vec<u8> {
+    let batch = RecordBatch::try_from_iter(columns).unwrap();
+    let mut writer = ArrowWriter::try_new(Vec::new(), batch.schema(), None).unwrap();
+    writer.write(&batch).unwrap();
+    writer.into_inner().unwrap()
+}
+
+fn ints(values: &[i64]) -> ArrayRef {
+    Arc::new(Int64Array::from(values.to_vec()))
+}
+
+fn texts(values: &[&str]) -> ArrayRef {
+    Arc::new(StringArray::from(values.to_vec()))
+}
+
+const COPY: &str =
+    "FROM 's3://tidegate/m' IAM_ROLE 'arn:aws:iam::123456789012:role/tidegate-copy' FORMAT AS PARQUET MANIFEST";
+
+#[test]
+fn transactions_are_those_of_snapshot_isolation() {
+    let world = world();
+    runtime().block_on(async {
+        assert!(ROLE.ends_with("tidegate-copy"));
+        let refused = world.connect_as("wrong").await.unwrap_err();
+        assert_eq!(refused.as_db_error().unwrap().code().code(), "28000");
+        let (a, b) = (world.connect().await, world.connect().await);
+        run(&a, "CREATE TABLE f (version bigint NOT NULL, PRIMARY KEY (version))").await;
+        assert_eq!(run(&a, "INSERT INTO f VALUES (1)").await, 1);
+
+        // A compare-and-set as first statement waits, then touches nothing.
+        run(&a, "BEGIN").await;
+        assert_eq!(run(&a, "UPDATE f SET version = 2 WHERE version = 1").await, 1);
+        run(&b, "BEGIN").await;
+        let waiting = ask(&b, "UPDATE f SET version = 2 WHERE version = 1");
+        tokio::pin!(waiting);
+        assert!(tokio::time::timeout(Duration::from_millis(300), &mut waiting).await.is_err(), "it waits");
+        run(&a, "COMMIT").await;
+        assert_eq!(waiting.await.unwrap().1, 0);
+        run(&b, "ROLLBACK").await;
+
+        // Looking first breaks it: the snapshot is older than the rival's commit.
+        run(&a, "BEGIN").await;
+        run(&b, "BEGIN").await;
+        assert_eq!(value(&b, "SELECT version FROM f").await, "2");
+        run(&a, "UPDATE f SET version = 3 WHERE version = 2").await;
+        run(&a, "COMMIT").await;
+        assert_eq!(fails(&b, "UPDATE f SET version = 3 WHERE version = 2").await.0, "XX000 1023");
+        assert_eq!(fails(&b, "SELECT 1").await.0.split(' ').next(), Some("25P02"));
+        run(&b, "COMMIT").await;
+
+        // An INSERT is no fence, and a key is not enforced: both get in.
+        for client in [&a, &b] {
+            run(client, "BEGIN").await;
+            assert_eq!(value(client, "SELECT count(*) FROM f WHERE version = 4").await, "0");
+            run(client, "INSERT INTO f VALUES (4)").await;
+        }
+        run(&a, "COMMIT").await;
+        run(&b, "COMMIT").await;
+        assert_eq!(value(&a, "SELECT count(*) FROM f WHERE version = 4").await, "2");
+
+        // Ends and begins where there is nothing to end or begin are silent.
+        run(&a, "COMMIT").await;
+        run(&a, "BEGIN").await;
+        run(&a, "BEGIN").await;
+        run(&a, "ROLLBACK").await;
+
+        // A session can be ended by another of its user, and lets go of its locks.
+        let pid = value(&b, "SELECT pg_backend_pid()").await;
+        let start = value(&b, &format!("SELECT starttime FROM stv_sessions WHERE process = {pid}")).await;
+        assert!(start.starts_with("20"), "{start}");
+        run(&b, "BEGIN").await;
+        run(&b, "UPDATE f SET version = 9").await;
+        assert_eq!(value(&a, &format!("SELECT pg_terminate_backend({pid})")).await, "t");
+        assert!(run(&a, "UPDATE f SET version = 5").await > 0);
+        assert!(ask(&b, "COMMIT").await.is_err());
+
+        // The extended protocol and what only PostgreSQL has.
+        assert_eq!(a.query("SELECT 1", &[]).await.unwrap_err().as_db_error().unwrap().code().code(), "0A000");
+        for sql in [
+            "INSERT INTO f VALUES (1) ON CONFLICT DO NOTHING",
+            "INSERT INTO f VALUES (1) RETURNING 1",
+            "SELECT 1; DROP TABLE f",
+            "SELECT count(*) FILTER (WHERE true) FROM f",
+        ] {
+            fails(&a, sql).await;
+        }
+        assert_eq!(
+            value(&a, "SELECT database_isolation_level FROM svv_redshift_databases WHERE database_name = 'dev'").await,
+            "Snapshot Isolation"
+        );
+    });
+}
+
+#[test]
+fn copy_is_by_position_strict_and_all_or_nothing() {
+    let world = world();
+    runtime().block_on(async {
+        let client = world.connect().await;
+        run(&client, "CREATE TABLE t (a bigint, b bigint, c varchar(4))").await;
+        let good = file(vec![("a", ints(&[1, 2])), ("b", ints(&[10, 20])), ("c", texts(&["x\ty", "\\N"]))]);
+        let length = good.len();
+        world.put("good.parquet", good).await;
+        let manifest = |entries: &str| format!(r#"{{"entries":[{entries}]}}"#).into_bytes();
+        let entry = |key: &str, mandatory: bool, length: usize| {
+            format!(r#"{{"url":"s3://tidegate/{key}","mandatory":{mandatory},"meta":{{"content_length":{length}}}}}"#)
+        };
+        let last = "SELECT pg_last_copy_count()";
+        assert_eq!(value(&client, "SELECT pg_last_copy_id()").await, "-1");
+
+        world.put("m", manifest(&entry("good.parquet", true, length))).await;
+        run(&client, "BEGIN").await;
+        assert_eq!(run(&client, &format!("COPY t {COPY}")).await, 0, "the tag has no count");
+        assert_eq!(
+            (value(&client, last).await.as_str(), value(&client, "SELECT count(*) FROM t").await.as_str()),
+            ("2", "2")
+        );
+        assert_eq!(value(&client, "SELECT c FROM t WHERE a = 2").await, "\\N", "a text that looks like NULL is a text");
+        run(&client, "ROLLBACK").await;
+        assert_eq!(value(&client, "SELECT count(*) FROM t").await, "0");
+        assert_eq!(value(&client, last).await, "2", "the count does not roll back");
+
+        // Refused before it loads: the old count stays.
+        let id = value(&client, "SELECT pg_last_copy_id()").await;
+        for (statement, error) in [
+            (
+                format!("COPY t {COPY} REGION 'us-east-1'"),
+                "0A000 REGION argument is not supported for PARQUET based COPY",
+            ),
+            (format!("COPY nothing {COPY}"), "42P01 relation"),
+            (format!("COPY t (a, x) {COPY}"), "42703 column"),
+            (format!("COPY t {}", COPY.replace("tidegate-copy", "other")), "XX000 User arn"),
+            (format!("COPY t {}", COPY.replace("tidegate/m", "tidegate/nothing")), "XX000 COPY with MANIFEST"),
+        ] {
+            let (message, _) = fails(&client, &statement).await;
+            assert!(message.starts_with(error), "{statement}: {message}");
+        }
+        assert_eq!((value(&client, last).await, value(&client, "SELECT pg_last_copy_id()").await), ("2".into(), id));
+
+        // Two columns of one type load swapped, silently; only the column list decides.
+        run(&client, &format!("COPY t (b, a, c) {COPY}")).await;
+        assert_eq!(value(&client, "SELECT b FROM t WHERE a = 10").await, "1");
+        run(&client, "TRUNCATE t").await;
+
+        // Listed twice, loaded twice; missing and not mandatory, skipped without a word.
+        let twice = entry("good.parquet", true, length);
+        world.put("m", manifest(&format!("{twice},{twice},{}", entry("gone.parquet", false, 7)))).await;
+        run(&client, &format!("COPY t {COPY}")).await;
+        assert_eq!(value(&client, last).await, "4");
+
+        let narrow =
+            file(vec![("a", ints(&[1])), ("b", Arc::new(Int32Array::from(vec![1])) as ArrayRef), ("c", texts(&["x"]))]);
+        let long = file(vec![("a", ints(&[1, 2])), ("b", ints(&[1, 2])), ("c", texts(&["x", "ééé"]))]);
+        let few = file(vec![("a", ints(&[1]))]);
+        let sizes = (narrow.len(), long.len(), few.len());
+        world.put("narrow.parquet", narrow).await;
+        world.put("long.parquet", long).await;
+        world.put("few.parquet", few).await;
+        for (entries, message, detail) in [
+            (entry("gone.parquet", true, 7), "File not found", "15001"),
+            (r#"{"url":"s3://tidegate/good.parquet"}"#.into(), "does not have 'meta' key", "15003"),
+            (entry("good.parquet", true, length + 1), "InvalidRange", "416"),
+            (entry("narrow.parquet", true, sizes.0), "Spectrum Scan Error", "Column type: BIGINT"),
+            (entry("long.parquet", true, sizes.1), "Spectrum Scan Error", "Table: 4, Data: 6"),
+            (entry("few.parquet", true, sizes.2), "Spectrum Scan Error", "Table columns: 3, Data columns: 1"),
+        ] {
+            world.put("m", manifest(&format!("{twice},{entries}"))).await;
+            let (text, block) = fails(&client, &format!("COPY t {COPY}")).await;
+            assert!(
+                text.starts_with("XX000") && text.contains(message) && block.contains(detail),
+                "{entries}: {text}: {block}"
+            );
+        }
+        assert_eq!(value(&client, "SELECT count(*) FROM t").await, "4", "all or nothing");
+        assert_eq!(value(&client, last).await, "0", "a COPY that failed while it loaded");
+
+        run(&client, "CREATE TABLE n (a bigint NOT NULL, b bigint, c varchar)").await;
+        let null = file(vec![
+            ("a", Arc::new(Int64Array::from(vec![None])) as ArrayRef),
+            ("b", ints(&[1])),
+            ("c", texts(&["x"])),
+        ]);
+        world.put("m", manifest(&entry("null.parquet", true, null.len()))).await;
+        world.put("null.parquet", null).await;
+        assert_eq!(fails(&client, &format!("COPY n {COPY}")).await.0, "XX000 Cannot insert a NULL value into column a");
+        assert!(fails(&client, &format!("COPY n (b, c) {COPY}")).await.0.starts_with("42601"));
+    });
+}
