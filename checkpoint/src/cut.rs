@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use crate::Invariant;
 
 /// A partition of a topic. Ordered by topic, then number: the order in which digests and tables list them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct TopicPartition {
     /// Name of the topic.
     pub topic: Arc<str>,
@@ -31,18 +31,19 @@ impl fmt::Display for TopicPartition {
 }
 
 /// What is remembered of the newest record below a cut, so that a restart can tell that the log is still the same.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct LastRecord {
     /// Its offset.
     pub offset: i64,
-    /// Its Kafka timestamp in milliseconds since 1970; -1 if the record has none.
+    /// Its Kafka timestamp in milliseconds since 1970; -1 if the record has none, or
+    /// where it is not known any more (nothing is decided by it).
     pub timestamp_ms: i64,
     /// A hash of its key and value in hex.
     pub fingerprint: String,
 }
 
 /// What one epoch read of one partition: offsets `start..end`. Aborted and control records lie inside it as well.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Span {
     /// The partition.
     pub partition: TopicPartition,

@@ -30,7 +30,7 @@ impl Digest {
 
 /// What happened to the records of one target in one epoch. They must add up:
 /// `records_read = row_count + filtered + skipped + undecoded + dead_letters`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Counts {
     /// Records of the target's stream, without aborted and control records.
     pub records_read: u64,

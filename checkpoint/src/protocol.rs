@@ -211,10 +211,12 @@ pub struct Admitted {
 }
 
 /// Decides on a start, given what it read behind the fence. `starts` has every partition of every topic of the job;
-/// those of topics that the cut knows are thrown away, because only the manifest says where they stand.
+/// those of topics that the cut knows are thrown away, because only the manifest says where they stand. `targets` get
+/// counts of zero in the epoch that announces new topics.
 pub fn admit(
     facts: &AcquireFacts,
     starts: &BTreeMap<TopicPartition, Start>,
+    targets: &[String],
     now: Micros,
     plan: &str,
 ) -> Result<Admitted, Halt> {
@@ -257,8 +259,14 @@ pub fn admit(
         return Ok(Admitted { announce: None, next_epoch: next, digest: fence.digest.clone(), cut: facts.cut.clone() });
     }
     let cut = facts.cut.advance(&spans).map_err(|e| Broken { invariant: crate::Invariant::I2, seen: e.to_string() })?;
-    let announce =
-        EpochRecord { epoch: next, closed_at: now, watermark: None, plan: plan.into(), spans, counts: BTreeMap::new() };
+    let announce = EpochRecord {
+        epoch: next,
+        closed_at: now,
+        watermark: None,
+        plan: plan.into(),
+        spans,
+        counts: targets.iter().map(|t| (t.clone(), Counts::default())).collect(),
+    };
     let digest = announce.digest(&fence.digest);
     Ok(Admitted { announce: Some(announce), next_epoch: next.next(), digest, cut })
 }

@@ -45,9 +45,10 @@ fn starts(topics: &[&str]) -> BTreeMap<TopicPartition, Start> {
 
 #[test]
 fn the_first_start_announces_every_partition() {
-    let admitted = admit(&facts(0), &starts(&["a"]), Micros(5), "plan").unwrap();
+    let admitted = admit(&facts(0), &starts(&["a"]), &["t".into()], Micros(5), "plan").unwrap();
     let announce = admitted.announce.unwrap();
     assert_eq!((announce.epoch, admitted.next_epoch), (Epoch(0), Epoch(1)));
+    assert_eq!(announce.counts, [("t".to_string(), Counts::default())].into());
     assert_eq!(announce.spans.iter().map(|s| (s.start, s.end)).collect::<Vec<_>>(), [(9, 9), (9, 9)]);
     assert_eq!(admitted.digest, announce.digest(&Digest::first("f")));
     assert_eq!(admitted.cut.get(&partition("a", 1)).unwrap().end, 9);
@@ -55,7 +56,7 @@ fn the_first_start_announces_every_partition() {
 
 #[test]
 fn a_restart_takes_the_manifest_and_throws_away_what_kafka_said() {
-    let admitted = admit(&facts(4), &starts(&["known"]), Micros(5), "plan").unwrap();
+    let admitted = admit(&facts(4), &starts(&["known"]), &["t".into()], Micros(5), "plan").unwrap();
     assert_eq!((admitted.announce, admitted.next_epoch), (None, Epoch(4)));
     assert_eq!(admitted.cut.get(&partition("known", 0)).unwrap().end, 40);
     assert_eq!(
@@ -67,7 +68,7 @@ fn a_restart_takes_the_manifest_and_throws_away_what_kafka_said() {
 
 #[test]
 fn a_topic_added_later_begins_at_its_own_start() {
-    let admitted = admit(&facts(4), &starts(&["known", "new"]), Micros(5), "plan").unwrap();
+    let admitted = admit(&facts(4), &starts(&["known", "new"]), &["t".into()], Micros(5), "plan").unwrap();
     assert_eq!(admitted.announce.unwrap().spans.len(), 2);
     assert_eq!(admitted.next_epoch, Epoch(5));
     assert_eq!(admitted.cut.get(&partition("new", 0)).unwrap().end, 9);
@@ -87,12 +88,12 @@ fn control_tables_that_do_not_add_up_halt() {
     for (name, change) in changes {
         let mut facts = facts(4);
         change(&mut facts);
-        let halt = admit(&facts, &starts(&["known"]), Micros(5), "plan").expect_err(name);
+        let halt = admit(&facts, &starts(&["known"]), &["t".into()], Micros(5), "plan").expect_err(name);
         assert!(!halt.is_source(), "{name}");
     }
     let mut first = facts(0);
     first.fence.digest = Digest("x".into());
-    assert!(admit(&first, &starts(&["a"]), Micros(5), "plan").is_err());
+    assert!(admit(&first, &starts(&["a"]), &["t".into()], Micros(5), "plan").is_err());
 }
 
 fn source(low: i64, high: i64, fingerprint: Option<&str>) -> SourceFacts {
