@@ -58,8 +58,10 @@ fn run(command: Command) -> Result<(), Error> {
     // Before anything starts, so that a signal in between is not lost.
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
         .map_err(io("listen for signals"))?;
-    let temporary = tempfile::Builder::new().prefix("tidegate-").tempdir().map_err(io("make a folder"))?;
-    let folder = |start: &Start, name: &str| start.dir.clone().unwrap_or_else(|| temporary.path().into()).join(name);
+    let folder = |start: &Start, name: &str| {
+        let temporary = || std::env::temp_dir().join(format!("tidegate-{}", std::process::id()));
+        start.dir.clone().unwrap_or_else(temporary).join(name)
+    };
     // Whatever is in `parts` runs until the signal.
     let (start, env, _parts): (_, _, Box<dyn std::any::Any>) = match command {
         Command::Up(start) => {

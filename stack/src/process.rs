@@ -1,7 +1,8 @@
 //! A server that lives as long as its owner, however the owner ends.
 //!
 //! The server runs under a shell that reads its own standard input, a pipe whose other end only we hold. When we end,
-//! by a return, a panic or kill -9, the kernel closes the pipe; the shell then kills the server and removes its folder.
+//! by a return, a panic or kill -9, the kernel closes the pipe; the shell then kills the server and removes its folder,
+//! and the folder above if nothing else is in it.
 
 use std::{
     path::Path,
@@ -35,7 +36,7 @@ impl Process {
     ) -> Result<Process> {
         let script = r#"cd "$1" || exit 1; dir=$1; signal=$2; shift 2
             "$@" </dev/null >log 2>&1 & server=$!
-            read _; kill -"$signal" $server; wait $server; cd / && rm -rf "$dir""#;
+            read _; kill -"$signal" $server; wait $server; cd / && rm -rf "$dir"; rmdir "${dir%/*}" 2>/dev/null"#;
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", script, "sh"]).arg(dir).arg(signal).args(command);
         shell.envs(env.iter().map(|(k, v)| (k, v))).env("LC_ALL", "C");

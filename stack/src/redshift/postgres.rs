@@ -32,7 +32,9 @@ impl Postgres {
         fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
         // Another user goes through our folders.
         for folder in [Some(dir), dir.parent()].into_iter().flatten() {
-            let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o711));
+            if let Ok(known) = fs::metadata(folder) {
+                let _ = fs::set_permissions(folder, fs::Permissions::from_mode(known.permissions().mode() | 0o111));
+            }
         }
         if let Some((uid, gid)) = user {
             chown(dir, Some(uid), Some(gid)).map_err(Error::io("hand the folder to PostgreSQL's user"))?;
