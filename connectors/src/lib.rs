@@ -1,1 +1,325 @@
-//! placeholder
+//! The doors: the only code that opens sockets to other systems.
+//!
+//! Three ports say what Tidegate needs of them, in its own words and without theirs (no SQL, no HTTP):
+//!
+//! * [`Log`], [`Reader`]: a topic's records in order, and what is known of its partitions. Kafka.
+//! * [`Objects`]: objects that are written once, whole or not at all. S3.
+//! * [`Warehouse`]: the fence, the manifest, and the load that moves both and the rows in one transaction. Redshift.
+//!
+//! Every port blocks its caller, with a deadline; who must not block calls it from a thread. Every error says whether
+//! the thing happened ([`Error`]). [`memory`] has a twin of each port, and [`conformance`] one function for each
+//! promised behaviour, which twin and real one pass alike.
+
+pub mod conformance;
+mod error;
+#[cfg(feature = "kafka")]
+pub mod kafka;
+pub mod memory;
+#[cfg(feature = "redshift")]
+pub mod redshift;
+#[cfg(feature = "s3")]
+pub mod s3;
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bytes::Bytes;
+use checkpoint::{
+    Counts, Cut, Digest, EpochRecord, LastRecord, Nonce, TopicPartition,
+    protocol::{AcquireFacts, Admitted, Halt, Holder, Outcome, Range, SourceFacts, Start},
+};
+
+pub use error::{Error, Fault, Happened, Result};
+
+// ---------------------------------------------------------------------------------------------------------- Kafka
+
+/// Where a topic begins that no epoch has read yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartAt {
+    /// The first record there is.
+    Earliest,
+    /// Only records that come after the job's first start.
+    Latest,
+    /// The first record whose timestamp is not before this, in milliseconds since 1970.
+    Time(i64),
+}
+
+/// A log of records: Kafka.
+pub trait Log: Send + Sync {
+    /// For every partition of a topic its id and where it begins and ends. The end is the last stable offset. `None` if
+    /// there is no such topic.
+    fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>>;
+
+    /// Where each partition of a topic would begin.
+    fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>>;
+
+    /// The record at an offset; `None` if there is none (any more).
+    fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>>;
+
+    /// Begins to read partitions, each at its offset. Records of aborted transactions are not delivered.
+    fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>>;
+}
+
+/// Reads on where the last batch ended.
+pub trait Reader: Send {
+    /// The next batch; `None` if nothing came within `wait`. A batch may have positions and no records: a partition
+    /// moved over control records or an aborted transaction.
+    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>>;
+}
+
+/// Bytes of many records in one buffer: value `i` is `data[offsets[i]..offsets[i + 1]]`, and absent unless `present[i]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BytesColumn {
+    /// All values, one behind the other.
+    pub data: Vec<u8>,
+    /// Begins with 0; then the end of each value.
+    pub offsets: Vec<i32>,
+    /// Whether value `i` is there at all. Empty bytes are there.
+    pub present: Vec<bool>,
+}
+
+impl Default for BytesColumn {
+    fn default() -> BytesColumn {
+        BytesColumn { data: Vec::new(), offsets: vec![0], present: Vec::new() }
+    }
+}
+
+impl BytesColumn {
+    /// Makes room for so many values and bytes.
+    pub fn reserve(&mut self, values: usize, bytes: usize) {
+        self.data.reserve(bytes);
+        self.offsets.reserve(values);
+        self.present.reserve(values);
+    }
+
+    /// Appends a value. Fails when 2 GiB are full.
+    pub fn push(&mut self, value: Option<&[u8]>) -> Result<()> {
+        self.data.extend_from_slice(value.unwrap_or_default());
+        let end = i32::try_from(self.data.len()).map_err(|_| Error::bug("a batch of more than 2 GiB"))?;
+        self.offsets.push(end);
+        self.present.push(value.is_some());
+        Ok(())
+    }
+
+    /// Value `i`.
+    pub fn get(&self, i: usize) -> Option<&[u8]> {
+        self.present[i].then(|| &self.data[self.offsets[i] as usize..self.offsets[i + 1] as usize])
+    }
+}
+
+/// A batch of records of one topic as they came, of any of its partitions that the reader reads. All columns have one
+/// length.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawBatch {
+    /// For each record the place of its partition in the list that was given to [`Log::read`].
+    pub partitions: Vec<i32>,
+    /// Offsets.
+    pub offsets: Vec<i64>,
+    /// Kafka timestamps in milliseconds since 1970; -1 if there is none.
+    pub timestamps_ms: Vec<i64>,
+    /// Keys.
+    pub keys: BytesColumn,
+    /// Values; an absent one is a tombstone.
+    pub values: BytesColumn,
+    /// Where the partitions that moved stand behind this batch.
+    pub moved: Vec<Moved>,
+}
+
+impl RawBatch {
+    /// Makes room for so many records and bytes.
+    pub fn reserve(&mut self, records: usize, key_bytes: usize, value_bytes: usize) {
+        self.partitions.reserve(records);
+        self.offsets.reserve(records);
+        self.timestamps_ms.reserve(records);
+        self.keys.reserve(records, key_bytes);
+        self.values.reserve(records, value_bytes);
+    }
+
+    /// Records.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Whether there is no record in it (positions may still have moved).
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Bytes of keys and values.
+    pub fn bytes(&self) -> usize {
+        self.keys.data.len() + self.values.data.len()
+    }
+}
+
+/// Where a partition stands behind a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Its place in the list that was given to [`Log::read`].
+    pub partition: i32,
+    /// The consumer's position straight after the batch was taken: past control records too, so it may be far above the
+    /// last record's offset + 1.
+    pub position: i64,
+    /// Leader epoch of the last record, where known.
+    pub leader_epoch: Option<i32>,
+    /// The row of the batch's last record of this partition; `None` if it has none.
+    pub last_row: Option<usize>,
+}
+
+// ------------------------------------------------------------------------------------------------------------- S3
+
+/// A store of objects that are written once: S3.
+pub trait Objects: Send + Sync {
+    /// Writes an object that does not exist yet, whole or not at all. The key is never used by anybody else.
+    fn put(&self, key: &str, body: Bytes) -> Result<()>;
+
+    /// The bytes of an object; `None` if there is none.
+    fn get(&self, key: &str) -> Result<Option<Bytes>>;
+
+    /// Removes an object; no error if there is none.
+    fn delete(&self, key: &str) -> Result<()>;
+
+    /// The address under which the warehouse reads a key, like `s3://bucket/prefix/key`.
+    fn url(&self, key: &str) -> String;
+}
+
+// ------------------------------------------------------------------------------------------------------- Redshift
+
+/// A column of a target table, as the catalog has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetColumn {
+    /// Its name, in lower case.
+    pub name: String,
+    /// Its type.
+    pub kind: ColumnKind,
+    /// Whether NULL is refused.
+    pub not_null: bool,
+    /// Whether it has a default, which COPY takes where the column is not in its list.
+    pub has_default: bool,
+}
+
+/// A type of a column that COPY can fill from Parquet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ColumnKind {
+    /// 16 bits.
+    SmallInt,
+    /// 32 bits.
+    Integer,
+    /// 64 bits.
+    BigInt,
+    /// 64-bit floating point.
+    Double,
+    /// True or false.
+    Boolean,
+    /// UTF-8 text of at most so many bytes.
+    Varchar(u32),
+    /// A moment in microseconds, with a zone.
+    TimestampTz,
+    /// Anything else, by its name in the catalog.
+    Other(String),
+}
+
+impl std::fmt::Display for ColumnKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ColumnKind::SmallInt => f.write_str("smallint"),
+            ColumnKind::Integer => f.write_str("integer"),
+            ColumnKind::BigInt => f.write_str("bigint"),
+            ColumnKind::Double => f.write_str("double precision"),
+            ColumnKind::Boolean => f.write_str("boolean"),
+            ColumnKind::Varchar(bytes) => write!(f, "varchar({bytes})"),
+            ColumnKind::TimestampTz => f.write_str("timestamptz"),
+            ColumnKind::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+/// The name of a table: schema and table, both in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableName {
+    /// Its schema.
+    pub schema: String,
+    /// Its own name.
+    pub table: String,
+}
+
+impl std::fmt::Display for TableName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// What a start of a job got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acquired {
+    /// Its right to load.
+    pub holder: Holder,
+    /// Minted with the fence.
+    pub fence_id: String,
+    /// Where it goes on.
+    pub admitted: Admitted,
+}
+
+/// One COPY of a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyFrom {
+    /// Into this table.
+    pub table: TableName,
+    /// Its name in the counts.
+    pub target: String,
+    /// The columns of the files, in their order.
+    pub columns: Vec<String>,
+    /// The COPY manifest.
+    pub manifest_url: String,
+    /// What the files hold.
+    pub counts: Counts,
+}
+
+/// One load: sealed epochs that become visible together, or not at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// By whose right.
+    pub holder: Holder,
+    /// Which epochs.
+    pub range: Range,
+    /// Their rows in the control tables, in order, each with the digest of the history it ends.
+    pub records: Vec<(EpochRecord, Digest)>,
+    /// The rows themselves, in name order of their tables. A target without rows has none.
+    pub copies: Vec<CopyFrom>,
+}
+
+/// Where a load stands, for whoever watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoadStep {
+    /// The transaction is open and the fence is ours.
+    Fenced,
+    /// All COPY statements are answered.
+    Copied,
+    /// The manifest rows are written; COMMIT is next.
+    Written,
+    /// COMMIT is answered; the read-back is next.
+    Committed,
+}
+
+/// Decides on a start, from what was read behind the fence.
+pub type Admit<'a> = &'a mut dyn FnMut(&AcquireFacts) -> Result<Admitted, Halt>;
+
+/// Fence, manifest and loads of one job: Redshift.
+pub trait Warehouse: Send {
+    /// Makes the control tables that are missing. Returns the names of those it made.
+    fn init(&mut self, fence_id: &str) -> Result<Vec<String>>;
+
+    /// Takes the fence: a new generation, which everybody of an older one is shut out by. `admit` decides on what is read
+    /// behind it, in the same transaction. A rival that holds the fence open is ended after a deadline.
+    fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<Result<Acquired, Halt>>;
+
+    /// The columns of a table in their order; `None` if there is no such table, or it may not be seen.
+    fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>>;
+
+    /// Loads, and reads back that it is in. An error that cannot say whether it happened is for [`Warehouse::resolve`].
+    fn load(&mut self, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome>;
+
+    /// Finds out what became of a load whose answer was lost: waits behind a barrier until its session is gone, then reads.
+    fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome>;
+
+    /// The cut behind all epochs in the manifest.
+    fn read_cut(&mut self) -> Result<Cut>;
+}

@@ -1,0 +1,88 @@
+//! The error of every port. Its first question is: did it happen?
+
+use std::fmt;
+
+/// Whether the thing that was asked for took effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Happened {
+    /// It did not, and will not any more.
+    No,
+    /// It cannot be told from here: the request left and no answer came.
+    Unknown,
+}
+
+/// Who can do something about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The other system or the way to it: a later try may work.
+    Outage,
+    /// Credentials or rights.
+    Denied,
+    /// What the job names is not there, or not as it says.
+    Missing,
+    /// The data or the statement: the same again fails again.
+    Refused,
+    /// A bug of ours.
+    Bug,
+}
+
+/// Why a port could not do what it was asked.
+#[derive(Debug)]
+pub struct Error {
+    /// Whether it happened all the same.
+    pub happened: Happened,
+    /// Who can do something about it.
+    pub fault: Fault,
+    /// What was tried and with what result, without the cause.
+    pub what: String,
+    /// The cause.
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+/// [`Error`] unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// It did not happen.
+    pub fn new(fault: Fault, what: impl Into<String>) -> Error {
+        Error { happened: Happened::No, fault, what: what.into(), source: None }
+    }
+
+    /// A state that the code excludes.
+    pub fn bug(what: impl Into<String>) -> Error {
+        Error::new(Fault::Bug, what)
+    }
+
+    /// With its cause.
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// It may have happened.
+    pub fn unknown(mut self) -> Error {
+        self.happened = Happened::Unknown;
+        self
+    }
+
+    /// Whether trying the same again can help.
+    pub fn is_retriable(&self) -> bool {
+        self.fault == Fault::Outage
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        match self.happened {
+            Happened::No => Ok(()),
+            Happened::Unknown => f.write_str(" (it may have happened)"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}

@@ -1,0 +1,228 @@
+//! The one file with unsafe code: calls of librdkafka for which the `rdkafka` crate has no safe form.
+//!
+//! Obligations, and how they are kept:
+//!
+//! * every `rd_kafka_message_t*` that a batch call returns is read before it is destroyed, and destroyed exactly once,
+//!   also when the batch is refused half-way ([`Messages`] does it on drop);
+//! * payload, key and topic pointers are valid as long as their message; nothing keeps them longer;
+//! * a queue is destroyed before its client ([`Queue`] holds the client and destroys the queue on drop);
+//! * every object of the admin call is destroyed on every way out ([`Owned`]).
+
+#![allow(unsafe_code)]
+
+use std::{
+    ffi::{CStr, CString},
+    ptr, slice,
+    sync::Arc,
+    time::Duration,
+};
+
+use rdkafka::{
+    bindings as sys,
+    client::{Client, ClientContext},
+    consumer::{BaseConsumer, Consumer},
+    error::{KafkaError, RDKafkaErrorCode},
+};
+
+use super::{Assigned, failed};
+use crate::{Error, Moved, RawBatch, Result};
+
+/// The queue from which a consumer's messages are taken, batch by batch.
+pub(super) struct Queue {
+    queue: *mut sys::rd_kafka_queue_t,
+    consumer: Arc<BaseConsumer>,
+    messages: Vec<*mut sys::rd_kafka_message_t>,
+}
+
+// SAFETY: librdkafka's handles may be used from any thread; only we hold this one, and `&mut self` keeps calls apart.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    pub(super) fn new(consumer: Arc<BaseConsumer>) -> Result<Queue> {
+        // SAFETY: the client lives as long as `consumer`, which we keep.
+        let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
+        if queue.is_null() {
+            return Err(Error::bug("the consumer has no queue"));
+        }
+        Ok(Queue { queue, consumer, messages: Vec::new() })
+    }
+
+    pub(super) fn consumer(&self) -> &BaseConsumer {
+        &self.consumer
+    }
+
+    /// Takes at most `most` messages, waiting at most `wait` for the first ones; one batch for each group that had any, in
+    /// `batches`, which has an empty one for each group. The positions in `moved` are not filled in. The first message that is
+    /// an error fails everything, since what follows it is not known to be complete.
+    pub(super) fn take(
+        &mut self,
+        wait: Duration,
+        most: usize,
+        assigned: &Assigned,
+        batches: &mut [RawBatch],
+    ) -> Result<()> {
+        self.messages.resize(most, ptr::null_mut());
+        let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the array has room for `most` pointers.
+        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue, wait_ms, self.messages.as_mut_ptr(), most) };
+        let count = usize::try_from(count).map_err(|_| Error::bug("librdkafka refused to give a batch"))?;
+        let messages = Messages(&self.messages[..count]);
+        // SAFETY: each pointer is a message that librdkafka gave us and that we have not destroyed yet.
+        let all = || messages.0.iter().map(|m| unsafe { &**m });
+        if let [only] = batches {
+            let (keys, values) = all().fold((0, 0), |(keys, values), m| (keys + m.key_len, values + m.len));
+            only.reserve(count, keys, values);
+        }
+        // Messages come in runs of one partition; a run looks its partition up once.
+        let mut run: (*mut sys::rd_kafka_topic_t, i32, usize) = (ptr::null_mut(), -1, 0);
+        for message in all() {
+            if message.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+                let code: RDKafkaErrorCode = message.err.into();
+                // SAFETY: the topic handle, where there is one, is alive with its message.
+                let topic = unsafe { topic_name(message) };
+                let place = topic
+                    .map_or(String::new(), |t| format!("{t}[{}] at offset {}: ", message.partition, message.offset));
+                return Err(failed(format!("{place}cannot read"), KafkaError::MessageConsumption(code)));
+            }
+            if (message.rkt, message.partition) != (run.0, run.1) {
+                // SAFETY: as above.
+                let topic = unsafe { topic_name(message) }.unwrap_or_default();
+                let place = assigned.place(&topic, message.partition);
+                let place = place.ok_or_else(|| {
+                    Error::bug(format!("a message of {topic}[{}], which was not asked for", message.partition))
+                })?;
+                run = (message.rkt, message.partition, place);
+            }
+            let place = run.2;
+            let batch = &mut batches[assigned.group(place)];
+            let row = batch.len();
+            batch.partitions.push(place as i32);
+            batch.offsets.push(message.offset);
+            let mut kind = sys::rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+            // SAFETY: the message is alive and `kind` is ours.
+            batch.timestamps_ms.push(unsafe { sys::rd_kafka_message_timestamp(message, &mut kind) });
+            // SAFETY: librdkafka says how long key and payload are, and both are alive with the message.
+            unsafe {
+                batch.keys.push(bytes(message.key, message.key_len))?;
+                batch.values.push(bytes(message.payload, message.len))?;
+            }
+            // SAFETY: the message is alive.
+            let epoch = unsafe { sys::rd_kafka_message_leader_epoch(message) };
+            let moved = Moved {
+                partition: place as i32,
+                position: -1,
+                leader_epoch: (epoch >= 0).then_some(epoch),
+                last_row: Some(row),
+            };
+            match batch.moved.iter_mut().find(|m| m.partition == place as i32) {
+                Some(known) => *known = moved,
+                None => batch.moved.push(moved),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The name of a message's topic.
+///
+/// # Safety
+/// The message is alive.
+unsafe fn topic_name(message: &sys::rd_kafka_message_t) -> Option<String> {
+    // SAFETY: a message keeps its topic handle alive, and the handle its name.
+    (!message.rkt.is_null())
+        .then(|| unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt)) }.to_string_lossy().into_owned())
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: made in `new`, destroyed once, and the client is still there.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// `None` for a null pointer, which is how librdkafka says "absent"; an empty one is not null.
+unsafe fn bytes<'a>(pointer: *const std::ffi::c_void, length: usize) -> Option<&'a [u8]> {
+    // SAFETY: the caller says that `length` bytes are there.
+    (!pointer.is_null()).then(|| unsafe { slice::from_raw_parts(pointer.cast::<u8>(), length) })
+}
+
+/// Messages that are destroyed when this is dropped.
+struct Messages<'a>(&'a [*mut sys::rd_kafka_message_t]);
+
+impl Drop for Messages<'_> {
+    fn drop(&mut self) {
+        for message in self.0 {
+            // SAFETY: given to us by librdkafka, destroyed here and nowhere else.
+            unsafe { sys::rd_kafka_message_destroy(*message) }
+        }
+    }
+}
+
+/// A pointer with the function that destroys what it points to.
+struct Owned<T>(*mut T, unsafe extern "C" fn(*mut T));
+
+impl<T> Drop for Owned<T> {
+    fn drop(&mut self) {
+        if !self.0.is_null() {
+            // SAFETY: made by librdkafka for us, destroyed once.
+            unsafe { (self.1)(self.0) }
+        }
+    }
+}
+
+/// The id of a topic, in the form Kafka's own tools print it; empty where the broker is too old to have one.
+pub(super) fn topic_id<C: ClientContext>(
+    client: &Client<C>,
+    topic: &str,
+    within: Duration,
+) -> Result<String, KafkaError> {
+    let name = CString::new(topic).map_err(KafkaError::Nul)?;
+    let failed = |code: sys::rd_kafka_resp_err_t| KafkaError::AdminOp(code.into());
+    // SAFETY: every pointer is checked or comes from librdkafka with the life of the result event, which is held to the end.
+    unsafe {
+        let queue = Owned(sys::rd_kafka_queue_new(client.native_ptr()), sys::rd_kafka_queue_destroy);
+        let mut names = [name.as_ptr()];
+        let topics = Owned(
+            sys::rd_kafka_TopicCollection_of_topic_names(names.as_mut_ptr(), 1),
+            sys::rd_kafka_TopicCollection_destroy,
+        );
+        let kind = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
+        let options =
+            Owned(sys::rd_kafka_AdminOptions_new(client.native_ptr(), kind), sys::rd_kafka_AdminOptions_destroy);
+        let within_ms = i32::try_from(within.as_millis()).unwrap_or(i32::MAX);
+        let mut text = [0; 256];
+        let set = sys::rd_kafka_AdminOptions_set_request_timeout(options.0, within_ms, text.as_mut_ptr(), text.len());
+        if set != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(failed(set));
+        }
+        sys::rd_kafka_DescribeTopics(client.native_ptr(), topics.0, options.0, queue.0);
+        let event = Owned(sys::rd_kafka_queue_poll(queue.0, within_ms), sys::rd_kafka_event_destroy);
+        if event.0.is_null() {
+            return Err(failed(sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__TIMED_OUT));
+        }
+        let code = sys::rd_kafka_event_error(event.0);
+        if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE {
+            return Ok(String::new());
+        }
+        if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return Err(failed(code));
+        }
+        let result = sys::rd_kafka_event_DescribeTopics_result(event.0);
+        let mut count = 0;
+        let found = if result.is_null() {
+            ptr::null_mut()
+        } else {
+            sys::rd_kafka_DescribeTopics_result_topics(result, &mut count)
+        };
+        if found.is_null() || count == 0 {
+            return Ok(String::new());
+        }
+        let id = sys::rd_kafka_TopicDescription_topic_id(*found);
+        if id.is_null()
+            || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)
+        {
+            return Ok(String::new());
+        }
+        Ok(CStr::from_ptr(sys::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned())
+    }
+}

@@ -1,0 +1,299 @@
+//! One connection: a statement goes out, its rows come back as text, or an error that says whether it happened.
+
+use std::{future::Future, time::Duration};
+
+use openssl::ssl::{SslConnector, SslMethod};
+use postgres_openssl::MakeTlsConnector;
+use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
+use tokio_postgres::{Client, NoTls, SimpleQueryMessage, config::SslMode};
+
+use crate::{Error, Fault, Result};
+
+/// Where the database is and who asks.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Host name or address.
+    pub host: String,
+    /// Port, 5439 on the real one.
+    pub port: u16,
+    /// Database.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Their password, resolved.
+    pub password: String,
+    /// The role that COPY assumes to read from S3.
+    pub iam_role: String,
+    /// Encryption.
+    pub tls: Tls,
+    /// The longest a statement of a load may run.
+    pub statement_timeout: Duration,
+    /// Name of the job, as the database shows it.
+    pub application_name: String,
+}
+
+/// Encryption of the connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// Certificate and host name are verified, against the system's authorities or those of a file in PEM form.
+    VerifyFull {
+        /// The file.
+        ca_file: Option<String>,
+    },
+    /// None. For loopback and tunnels.
+    Off,
+}
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(15);
+/// What we wait beyond the server's own limit, which a server that is stopped does not keep.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// An open connection. Dropping it closes the socket at once; what was open on it is rolled back by the server.
+pub(super) struct Session {
+    client: Client,
+    connection: JoinHandle<()>,
+    runtime: Handle,
+    limit: Duration,
+    /// The server's id of it.
+    pub(super) pid: i64,
+    /// When the server says that it began; with the pid it names the session for ever.
+    pub(super) started: Option<String>,
+}
+
+/// What a statement gave.
+#[derive(Debug, Default)]
+pub(super) struct Answer {
+    pub(super) rows: Vec<Row>,
+    /// The number in the tag of INSERT, UPDATE and DELETE.
+    pub(super) count: u64,
+}
+
+/// A row as text.
+#[derive(Debug)]
+pub(super) struct Row(Vec<Option<String>>);
+
+impl Row {
+    pub(super) fn optional(&self, column: usize) -> Option<String> {
+        self.0.get(column).cloned().flatten()
+    }
+
+    pub(super) fn text(&self, column: usize) -> Result<&str> {
+        let value = self.0.get(column).and_then(|v| v.as_deref());
+        value.ok_or_else(|| Error::new(Fault::Refused, format!("column {column} of a control table is NULL")))
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(&self, column: usize) -> Result<T> {
+        let text = self.text(column)?;
+        text.parse().map_err(|_| Error::new(Fault::Refused, format!("{text:?} in a control table is not a number")))
+    }
+
+    pub(super) fn maybe_number<T: std::str::FromStr>(&self, column: usize) -> Result<Option<T>> {
+        if self.optional(column).is_none() { Ok(None) } else { self.number(column).map(Some) }
+    }
+}
+
+/// Our own deadline passed: the server did not answer at all.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer within {0:?}")]
+struct NoAnswer(Duration);
+
+/// What the server said, in one line.
+#[derive(Debug, thiserror::Error)]
+#[error("{state}: {text}")]
+struct Said {
+    state: String,
+    text: String,
+}
+
+impl Session {
+    pub(super) fn connect(settings: &Settings, runtime: &Handle) -> Result<Session> {
+        let mut config = tokio_postgres::Config::new();
+        config
+            .host(&settings.host)
+            .port(settings.port)
+            .dbname(&settings.database)
+            .user(&settings.user)
+            .password(&settings.password)
+            .application_name(&settings.application_name)
+            .connect_timeout(CONNECT_WITHIN)
+            .keepalives_idle(Duration::from_secs(30))
+            .keepalives_interval(Duration::from_secs(10))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(60));
+        let place = format!("{}:{}", settings.host, settings.port);
+        let failed = |e: tokio_postgres::Error| refused(format!("cannot connect to Redshift at {place}"), e);
+        let (client, connection) = match &settings.tls {
+            Tls::Off => {
+                config.ssl_mode(SslMode::Disable);
+                let (client, connection) = within(runtime, CONNECT_WITHIN, config.connect(NoTls))?.map_err(failed)?;
+                // Its error reaches whoever waits for an answer as well.
+                (client, runtime.spawn(async move { drop(connection.await) }))
+            }
+            Tls::VerifyFull { ca_file } => {
+                config.ssl_mode(SslMode::Require);
+                let tls = connector(ca_file.as_deref())?;
+                let (client, connection) = within(runtime, CONNECT_WITHIN, config.connect(tls))?.map_err(failed)?;
+                (client, runtime.spawn(async move { drop(connection.await) }))
+            }
+        };
+        let mut session =
+            Session { client, connection, runtime: runtime.clone(), limit: CONNECT_WITHIN, pid: 0, started: None };
+        session.limit(CONNECT_WITHIN)?;
+        session.pid = session.one_number("SELECT pg_backend_pid()")?;
+        // On an endpoint that does not show sessions there is no row, and such a session cannot be ended by a successor.
+        let rows = session.run(&format!("SELECT starttime FROM stv_sessions WHERE process = {}", session.pid))?.rows;
+        session.started = rows.first().and_then(|row| row.optional(0));
+        Ok(session)
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        !self.client.is_closed()
+    }
+
+    /// Sets how long a statement may run from here on, for the server and for us.
+    pub(super) fn limit(&mut self, limit: Duration) -> Result<()> {
+        self.limit = limit.max(self.limit); // for the SET itself
+        self.run(&format!("SET statement_timeout TO {}", limit.as_millis()))?;
+        self.limit = limit;
+        Ok(())
+    }
+
+    /// Runs one statement. The error of one that was sent says "did not happen", because that is so for all but COMMIT:
+    /// whatever happened before COMMIT is undone with the session. Whoever sends COMMIT says otherwise.
+    pub(super) fn run(&mut self, sql: &str) -> Result<Answer> {
+        let what = || format!("Redshift: {}", short(sql));
+        let answer = within(&self.runtime, self.limit + GRACE, self.client.simple_query(sql))
+            .map_err(|e| Error { what: what(), ..e })?
+            .map_err(|e| refused(what(), e))?;
+        let mut result = Answer::default();
+        for message in answer {
+            match message {
+                SimpleQueryMessage::Row(row) => {
+                    result.rows.push(Row((0..row.len()).map(|i| row.get(i).map(String::from)).collect()));
+                }
+                SimpleQueryMessage::CommandComplete(count) => result.count = count,
+                _ => {}
+            }
+        }
+        Ok(result)
+    }
+
+    pub(super) fn one_text(&mut self, sql: &str) -> Result<String> {
+        let rows = self.run(sql)?.rows;
+        let row = rows.first().ok_or_else(|| Error::new(Fault::Refused, format!("no row for {}", short(sql))))?;
+        Ok(row.text(0)?.to_string())
+    }
+
+    pub(super) fn one_number<T: std::str::FromStr>(&mut self, sql: &str) -> Result<T> {
+        let text = self.one_text(sql)?;
+        text.parse().map_err(|_| Error::new(Fault::Refused, format!("{text:?} for {} is not a number", short(sql))))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Waits for an answer, and not for ever.
+fn within<T>(runtime: &Handle, limit: Duration, answer: impl Future<Output = T>) -> Result<T> {
+    let waited = runtime.block_on(async { timeout(limit, answer).await });
+    waited.map_err(|_| Error::new(Fault::Outage, "Redshift").because(NoAnswer(limit)))
+}
+
+/// A statement for a message: its beginning, on one line.
+fn short(sql: &str) -> String {
+    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(120) {
+        Some((end, _)) => format!("{} ...", &line[..end]),
+        None => line,
+    }
+}
+
+fn connector(ca_file: Option<&str>) -> Result<MakeTlsConnector> {
+    let refused = |what: &str, e: openssl::error::ErrorStack| Error::new(Fault::Refused, what.to_string()).because(e);
+    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|e| refused("cannot set up TLS", e))?;
+    if let Some(file) = ca_file {
+        builder.set_ca_file(file).map_err(|e| refused(&format!("cannot read the certificates in {file}"), e))?;
+    }
+    Ok(MakeTlsConnector::new(builder.build()))
+}
+
+/// An error of the driver in our words.
+fn refused(what: String, error: tokio_postgres::Error) -> Error {
+    let Some(said) = error.as_db_error() else {
+        // TLS and passwords are decided before a session exists; anything else is the way to the server.
+        let text = std::error::Error::source(&error).map(|e| e.to_string()).unwrap_or_default();
+        let fault = if text.contains("certificate") { Fault::Denied } else { Fault::Outage };
+        return Error::new(fault, what).because(error);
+    };
+    let (state, message, detail) = (said.code().code(), said.message(), said.detail().unwrap_or_default());
+    let fault = classify(state, message, detail);
+    // The detail block tells which column of which file; its frame of dashes tells nothing.
+    let detail: Vec<&str> = detail.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("---")).collect();
+    let text = if detail.is_empty() { message.to_string() } else { format!("{message} ({})", detail.join("; ")) };
+    Error::new(fault, what).because(Said { state: state.into(), text })
+}
+
+/// What an error of Redshift means. It has few codes of its own, so the text decides as well.
+fn classify(state: &str, message: &str, detail: &str) -> Fault {
+    let has = |text: &str| message.contains(text) || detail.contains(text);
+    match state {
+        "57014" | "57P01" | "57P02" | "57P03" | "53300" => Fault::Outage,
+        state if state.starts_with("08") => Fault::Outage,
+        "28000" | "28P01" | "42501" => Fault::Denied,
+        "42P01" | "3F000" | "3D000" => Fault::Missing,
+        "40001" | "40P01" => Fault::Outage,
+        "XX000" if message == "1023" || has("Serializable isolation violation") || has("deadlock detected") => {
+            Fault::Outage
+        }
+        "XX000" if has("not authorized to assume") || has("Status 403") => Fault::Denied,
+        "XX000" if has("does not exist in the database") => Fault::Missing,
+        _ => Fault::Refused,
+    }
+}
+
+/// Whether a statement ended because it took too long: by the server's limit or by ours.
+pub(super) fn timed_out(error: &Error) -> bool {
+    let Some(source) = &error.source else { return false };
+    source.is::<NoAnswer>() || source.downcast_ref::<Said>().is_some_and(|said| said.state == "57014")
+}
+
+/// Whether another transaction was in the way, so that the same again may pass.
+pub(super) fn conflict(error: &Error) -> bool {
+    let said = error.source.as_ref().and_then(|s| s.downcast_ref::<Said>());
+    said.is_some_and(|s| {
+        s.state.starts_with("40") || (s.state == "XX000" && (s.text.starts_with("1023") || s.text.contains("deadlock")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_errors_of_redshift_mean() {
+        for (state, message, detail, fault) in [
+            ("XX000", "1023", "Serializable isolation violation on table", Fault::Outage),
+            ("XX000", "deadlock detected", "", Fault::Outage),
+            ("57014", "canceled on user's request", "", Fault::Outage),
+            ("XX000", "Spectrum Scan Error", "code: 15007", Fault::Refused),
+            ("XX000", "S3ServiceException:Access Denied,Status 403", "", Fault::Denied),
+            ("XX000", "User x is not authorized to assume IAM Role y", "", Fault::Denied),
+            ("XX000", "Relation x does not exist in the database.", "", Fault::Missing),
+            ("42P01", "relation does not exist", "", Fault::Missing),
+            ("0A000", "REGION argument is not supported for PARQUET based COPY", "", Fault::Refused),
+            ("25P02", "current transaction is aborted", "", Fault::Refused),
+            ("28000", "password authentication failed", "", Fault::Denied),
+        ] {
+            assert_eq!(classify(state, message, detail), fault, "{state} {message}");
+        }
+    }
+
+    #[test]
+    fn a_statement_in_a_message_is_short() {
+        assert_eq!(short("SELECT\n   1"), "SELECT 1");
+        assert_eq!(short(&"é".repeat(200)), format!("{} ...", "é".repeat(120)));
+    }
+}

@@ -1,0 +1,139 @@
+//! S3 through `object_store`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use object_store::{
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder},
+    path::Path,
+};
+
+use crate::{Error, Fault, Objects, Result};
+
+/// Where objects go, and by whose right. Without a key pair the usual chain decides (environment, web identity, instance).
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The bucket.
+    pub bucket: String,
+    /// What comes before every key; empty, or ends without a slash.
+    pub prefix: String,
+    /// The bucket's region.
+    pub region: Option<String>,
+    /// `http://host:port` of another server that speaks S3's protocol.
+    pub endpoint: Option<String>,
+    /// Access key id and secret access key.
+    pub keys: Option<(String, String)>,
+}
+
+/// One request, its own retries apart.
+const REQUEST_WITHIN: Duration = Duration::from_secs(120);
+/// A request with all its retries.
+const RETRIES_WITHIN: Duration = Duration::from_secs(60);
+
+/// A bucket.
+pub struct S3 {
+    store: AmazonS3,
+    settings: Settings,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl S3 {
+    /// No connection is made yet.
+    pub fn new(settings: Settings) -> Result<S3> {
+        let mut builder = AmazonS3Builder::from_env()
+            .with_bucket_name(&settings.bucket)
+            .with_retry(RetryConfig {
+                max_retries: 10,
+                retry_timeout: RETRIES_WITHIN,
+                backoff: BackoffConfig::default(),
+            })
+            .with_client_options(
+                ClientOptions::new()
+                    .with_timeout(REQUEST_WITHIN)
+                    .with_connect_timeout(Duration::from_secs(10))
+                    .with_allow_http(true),
+            );
+        if let Some(region) = &settings.region {
+            builder = builder.with_region(region);
+        }
+        if let Some(endpoint) = &settings.endpoint {
+            builder = builder.with_endpoint(endpoint);
+        }
+        if let Some((id, secret)) = &settings.keys {
+            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+        }
+        let store = builder.build().map_err(|e| Error::new(Fault::Refused, "cannot make an S3 client").because(e))?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("s3")
+            .enable_all()
+            .build()
+            .map_err(|e| Error::bug("cannot start the S3 client").because(e))?;
+        Ok(S3 { store, settings, runtime })
+    }
+
+    fn path(&self, key: &str) -> Result<Path> {
+        let whole = match self.settings.prefix.as_str() {
+            "" => key.to_string(),
+            prefix => format!("{prefix}/{key}"),
+        };
+        Path::parse(whole).map_err(|e| Error::bug(format!("{key} is not a key")).because(e))
+    }
+}
+
+fn failed(what: String, error: object_store::Error) -> Error {
+    use object_store::Error::*;
+    let fault = match &error {
+        NotFound { .. } => Fault::Missing,
+        PermissionDenied { .. } | Unauthenticated { .. } => Fault::Denied,
+        InvalidPath { .. } | NotSupported { .. } | UnknownConfigurationKey { .. } => Fault::Refused,
+        _ => Fault::Outage,
+    };
+    Error::new(fault, what).because(error)
+}
+
+impl Objects for S3 {
+    fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        let (path, length) = (self.path(key)?, body.len() as u64);
+        let what = || format!("cannot write {}", self.url(key));
+        let options = PutOptions::from(PutMode::Create);
+        match self.runtime.block_on(self.store.put_opts(&path, body.into(), options)) {
+            Ok(_) => Ok(()),
+            // Nobody else uses this key, so it is our own earlier try, whose answer was lost. If it is whole.
+            Err(object_store::Error::AlreadyExists { .. }) => {
+                let found = self.runtime.block_on(self.store.head(&path)).map_err(|e| failed(what(), e).unknown())?;
+                if found.size == length {
+                    return Ok(());
+                }
+                Err(Error::bug(format!("{} exists with {} bytes instead of {length}", self.url(key), found.size)))
+            }
+            Err(e) => Err(failed(what(), e).unknown()),
+        }
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        let path = self.path(key)?;
+        let read = async { self.store.get(&path).await?.bytes().await };
+        match self.runtime.block_on(read) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(e) => Err(failed(format!("cannot read {}", self.url(key)), e)),
+        }
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        let path = self.path(key)?;
+        match self.runtime.block_on(self.store.delete(&path)) {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(failed(format!("cannot delete {}", self.url(key)), e).unknown()),
+        }
+    }
+
+    fn url(&self, key: &str) -> String {
+        match self.settings.prefix.as_str() {
+            "" => format!("s3://{}/{key}", self.settings.bucket),
+            prefix => format!("s3://{}/{prefix}/{key}", self.settings.bucket),
+        }
+    }
+}
