@@ -1,1 +1,35 @@
-//! placeholder
+//! What happens to rows. The operators, in the order data flows:
+//!
+//! * [`clock`]: ends epochs, by time, bytes, rows or a full memory budget; the only one that knows what time it is;
+//! * [`mod@fetch`]: raw batches out of Kafka, each in the epoch that is open when it arrives, and the spans of every epoch;
+//! * [`mod@decode`]: bytes to columns of the declared types;
+//! * [`mod@query`]: the SELECT of a target;
+//! * (exchange, enrich, window and dedup have their place here when they come;)
+//! * [`sink`]: what a target's table asks for: [`sink::fit`], [`sink::encode`], [`sink::upload`], then [`sink::seal`] and
+//!   [`sink::load`] on worker 0.
+//!
+//! Besides them: [`rows`] is what travels on an edge, [`background`] the one bridge between a worker and what blocks,
+//! [`failure`] how an operator ends the process, [`events`] what it tells whoever watches.
+//!
+//! The rules of the engine: operators never block; each drops its initial capability at once unless it is a source, holds
+//! one for each epoch that it has not passed on, and sends only on one that it holds.
+
+pub mod background;
+pub mod clock;
+pub mod decode;
+pub mod events;
+pub mod failure;
+pub mod fetch;
+pub mod query;
+pub mod rows;
+pub mod sink;
+
+pub use clock::clock;
+pub use decode::decode;
+pub use failure::{Failure, fail};
+pub use fetch::fetch;
+pub use query::query;
+pub use rows::Rows;
+
+/// The timely timestamp: the number of the epoch. Totally ordered; order inside an epoch is in the data (partition, offset).
+pub type Time = u64;

@@ -1,0 +1,75 @@
+//! The one bridge between a worker and what blocks: jobs go to threads over a bounded queue, results come back and wake
+//! the operator.
+
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
+use timely::scheduling::SyncActivator;
+
+use crate::failure::{Failure, fail};
+
+/// Threads that do jobs for one operator. They end when this is dropped and their job is done.
+pub struct Background<J, R> {
+    jobs: Sender<J>,
+    results: Receiver<R>,
+    /// Jobs that did not fit into the queue yet.
+    waiting: std::collections::VecDeque<J>,
+}
+
+impl<J: Send + 'static, R: Send + 'static> Background<J, R> {
+    /// Starts `threads` threads, each with a `work` of its own. At most `queue` jobs wait in the threads' queue; the others
+    /// wait here, where the operator's own bound (its epochs' memory budget) holds them.
+    pub fn new<W>(
+        name: &str,
+        threads: usize,
+        queue: usize,
+        wake: SyncActivator,
+        mut work: impl FnMut() -> W,
+    ) -> Background<J, R>
+    where
+        W: FnMut(J) -> R + Send + 'static,
+    {
+        let (jobs, incoming) = bounded::<J>(queue);
+        // Bounded by the jobs.
+        let (outgoing, results) = unbounded::<R>();
+        for number in 0..threads {
+            let (incoming, outgoing, wake, mut work) = (incoming.clone(), outgoing.clone(), wake.clone(), work());
+            let spawned = thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+                for job in incoming {
+                    // Either fails when the operator is gone; then nobody wants the result.
+                    if outgoing.send(work(job)).is_err() || wake.activate().is_err() {
+                        return;
+                    }
+                }
+            });
+            if let Err(e) = spawned {
+                fail(Failure::Bug(format!("cannot start thread {name}: {e}")));
+            }
+        }
+        Background { jobs, results, waiting: Default::default() }
+    }
+
+    /// Hands over a job. Never blocks.
+    pub fn submit(&mut self, job: J) {
+        self.waiting.push_back(job);
+        self.push();
+    }
+
+    /// The results that are there. Never blocks.
+    pub fn results(&mut self) -> Vec<R> {
+        let results: Vec<R> = self.results.try_iter().collect();
+        self.push();
+        results
+    }
+
+    fn push(&mut self) {
+        while let Some(job) = self.waiting.pop_front() {
+            match self.jobs.try_send(job) {
+                Ok(()) => {}
+                // A result will come, and with it room.
+                Err(TrySendError::Full(job)) => return self.waiting.push_front(job),
+                Err(TrySendError::Disconnected(_)) => fail(Failure::Bug("a background thread ended".into())),
+            }
+        }
+    }
+}

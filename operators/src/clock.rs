@@ -1,0 +1,263 @@
+//! Ends epochs.
+//!
+//! * Input: what the fetch operators of all workers tell of their progress. Only worker 0 has a clock; the others' drop
+//!   their capability at once.
+//! * Output: commands to every worker's fetch, over a feedback loop. "Close e" is sent at e.
+//! * Time: it holds one capability, at the open epoch, and moves it on when it closes the epoch.
+//! * An epoch is closed only if some position moved, so an idle job has one epoch open for ever and sends no SQL. It is
+//!   closed by the first of: age, bytes, rows, a worker whose memory budget is used up by this epoch alone, or the end of
+//!   the job. At most [`MAX_OPEN_EPOCHS`] are closed and not loaded.
+//! * It alone knows what time it is: the time of an epoch is decided here and recorded with its cut.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use checkpoint::{Epoch, Micros};
+use serde::{Deserialize, Serialize};
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        Scope, Stream,
+        channels::pact::{Exchange, Pipeline},
+        operators::generic::{OutputBuilder, builder_rc::OperatorBuilder, operator::Operator},
+    },
+};
+
+use crate::{
+    Time,
+    failure::{Failure, fail},
+    fetch::Stat,
+};
+
+/// How many epochs may be closed and not loaded.
+pub const MAX_OPEN_EPOCHS: u64 = 64;
+/// How often the clock looks at the stop flag.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// What the clock tells the fetch operators.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// The open epoch ends where each partition stands now.
+    Close {
+        /// The epoch.
+        epoch: u64,
+        /// Its time, in microseconds since 1970.
+        closed_at: i64,
+    },
+    /// Read no more.
+    Stop,
+}
+
+/// When epochs end.
+#[derive(Clone, Debug)]
+pub struct ClockOptions {
+    /// The first epoch.
+    pub first: Epoch,
+    /// The longest an epoch stays open once something moved.
+    pub interval: Duration,
+    /// The most bytes of keys and values in an epoch, over all workers; overshot by what is in flight.
+    pub max_bytes: u64,
+    /// The most records in an epoch, over all workers.
+    pub max_rows: u64,
+    /// Ends the job once every partition has reached the offset it is to be read up to.
+    pub until_caught_up: bool,
+    /// Set from outside to end the job: the open epoch is closed and loaded.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// What has come into the open epoch, and what the workers said of themselves.
+#[derive(Clone, Debug, Default)]
+struct Open {
+    moved: bool,
+    bytes: u64,
+    rows: u64,
+    full: bool,
+    /// Workers that have read up to where they were asked to.
+    reached: BTreeMap<usize, bool>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decision {
+    /// Nothing to do for so long.
+    Wait(Duration),
+    Close,
+    CloseAndStop,
+    Stop,
+}
+
+/// Decides, given the age of the epoch and how many are closed and not loaded.
+fn decide(options: &ClockOptions, open: &Open, workers: usize, age: Duration, unloaded: u64, stop: bool) -> Decision {
+    let caught_up = options.until_caught_up && open.reached.values().filter(|r| **r).count() == workers;
+    if stop || caught_up {
+        return if open.moved { Decision::CloseAndStop } else { Decision::Stop };
+    }
+    if !open.moved || unloaded >= MAX_OPEN_EPOCHS {
+        return Decision::Wait(LOOK);
+    }
+    if open.full || open.bytes >= options.max_bytes || open.rows >= options.max_rows || age >= options.interval {
+        return Decision::Close;
+    }
+    Decision::Wait(LOOK.min(options.interval - age))
+}
+
+/// Builds the clock. `loaded` is the stream of loaded epochs; only its frontier is looked at.
+pub fn clock<'s>(
+    scope: Scope<'s, Time>,
+    stats: Stream<'s, Time, Vec<Stat>>,
+    loaded: Stream<'s, Time, Vec<u64>>,
+    options: ClockOptions,
+) -> Stream<'s, Time, Vec<(usize, Command)>> {
+    let (me, workers) = (scope.index(), scope.peers());
+    let mut builder = OperatorBuilder::new("Clock".into(), scope);
+    let (output, commands) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<(usize, Command)>>>::from(output);
+    // Neither input has a path to the output: the clock sends at its own capability, whenever it decides to.
+    let mut stats = builder.new_input_connection(stats, Exchange::new(|_: &Stat| 0), Vec::new());
+    let mut loaded = builder.new_input_connection(loaded, Pipeline, Vec::new());
+    let again = scope.activator_for(builder.operator_info().address);
+    builder.build(move |mut capabilities| {
+        let mut capability = capabilities.pop().filter(|_| me == 0);
+        if let Some(capability) = &mut capability {
+            capability.downgrade(&options.first.0);
+            again.activate();
+        }
+        let mut open = Open::default();
+        let (mut opened, mut timer, mut last_time) = (Instant::now(), Instant::now(), 0);
+        move |frontiers| {
+            stats.for_each(|_, data| {
+                for stat in data.drain(..) {
+                    if stat.moved && !open.moved {
+                        opened = Instant::now();
+                    }
+                    open.moved |= stat.moved;
+                    open.full |= stat.full;
+                    open.bytes += stat.bytes;
+                    open.rows += stat.rows;
+                    open.reached.insert(stat.worker, stat.reached);
+                }
+            });
+            loaded.for_each(|_, data| data.clear());
+            let Some(held) = &mut capability else { return };
+            let epoch = *held.time();
+            // Feedback adds one: the frontier is the oldest epoch that is not loaded, plus one.
+            let oldest = frontiers[1].frontier().first().map_or(epoch, |f| f.saturating_sub(1));
+            let stop = options.stop.load(Ordering::Relaxed);
+            let decision = decide(&options, &open, workers, opened.elapsed(), epoch.saturating_sub(oldest), stop);
+            let mut output = output.activate();
+            let mut tell = |held: &_, command: Command| {
+                let mut session = output.session(held);
+                (0..workers).for_each(|worker| session.give((worker, command)));
+            };
+            if matches!(decision, Decision::Close | Decision::CloseAndStop) {
+                last_time = now().max(last_time + 1);
+                tell(held, Command::Close { epoch, closed_at: last_time });
+                held.downgrade(&(epoch + 1));
+                open = Open { reached: std::mem::take(&mut open.reached), ..Open::default() };
+                opened = Instant::now();
+            }
+            if matches!(decision, Decision::Stop | Decision::CloseAndStop) {
+                tell(held, Command::Stop);
+                capability = None;
+                return;
+            }
+            let wait = if let Decision::Wait(wait) = decision { wait } else { LOOK };
+            // One timer at a time: each call adds an entry to a heap and none is ever merged.
+            let now = Instant::now();
+            if timer <= now || now + wait < timer {
+                timer = now + wait;
+                again.activate_after(wait);
+            }
+        }
+    });
+    // To each worker its own.
+    commands.unary::<CapacityContainerBuilder<Vec<(usize, Command)>>, _, _, _>(
+        Exchange::new(|c: &(usize, Command)| c.0 as u64),
+        "Broadcast",
+        |_, _| |input, output| input.for_each(|capability, data| output.session(&capability).give_container(data)),
+    )
+}
+
+fn now() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => Micros(since.as_micros() as i64).0,
+        Err(_) => fail(Failure::Bug("the clock of this machine stands before 1970".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_ends_by_the_first_of_its_limits_and_only_if_something_moved() {
+        let options = ClockOptions {
+            first: Epoch(0),
+            interval: Duration::from_secs(30),
+            max_bytes: 100,
+            max_rows: 10,
+            until_caught_up: true,
+            stop: Default::default(),
+        };
+        let open = Open { moved: true, ..Open::default() };
+        let idle = Open::default();
+        let reached = |workers: &[bool]| workers.iter().copied().enumerate().collect();
+        let young = Duration::from_secs(1);
+        let old = Duration::from_secs(30);
+        let cases = [
+            ("young", open.clone(), young, 0, false, Decision::Wait(LOOK)),
+            ("old", open.clone(), old, 0, false, Decision::Close),
+            ("old, and nothing moved", idle.clone(), old, 0, false, Decision::Wait(LOOK)),
+            ("bytes", Open { bytes: 100, ..open.clone() }, young, 0, false, Decision::Close),
+            ("rows", Open { rows: 10, ..open.clone() }, young, 0, false, Decision::Close),
+            ("a full budget", Open { full: true, ..open.clone() }, young, 0, false, Decision::Close),
+            ("full of older epochs", Open { full: true, ..idle.clone() }, old, 3, false, Decision::Wait(LOOK)),
+            (
+                "too many unloaded",
+                Open { bytes: 100, ..open.clone() },
+                old,
+                MAX_OPEN_EPOCHS,
+                false,
+                Decision::Wait(LOOK),
+            ),
+            ("stop", open.clone(), young, 0, true, Decision::CloseAndStop),
+            ("stop, nothing moved", idle.clone(), young, 0, true, Decision::Stop),
+            ("stop, and too many unloaded", open.clone(), young, MAX_OPEN_EPOCHS, true, Decision::CloseAndStop),
+            (
+                "one of two caught up",
+                Open { reached: reached(&[true, false]), ..open.clone() },
+                young,
+                0,
+                false,
+                Decision::Wait(LOOK),
+            ),
+            (
+                "one of two heard",
+                Open { reached: reached(&[true]), ..open.clone() },
+                young,
+                0,
+                false,
+                Decision::Wait(LOOK),
+            ),
+            (
+                "both caught up",
+                Open { reached: reached(&[true, true]), ..open.clone() },
+                young,
+                0,
+                false,
+                Decision::CloseAndStop,
+            ),
+            ("both, nothing moved", Open { reached: reached(&[true, true]), ..idle }, young, 0, false, Decision::Stop),
+        ];
+        for (name, open, age, unloaded, stop, expected) in cases {
+            assert_eq!(decide(&options, &open, 2, age, unloaded, stop), expected, "{name}");
+        }
+        let almost = Duration::from_millis(29_990);
+        assert_eq!(decide(&options, &open, 2, almost, 0, false), Decision::Wait(Duration::from_millis(10)));
+    }
+}

@@ -1,0 +1,430 @@
+//! Raw batches out of Kafka, each in the epoch that is open when it arrives.
+//!
+//! * Input: commands of the clock, and the frontier of loaded epochs; both over feedback loops that have no path to the
+//!   outputs, so they hold nothing back.
+//! * Output: for each stream raw batches; the spans of each epoch; statistics for the clock.
+//! * Time: a source. It holds a capability at the open epoch on each output and moves them on at "close".
+//! * State: for each of its partitions where the open epoch began and where it stands. A span ends at the consumer's
+//!   position as it was taken *with* the last batch that entered the epoch: never at "last record + 1", which a control
+//!   record at the end leaves behind for ever, and never at a position asked for later, when the consumer is ahead.
+//! * Bound: the bytes of the batches it has sent and whose epochs are not loaded stay below its budget. Between it and
+//!   its consumer thread stand [`BATCHES_AHEAD`] batches; behind that librdkafka's own bounded queue.
+//! * Failure: an error of the log ends the process.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use checkpoint::{Epoch, LastRecord, Span, TopicPartition, manifest};
+use connectors::{Log, RawBatch};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use serde::{Deserialize, Serialize};
+use timely::{
+    container::{CapacityContainerBuilder, NoopBuilder},
+    dataflow::{
+        Scope, Stream,
+        channels::pact::Pipeline,
+        operators::{
+            Capability,
+            generic::{OutputBuilder, builder_rc::OperatorBuilder},
+        },
+    },
+    scheduling::SyncActivator,
+};
+
+use crate::{
+    Rows, Time,
+    clock::Command,
+    events::{Event, Watch},
+    failure::{Failure, fail},
+    rows::Origin,
+};
+
+/// Batches that wait between the consumer thread and the operator.
+const BATCHES_AHEAD: usize = 2;
+/// How long the consumer thread waits for records before it looks whether it is still needed.
+const WAIT: Duration = Duration::from_millis(50);
+/// Batches that one activation handles before it lets other operators run.
+const BATCHES_PER_TURN: usize = 8;
+/// What a record weighs beside its bytes: offset, timestamp, place and ends.
+const BYTES_PER_RECORD: u64 = 32;
+
+/// A partition of the job, and where this run reads it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Kafka's id of its topic.
+    pub topic_id: String,
+    /// The stream that it feeds, by number.
+    pub stream: usize,
+    /// Where the first epoch of this run begins.
+    pub start: i64,
+    /// How far it is to be read, with `--until-caught-up`.
+    pub until: Option<i64>,
+}
+
+/// What fetch must know.
+#[derive(Clone)]
+pub struct FetchOptions {
+    /// The first epoch.
+    pub first: Epoch,
+    /// All partitions of the job, sorted. Partition i is read by worker i modulo workers.
+    pub places: Arc<[Place]>,
+    /// How many streams there are.
+    pub streams: usize,
+    /// How many bytes this worker may have in flight.
+    pub budget_bytes: u64,
+}
+
+/// What a worker tells the clock.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stat {
+    /// Which.
+    pub worker: usize,
+    /// Records since the last one.
+    pub rows: u64,
+    /// Bytes since the last one.
+    pub bytes: u64,
+    /// Whether any position moved.
+    pub moved: bool,
+    /// Whether the open epoch alone has used up the budget.
+    pub full: bool,
+    /// Whether every partition has been read as far as it is to be.
+    pub reached: bool,
+}
+
+/// What a worker read in an epoch: the spans of all its partitions, moved or not.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Report {
+    /// As the clock decided, in microseconds since 1970.
+    pub closed_at: i64,
+    /// One for each of its partitions.
+    pub spans: Vec<Span>,
+}
+
+/// The outputs of fetch.
+pub struct Fetched<'s> {
+    /// Raw batches, by stream.
+    pub streams: Vec<Stream<'s, Time, Rows>>,
+    /// For seal.
+    pub reports: Stream<'s, Time, Vec<Report>>,
+    /// For the clock.
+    pub stats: Stream<'s, Time, Vec<Stat>>,
+}
+
+/// A batch as the consumer thread hands it over.
+struct Arrived {
+    stream: usize,
+    rows: Rows,
+    bytes: u64,
+    moved: Vec<Arrival>,
+}
+
+/// Where one partition stands behind a batch.
+struct Arrival {
+    place: usize,
+    position: i64,
+    leader_epoch: Option<i32>,
+    last: Option<LastRecord>,
+}
+
+/// Where a partition stands: the span of the open epoch so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Progress {
+    start: i64,
+    end: i64,
+    leader_epoch: Option<i32>,
+    last: Option<LastRecord>,
+}
+
+/// The positions of a worker's partitions. Pure: what a span is, is decided here.
+#[derive(Default)]
+struct Positions(BTreeMap<usize, Progress>);
+
+impl Positions {
+    fn new(places: impl Iterator<Item = (usize, i64)>) -> Positions {
+        Positions(
+            places.map(|(p, start)| (p, Progress { start, end: start, leader_epoch: None, last: None })).collect(),
+        )
+    }
+
+    /// A batch entered the open epoch. How far it moved.
+    fn enter(&mut self, moved: Vec<Arrival>) -> Result<u64, String> {
+        let mut offsets = 0;
+        for arrival in moved {
+            let progress = self.0.get_mut(&arrival.place).ok_or("a batch of a partition of another worker")?;
+            let step = u64::try_from(arrival.position - progress.end)
+                .map_err(|_| format!("position {} after {}", arrival.position, progress.end))?;
+            offsets += step;
+            progress.end = arrival.position;
+            progress.leader_epoch = arrival.leader_epoch.or(progress.leader_epoch);
+            progress.last = arrival.last.or(progress.last.take());
+        }
+        Ok(offsets)
+    }
+
+    /// The spans of the open epoch; the next one starts where they end.
+    fn close(&mut self, places: &[Place]) -> Vec<Span> {
+        let spans = self.0.iter_mut().map(|(place, progress)| {
+            let span = Span {
+                partition: places[*place].partition.clone(),
+                topic_id: places[*place].topic_id.clone(),
+                start: progress.start,
+                end: progress.end,
+                leader_epoch: progress.leader_epoch.take(),
+                last: progress.last.take(),
+            };
+            progress.start = progress.end;
+            span
+        });
+        spans.collect()
+    }
+
+    fn reached(&self, places: &[Place]) -> bool {
+        self.0.iter().all(|(place, progress)| places[*place].until.is_none_or(|until| progress.end >= until))
+    }
+}
+
+/// Builds fetch.
+pub fn fetch<'s>(
+    scope: Scope<'s, Time>,
+    commands: Stream<'s, Time, Vec<(usize, Command)>>,
+    loaded: Stream<'s, Time, Vec<u64>>,
+    log: Arc<dyn Log>,
+    options: FetchOptions,
+    watch: Watch,
+) -> Fetched<'s> {
+    let (me, workers) = (scope.index(), scope.peers());
+    let mut builder = OperatorBuilder::new("Fetch".into(), scope);
+    // Outputs first: an output that is made after an input would be connected to it.
+    let (mut data_outputs, mut streams) = (Vec::new(), Vec::new());
+    for _ in 0..options.streams {
+        let (output, stream) = builder.new_output();
+        data_outputs.push(OutputBuilder::<_, NoopBuilder<Rows>>::from(output));
+        streams.push(stream);
+    }
+    let (output, reports) = builder.new_output();
+    let mut report_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Report>>>::from(output);
+    let (output, stats) = builder.new_output();
+    let mut stat_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Stat>>>::from(output);
+    let mut commands = builder.new_input_connection(commands, Pipeline, Vec::new());
+    let mut loaded = builder.new_input_connection(loaded, Pipeline, Vec::new());
+    let address = builder.operator_info().address;
+    let again = scope.activator_for(address.clone());
+    let wake = Wake { wake: scope.worker().sync_activator_for(address.to_vec()), pending: Arc::default() };
+
+    let mine: Vec<usize> = (0..options.places.len()).filter(|place| place % workers == me).collect();
+    let (sender, arrivals) = bounded::<Result<Arrived, connectors::Error>>(BATCHES_AHEAD);
+    let needed = Arc::new(());
+    if !mine.is_empty() {
+        let (places, mine, needed, wake) =
+            (options.places.clone(), mine.clone(), Arc::downgrade(&needed), wake.clone());
+        let spawned = thread::Builder::new().name(format!("consumer-{me}")).spawn(move || {
+            consume(log, &places, &mine, &sender, &wake, &|| needed.strong_count() > 0);
+        });
+        if let Err(e) = spawned {
+            fail(Failure::Bug(format!("cannot start a consumer thread: {e}")));
+        }
+    }
+
+    builder.build(move |mut capabilities| {
+        for capability in &mut capabilities {
+            capability.downgrade(&options.first.0);
+        }
+        // In the order of the outputs: one for each stream, then reports, then statistics.
+        let mut held = Some(capabilities);
+        let mut positions = Positions::new(mine.iter().map(|place| (*place, options.places[*place].start)));
+        let mut in_flight: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut source: Option<(Receiver<_>, Arc<()>)> = Some((arrivals, needed));
+        let mut told: Option<(bool, bool)> = None;
+        again.activate(); // to tell the clock where we stand, also if nothing ever comes
+        move |frontiers| {
+            let mut todo = Vec::new();
+            commands.for_each(|_, data| todo.extend(data.drain(..).map(|(_, command)| command)));
+            loaded.for_each(|_, data| data.clear());
+            for command in todo {
+                let Some(capabilities) = &mut held else { continue };
+                match command {
+                    Command::Close { epoch, closed_at } => {
+                        let report_at = &capabilities[options.streams];
+                        if *report_at.time() != epoch {
+                            fail(Failure::Bug(format!("close of epoch {epoch} in epoch {}", report_at.time())));
+                        }
+                        if !mine.is_empty() {
+                            let spans = positions.close(&options.places);
+                            report_output.activate().session(report_at).give(Report { closed_at, spans });
+                        }
+                        for capability in capabilities {
+                            capability.downgrade(&(epoch + 1));
+                        }
+                        told = None; // the clock has forgotten whether we are full
+                    }
+                    Command::Stop => {
+                        held = None;
+                        source = None; // the consumer thread sees it and ends
+                    }
+                }
+            }
+            let (Some(capabilities), Some((arrivals, _))) = (&held, &source) else { return };
+            let epoch = *capabilities[options.streams].time();
+            // Feedback adds one: epoch e is loaded once the frontier has passed e + 1.
+            while in_flight.first_key_value().is_some_and(|(e, _)| !frontiers[1].less_equal(&(e + 1))) {
+                in_flight.pop_first();
+            }
+            let mut used: u64 = in_flight.values().sum();
+            let (mut records, mut bytes, mut moved) = (0, 0, false);
+            wake.pending.store(false, Ordering::SeqCst); // before the queue is emptied, or a wake-up is lost
+            for turn in 0.. {
+                if used >= options.budget_bytes {
+                    break; // a loaded epoch wakes us
+                }
+                if turn == BATCHES_PER_TURN {
+                    again.activate();
+                    break;
+                }
+                let Ok(arrived) = arrivals.try_recv() else { break };
+                let Arrived { stream, mut rows, bytes: weight, moved: arrivals } = arrived
+                    .unwrap_or_else(|source| fail(Failure::Port { doing: "cannot read on from Kafka".into(), source }));
+                let offsets = positions.enter(arrivals).unwrap_or_else(|e| fail(Failure::Bug(e)));
+                used += weight;
+                *in_flight.entry(epoch).or_default() += weight;
+                records += rows.counts.records_read;
+                bytes += weight;
+                moved |= offsets > 0;
+                watch(Event::Fetched { records: rows.counts.records_read, offsets });
+                if rows.counts.records_read > 0 {
+                    give(&mut data_outputs[stream], &capabilities[stream], &mut rows);
+                }
+            }
+            let full = used >= options.budget_bytes && in_flight.keys().all(|e| *e == epoch);
+            let reached = positions.reached(&options.places);
+            if moved || told != Some((full, reached)) {
+                told = Some((full, reached));
+                let stat = Stat { worker: me, rows: records, bytes, moved, full, reached };
+                stat_output.activate().session(&capabilities[options.streams + 1]).give(stat);
+            }
+        }
+    });
+    Fetched { streams, reports, stats }
+}
+
+fn give(output: &mut OutputBuilder<Time, NoopBuilder<Rows>>, at: &Capability<Time>, rows: &mut Rows) {
+    output.activate().session_with_builder(at).give_container(rows);
+}
+
+/// Wakes the operator, once for each time it empties the queue.
+#[derive(Clone)]
+struct Wake {
+    wake: SyncActivator,
+    pending: Arc<AtomicBool>,
+}
+
+impl Wake {
+    /// False if the dataflow is gone.
+    fn up(&self) -> bool {
+        self.pending.swap(true, Ordering::SeqCst) || self.wake.activate().is_ok()
+    }
+}
+
+/// The consumer thread: reads until nobody needs it, and blocks when the operator does not take what it has.
+fn consume(
+    log: Arc<dyn Log>,
+    places: &[Place],
+    mine: &[usize],
+    to: &Sender<Result<Arrived, connectors::Error>>,
+    wake: &Wake,
+    needed: &dyn Fn() -> bool,
+) {
+    let from: Vec<(TopicPartition, i64)> =
+        mine.iter().map(|p| (places[*p].partition.clone(), places[*p].start)).collect();
+    let mine_i32: Vec<i32> = mine.iter().map(|p| *p as i32).collect();
+    let mut reader = match log.read(&from) {
+        Ok(reader) => reader,
+        Err(error) => {
+            let _ = to.send(Err(error)); // if nobody listens nobody needs to know
+            wake.up();
+            return;
+        }
+    };
+    while needed() {
+        let next = match reader.next(WAIT) {
+            Ok(None) => continue,
+            Ok(Some(batch)) => Ok(arrived(batch, places, mine, &mine_i32)),
+            Err(error) => Err(error),
+        };
+        let last = next.is_err();
+        if to.send(next).is_err() || !wake.up() || last {
+            return;
+        }
+    }
+}
+
+fn arrived(batch: RawBatch, places: &[Place], mine: &[usize], mine_i32: &[i32]) -> Arrived {
+    let moved: Vec<Arrival> = batch
+        .moved
+        .iter()
+        .map(|moved| Arrival {
+            place: mine[moved.partition as usize],
+            position: moved.position,
+            leader_epoch: moved.leader_epoch,
+            last: moved.last_row.map(|row| LastRecord {
+                offset: batch.offsets[row],
+                timestamp_ms: batch.timestamps_ms[row],
+                fingerprint: manifest::fingerprint(batch.keys.get(row), batch.values.get(row)),
+            }),
+        })
+        .collect();
+    let records = batch.len() as u64;
+    let stream = moved.first().map_or(0, |m| places[m.place].stream);
+    let bytes = batch.bytes() as u64 + records * BYTES_PER_RECORD;
+    let mut rows = Rows { origin: Some(Origin::new(batch, mine_i32)), ..Rows::default() };
+    rows.counts.records_read = records;
+    rows.counts.row_count = records;
+    Arrived { stream, rows, bytes, moved }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(until: Option<i64>) -> Place {
+        Place { partition: TopicPartition::new("t", 0), topic_id: "id".into(), stream: 0, start: 5, until }
+    }
+
+    fn arrival(position: i64, last: Option<i64>) -> Arrival {
+        let last = last.map(|offset| LastRecord { offset, timestamp_ms: 0, fingerprint: String::new() });
+        Arrival { place: 0, position, leader_epoch: None, last }
+    }
+
+    #[test]
+    fn a_span_ends_at_the_position_and_not_behind_the_last_record() {
+        let places = [place(Some(12))];
+        let mut positions = Positions::new([(0, 5)].into_iter());
+        assert_eq!(positions.enter(vec![arrival(10, Some(8))]), Ok(5));
+        assert!(!positions.reached(&places));
+        assert_eq!(positions.enter(vec![arrival(12, None)]), Ok(2), "control records alone");
+        assert!(positions.reached(&places));
+        let spans = positions.close(&places);
+        assert_eq!((spans[0].start, spans[0].end, spans[0].last.as_ref().map(|l| l.offset)), (5, 12, Some(8)));
+        let spans = positions.close(&places);
+        assert_eq!(
+            (spans[0].start, spans[0].end, spans[0].last.clone()),
+            (12, 12, None),
+            "an epoch in which it did not move"
+        );
+    }
+
+    #[test]
+    fn a_position_that_goes_back_is_a_bug() {
+        let mut positions = Positions::new([(0, 5)].into_iter());
+        assert!(positions.enter(vec![arrival(4, None)]).is_err());
+        assert!(positions.enter(vec![Arrival { place: 1, ..arrival(9, None) }]).is_err());
+    }
+}

@@ -1,0 +1,114 @@
+//! What travels on an edge: a batch of rows as Arrow arrays, with the place each came from.
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BinaryArray, Int32Array, Int64Array, builder::BooleanBufferBuilder};
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use checkpoint::Counts;
+use connectors::{BytesColumn, RawBatch};
+use timely::Accountable;
+
+use crate::failure::{Failure, fail};
+
+/// A batch. Out of fetch it has no columns yet, only its origin; decode adds the declared columns, query chooses among
+/// them, fit gives them the target's types and drops the origin.
+#[derive(Clone, Default)]
+pub struct Rows {
+    /// All of one length. Which column is which the plan knows.
+    pub columns: Vec<ArrayRef>,
+    /// Where each row came from; as long as the columns.
+    pub origin: Option<Origin>,
+    /// What became of the records of this batch so far.
+    pub counts: Counts,
+}
+
+/// Where rows came from, and the bytes they were.
+#[derive(Clone)]
+pub struct Origin {
+    /// The place of the partition in the job's list of partitions.
+    pub place: Int32Array,
+    /// Kafka offset.
+    pub offset: Int64Array,
+    /// Kafka timestamp in milliseconds since 1970; -1 if the record has none.
+    pub timestamp_ms: Int64Array,
+    /// Key.
+    pub key: BinaryArray,
+    /// Value.
+    pub value: BinaryArray,
+}
+
+/// Timely counts records by this, and takes 0 for "empty, not sent". A batch whose records were all left out still carries
+/// its counts, so it is the records read that count.
+impl Accountable for Rows {
+    fn record_count(&self) -> i64 {
+        self.counts.records_read as i64
+    }
+}
+
+impl Rows {
+    /// Rows as they are now.
+    pub fn len(&self) -> usize {
+        match (&self.origin, self.columns.first()) {
+            (Some(origin), _) => origin.offset.len(),
+            (None, Some(column)) => column.len(),
+            (None, None) => 0,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl Origin {
+    /// Takes the buffers of a raw batch as they are. `places` are those of the reader's partitions, in its order.
+    pub fn new(batch: RawBatch, places: &[i32]) -> Origin {
+        let place: Vec<i32> = batch.partitions.iter().map(|p| places[*p as usize]).collect();
+        Origin {
+            place: place.into(),
+            offset: batch.offsets.into(),
+            timestamp_ms: batch.timestamps_ms.into(),
+            key: binary(batch.keys),
+            value: binary(batch.values),
+        }
+    }
+
+    /// The rows for which `keep` is true.
+    pub fn filter(&self, keep: &arrow_array::BooleanArray) -> Origin {
+        let filter = |array: &dyn Array| match arrow_select::filter::filter(array, keep) {
+            Ok(array) => array,
+            Err(e) => fail(Failure::Bug(format!("cannot filter a batch: {e}"))),
+        };
+        let int64 = |array: &Int64Array| filter(array).as_any().downcast_ref::<Int64Array>().cloned();
+        let bytes = |array: &BinaryArray| filter(array).as_any().downcast_ref::<BinaryArray>().cloned();
+        let place = filter(&self.place).as_any().downcast_ref::<Int32Array>().cloned();
+        match (place, int64(&self.offset), int64(&self.timestamp_ms), bytes(&self.key), bytes(&self.value)) {
+            (Some(place), Some(offset), Some(timestamp_ms), Some(key), Some(value)) => {
+                Origin { place, offset, timestamp_ms, key, value }
+            }
+            _ => fail(Failure::Bug("filter changed a type".into())),
+        }
+    }
+}
+
+fn binary(column: BytesColumn) -> BinaryArray {
+    let nulls = column.present.iter().any(|p| !p).then(|| {
+        let mut bits = BooleanBufferBuilder::new(column.present.len());
+        bits.append_slice(&column.present);
+        NullBuffer::new(bits.finish())
+    });
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(column.offsets));
+    BinaryArray::new(offsets, Buffer::from_vec(column.data), nulls)
+}
+
+/// A column that has one value for all rows, like the name of a topic.
+pub fn constant(value: &str, rows: usize) -> ArrayRef {
+    let lengths = std::iter::repeat_n(value.len(), rows);
+    let data = value.as_bytes().repeat(rows);
+    let offsets = OffsetBuffer::from_lengths(lengths);
+    match arrow_array::StringArray::try_new(offsets, Buffer::from_vec(data), None) {
+        Ok(array) => Arc::new(array),
+        Err(e) => fail(Failure::Bug(format!("a constant column: {e}"))),
+    }
+}

@@ -1,0 +1,275 @@
+//! Rows to Parquet files.
+//!
+//! * Input: rows that fit. Output: whole files and counts of each epoch, for upload.
+//! * Time: it holds a capability for each epoch it has rows or counts of, until the input's frontier has passed it; then it
+//!   closes the file, sends it with the counts, and drops the capability.
+//! * State: one open writer for each open epoch, which holds compressed pages only. A file that has reached its size is
+//!   sent before its epoch ends.
+//! * Failure: none that a row could cause; fit has seen to it.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arrow_array::RecordBatch;
+use arrow_schema::{Field, Schema, SchemaRef};
+use bytes::Bytes;
+use checkpoint::Counts;
+use parquet::{
+    arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
+    basic::{Compression as ParquetCompression, ZstdLevel},
+    errors::ParquetError,
+    file::properties::{EnabledStatistics, WriterProperties, WriterVersion},
+};
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        Stream,
+        channels::pact::Pipeline,
+        operators::{Capability, generic::operator::Operator},
+    },
+};
+
+use super::{Target, fit::arrow_type};
+use crate::{
+    Rows, Time,
+    failure::{Failure, fail},
+};
+
+/// How files are compressed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    /// Zstandard, level 1: the smallest files for hardly more work.
+    Zstd,
+    /// Snappy.
+    Snappy,
+    /// None.
+    None,
+}
+
+/// How files are made.
+#[derive(Clone, Debug)]
+pub struct EncodeOptions {
+    /// How they are compressed.
+    pub compression: Compression,
+    /// The size at which a file is closed and another begun, in bytes.
+    pub file_bytes: usize,
+}
+
+/// A file or the counts of an epoch, on their way to upload.
+#[derive(Clone, Debug)]
+pub enum Encoded {
+    /// A whole Parquet file.
+    File {
+        /// Its bytes.
+        body: Bytes,
+        /// Its rows.
+        rows: u64,
+    },
+    /// What became of the records of the epoch; sent once.
+    Counts(Counts),
+}
+
+/// Rows in a row group: large ones compress better and cost less.
+const ROW_GROUP_ROWS: usize = 1 << 20;
+
+/// Builds encode for one target.
+pub fn encode<'s>(
+    rows: Stream<'s, Time, Rows>,
+    target: Arc<Target>,
+    options: EncodeOptions,
+) -> Stream<'s, Time, Vec<Encoded>> {
+    let name = format!("Encode {}", target.number);
+    rows.unary_frontier::<CapacityContainerBuilder<Vec<Encoded>>, _, _, _>(Pipeline, &name, move |capability, _| {
+        drop(capability);
+        let files = Files::new(&target, &options);
+        let mut open: BTreeMap<Time, (Capability<Time>, Epoch)> = BTreeMap::new();
+        move |(input, frontier), output| {
+            input.for_each(|capability, rows: &mut Rows| {
+                let rows = std::mem::take(rows);
+                let Some(epoch) = capability.least().copied() else { return };
+                let (held, state) = open.entry(epoch).or_insert_with(|| match capability.retain_least(0) {
+                    Some(held) => (held, Epoch::default()),
+                    None => fail(Failure::Bug("a message without a capability".into())),
+                });
+                let full = state
+                    .add(&rows, &files)
+                    .unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));
+                if let Some(file) = full {
+                    output.session(held).give(file);
+                }
+            });
+            while let Some(entry) = open.first_entry() {
+                if frontier.less_equal(entry.key()) {
+                    break;
+                }
+                let (held, state) = entry.remove();
+                let pieces = state.end().unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));
+                let mut session = output.session(&held);
+                pieces.into_iter().for_each(|piece| session.give(piece));
+            }
+        }
+    })
+}
+
+/// How to begin a file of a target.
+struct Files {
+    schema: SchemaRef,
+    properties: WriterProperties,
+    file_bytes: usize,
+}
+
+impl Files {
+    fn new(target: &Target, options: &EncodeOptions) -> Files {
+        let fields = target.columns.iter().map(|column| match arrow_type(&column.kind) {
+            // Optional even where the table says NOT NULL: the schema of a file does not depend on the table's constraints.
+            Some(kind) => Field::new(&column.name, kind, true),
+            None => fail(Failure::Bug(format!("column {} of type {} cannot be loaded", column.name, column.kind))),
+        });
+        let compression = match options.compression {
+            Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()),
+            Compression::Snappy => ParquetCompression::SNAPPY,
+            Compression::None => ParquetCompression::UNCOMPRESSED,
+        };
+        // Page version 1: what Redshift is known to read.
+        let properties = WriterProperties::builder()
+            .set_writer_version(WriterVersion::PARQUET_1_0)
+            .set_compression(compression)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_created_by("tidegate".into())
+            .build();
+        Files { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), properties, file_bytes: options.file_bytes }
+    }
+
+    fn begin(&self) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
+        let options = ArrowWriterOptions::new().with_properties(self.properties.clone()).with_skip_arrow_metadata(true);
+        ArrowWriter::try_new_with_options(Vec::new(), self.schema.clone(), options)
+    }
+}
+
+/// What one epoch has so far.
+#[derive(Default)]
+struct Epoch {
+    writer: Option<ArrowWriter<Vec<u8>>>,
+    rows_in_file: u64,
+    counts: Counts,
+}
+
+impl Epoch {
+    /// Adds a batch; gives the file if it is full.
+    fn add(&mut self, rows: &Rows, files: &Files) -> Result<Option<Encoded>, ParquetError> {
+        self.counts.add(&rows.counts);
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let batch = RecordBatch::try_new(files.schema.clone(), rows.columns.clone())?;
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            None => self.writer.insert(files.begin()?),
+        };
+        writer.write(&batch)?;
+        self.rows_in_file += batch.num_rows() as u64;
+        if writer.bytes_written() + writer.in_progress_size() < files.file_bytes {
+            return Ok(None);
+        }
+        self.close_file()
+    }
+
+    fn close_file(&mut self) -> Result<Option<Encoded>, ParquetError> {
+        let rows = std::mem::take(&mut self.rows_in_file);
+        let Some(writer) = self.writer.take() else { return Ok(None) };
+        Ok(Some(Encoded::File { body: writer.into_inner()?.into(), rows }))
+    }
+
+    fn end(mut self) -> Result<Vec<Encoded>, ParquetError> {
+        let mut pieces: Vec<Encoded> = self.close_file()?.into_iter().collect();
+        pieces.push(Encoded::Counts(self.counts));
+        Ok(pieces)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::{Int64Array, StringArray};
+    use connectors::{ColumnKind, TableName, TargetColumn};
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+
+    fn target() -> Target {
+        let column = |name: &str, kind| TargetColumn { name: name.into(), kind, not_null: true, has_default: false };
+        Target {
+            number: 0,
+            table: TableName { schema: "s".into(), table: "t".into() },
+            columns: vec![
+                column("a", ColumnKind::BigInt),
+                column("b", ColumnKind::Varchar(9)),
+                column("c", ColumnKind::SmallInt),
+                column("d", ColumnKind::TimestampTz),
+            ],
+        }
+    }
+
+    fn rows(count: usize) -> Rows {
+        let numbers: Vec<i64> = (0..count as i64).collect();
+        let texts: Vec<String> = numbers.iter().map(|n| n.to_string()).collect();
+        let mut rows = Rows {
+            columns: vec![
+                Arc::new(Int64Array::from(numbers.clone())),
+                Arc::new(StringArray::from(texts)),
+                Arc::new(arrow_array::Int16Array::from(vec![1; count])),
+                Arc::new(arrow_array::TimestampMicrosecondArray::from(numbers).with_timezone("UTC")),
+            ],
+            ..Rows::default()
+        };
+        (rows.counts.records_read, rows.counts.row_count) = (count as u64, count as u64);
+        rows
+    }
+
+    #[test]
+    fn files_have_exactly_the_types_that_copy_wants() {
+        for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
+            let files = Files::new(&target(), &EncodeOptions { compression, file_bytes: 1 << 20 });
+            let mut epoch = Epoch::default();
+            assert!(epoch.add(&rows(10), &files).unwrap().is_none());
+            let pieces = epoch.end().unwrap();
+            let [Encoded::File { body, rows: 10 }, Encoded::Counts(counts)] = pieces.as_slice() else {
+                panic!("{pieces:?}")
+            };
+            assert_eq!(counts.row_count, 10);
+            let reader = SerializedFileReader::new(body.clone()).unwrap();
+            let mut text = Vec::new();
+            parquet::schema::printer::print_schema(&mut text, reader.metadata().file_metadata().schema());
+            let expected = "message arrow_schema {\n  OPTIONAL INT64 a;\n  OPTIONAL BYTE_ARRAY b (STRING);\n  OPTIONAL INT32 c (INTEGER(16,true));\n  OPTIONAL INT64 d (TIMESTAMP(MICROS,true));\n}\n";
+            assert_eq!(String::from_utf8(text).unwrap(), expected);
+            assert_eq!(reader.metadata().file_metadata().version(), 1);
+        }
+    }
+
+    #[test]
+    fn a_full_file_is_sent_and_another_begun() {
+        let files = Files::new(&target(), &EncodeOptions { compression: Compression::None, file_bytes: 50_000 });
+        let mut epoch = Epoch::default();
+        let mut full = 0;
+        for _ in 0..10 {
+            full += epoch.add(&rows(1000), &files).unwrap().map_or(0, |piece| match piece {
+                Encoded::File { rows, .. } => rows,
+                Encoded::Counts(_) => 0,
+            });
+        }
+        assert!(full > 0);
+        let rest: u64 =
+            epoch.end().unwrap().iter().map(|p| if let Encoded::File { rows, .. } = p { *rows } else { 0 }).sum();
+        assert_eq!(full + rest, 10_000);
+    }
+
+    #[test]
+    fn counts_without_rows_make_no_file() {
+        let files = Files::new(&target(), &EncodeOptions { compression: Compression::Zstd, file_bytes: 1 });
+        let mut epoch = Epoch::default();
+        let mut empty = rows(0);
+        (empty.counts.records_read, empty.counts.skipped) = (3, 3);
+        epoch.add(&empty, &files).unwrap();
+        let pieces = epoch.end().unwrap();
+        assert!(matches!(pieces.as_slice(), [Encoded::Counts(counts)] if counts.skipped == 3), "{pieces:?}");
+    }
+}

@@ -1,0 +1,303 @@
+//! Sealed epochs into the warehouse: one transaction for the oldest ones, several at once when it lags.
+//!
+//! * Input: sealed epochs, on worker 0. Output: the numbers of loaded epochs; their frontier is what clock and fetch look
+//!   at.
+//! * Time: it holds the capability of each epoch until the warehouse was read back and has it.
+//! * State: the epochs that wait; at most [`crate::clock::MAX_OPEN_EPOCHS`], and their memory budget.
+//! * A thread of its own talks to the warehouse, one load at a time. Epochs whose positions moved but that have no rows
+//!   wait for the next load or for `idle_interval`, so that control records alone do not make a load.
+//! * Failure: an outage is tried again with the same files for [`OUTAGE_WITHIN`]; a lost COMMIT is resolved, never
+//!   repeated blindly; everything else ends the process.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use checkpoint::{
+    Counts,
+    names::Staging,
+    protocol::{Holder, Outcome, Range},
+};
+use connectors::{CopyFrom, Happened, Load, Objects, Warehouse};
+use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
+use serde::Serialize;
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        Scope, Stream,
+        channels::pact::Pipeline,
+        operators::{Capability, generic::operator::Operator},
+    },
+};
+
+use super::{
+    StagedFile, Target,
+    seal::SealedEpoch,
+    upload::{OUTAGE_WITHIN, chain, put},
+};
+use crate::{
+    Time,
+    clock::MAX_OPEN_EPOCHS,
+    events::{Event, Watch},
+    failure::{Failure, fail},
+};
+
+/// The most bytes of files in one load, unless a single epoch has more.
+const LOAD_BYTES: u64 = 4 << 30;
+
+/// What load must know, beside the warehouse.
+#[derive(Clone)]
+pub struct LoadOptions {
+    /// The right to load.
+    pub holder: Holder,
+    /// Where COPY manifests go.
+    pub staging: Arc<Staging>,
+    /// All targets, by number; in name order.
+    pub targets: Arc<[Arc<Target>]>,
+    /// How long epochs without rows may wait.
+    pub idle_interval: Duration,
+}
+
+/// Builds load. `warehouse` is taken on worker 0 and dropped unused elsewhere.
+pub fn load<'s>(
+    scope: Scope<'s, Time>,
+    sealed: Stream<'s, Time, Vec<SealedEpoch>>,
+    warehouse: Option<Box<dyn Warehouse>>,
+    objects: Arc<dyn Objects>,
+    options: LoadOptions,
+    watch: Watch,
+) -> Stream<'s, Time, Vec<u64>> {
+    sealed.unary_frontier::<CapacityContainerBuilder<Vec<u64>>, _, _, _>(Pipeline, "Load", move |capability, info| {
+        drop(capability);
+        let (to_thread, from_operator) = bounded::<SealedEpoch>(MAX_OPEN_EPOCHS as usize + 2);
+        // Bounded by the epochs.
+        let (to_operator, loaded) = unbounded::<Result<u64, Failure>>();
+        if let Some(warehouse) = warehouse {
+            let wake = scope.worker().sync_activator_for(info.address.to_vec());
+            let spawned = thread::Builder::new().name("load".into()).spawn(move || {
+                let mut loader = Loader { warehouse, objects, options, watch };
+                let result = loader.run(&from_operator, &mut |epoch| {
+                    let _ = to_operator.send(Ok(epoch)); // if nobody listens the process is ending
+                    let _ = wake.activate();
+                });
+                if let Err(failure) = result {
+                    let _ = to_operator.send(Err(failure));
+                    let _ = wake.activate();
+                }
+            });
+            if let Err(e) = spawned {
+                fail(Failure::Bug(format!("cannot start the load thread: {e}")));
+            }
+        }
+        let mut to_thread = Some(to_thread);
+        let mut held: BTreeMap<Time, Capability<Time>> = BTreeMap::new();
+        move |(input, frontier), output| {
+            input.for_each(|capability, epochs: &mut Vec<SealedEpoch>| {
+                for epoch in epochs.drain(..) {
+                    let Some(capability) = capability.retain_least(0) else {
+                        fail(Failure::Bug("a message without a capability".into()));
+                    };
+                    held.insert(epoch.record.epoch.0, capability);
+                    if !to_thread.as_ref().is_some_and(|to| to.try_send(epoch).is_ok()) {
+                        // A failed loader has left its reason, which comes first.
+                        if let Some(Err(failure)) = loaded.try_iter().find(Result::is_err) {
+                            fail(failure);
+                        }
+                        fail(Failure::Bug("more epochs than the clock allows".into()));
+                    }
+                }
+            });
+            for result in loaded.try_iter() {
+                let epoch = result.unwrap_or_else(|failure| fail(failure));
+                if let Some(capability) = held.remove(&epoch) {
+                    output.session(&capability).give(epoch);
+                }
+            }
+            if frontier.is_empty() {
+                to_thread = None; // no epoch will follow: the thread loads what it has and ends
+            }
+        }
+    })
+}
+
+/// The load thread.
+struct Loader {
+    warehouse: Box<dyn Warehouse>,
+    objects: Arc<dyn Objects>,
+    options: LoadOptions,
+    watch: Watch,
+}
+
+/// A COPY manifest, as Redshift reads it.
+#[derive(Serialize)]
+struct CopyManifest {
+    entries: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    url: String,
+    /// Without it a missing file is skipped in silence.
+    mandatory: bool,
+    meta: Meta,
+}
+
+#[derive(Serialize)]
+struct Meta {
+    /// Exact: Redshift reads the footer of a Parquet file from here.
+    content_length: u64,
+}
+
+impl Loader {
+    fn run(&mut self, incoming: &Receiver<SealedEpoch>, loaded: &mut dyn FnMut(u64)) -> Result<(), Failure> {
+        let mut waiting: VecDeque<SealedEpoch> = VecDeque::new();
+        let mut since = Instant::now();
+        let mut ending = false;
+        loop {
+            if waiting.is_empty() {
+                match incoming.recv() {
+                    Ok(epoch) => waiting.push_back(epoch),
+                    Err(_) => return Ok(()),
+                }
+                since = Instant::now();
+            }
+            waiting.extend(incoming.try_iter());
+            let idle = waiting.iter().all(|epoch| epoch.files.is_empty());
+            let patience = self.options.idle_interval.saturating_sub(since.elapsed());
+            if idle && !ending && !patience.is_zero() {
+                match incoming.recv_timeout(patience) {
+                    Ok(epoch) => waiting.push_back(epoch),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => ending = true,
+                }
+                continue;
+            }
+            let count = how_many(&waiting);
+            let epochs: Vec<SealedEpoch> = waiting.drain(..count).collect();
+            self.load(&epochs)?;
+            epochs.iter().for_each(|epoch| loaded(epoch.record.epoch.0));
+            since = Instant::now();
+        }
+    }
+
+    /// Loads these epochs in one transaction, however often it takes.
+    fn load(&mut self, epochs: &[SealedEpoch]) -> Result<(), Failure> {
+        let (Some(first), Some(last)) = (epochs.first(), epochs.last()) else { return Ok(()) };
+        let range = Range { first: first.record.epoch, last: last.record.epoch, digest: last.digest.clone() };
+        let (since, mut pause, mut attempts) = (Instant::now(), Duration::from_millis(200), 0);
+        let doing = format!("loading epochs {} to {}", range.first, range.last);
+        loop {
+            attempts += 1;
+            let copies = self.write_copy_manifests(epochs, &range, attempts)?;
+            let load = Load {
+                holder: self.options.holder.clone(),
+                range: range.clone(),
+                records: epochs.iter().map(|e| (e.record.clone(), e.digest.clone())).collect(),
+                copies,
+            };
+            let watch = self.watch.clone();
+            let mut progress = |step| watch(Event::Step { first: range.first, step });
+            let mut result = self.warehouse.load(&load, &mut progress);
+            // The answer to COMMIT is lost: find out, and until that is known do nothing else.
+            while let Err(error) = &result {
+                if error.happened == Happened::No {
+                    break;
+                }
+                (self.watch)(Event::Retrying {
+                    doing: format!("{doing}: the answer to COMMIT is lost"),
+                    why: chain(error),
+                });
+                result = self.warehouse.resolve(&self.options.holder, &range).map_err(connectors::Error::unknown);
+                if let Err(error) = &result {
+                    if !error.is_retriable() || since.elapsed() > OUTAGE_WITHIN {
+                        break;
+                    }
+                    pause = self.rest(pause);
+                }
+            }
+            match result {
+                Ok(Outcome::Committed) => {
+                    let files = epochs.iter().flat_map(|e| &e.files);
+                    let (rows, bytes) = files.fold((0, 0), |(rows, bytes), f| (rows + f.rows, bytes + f.bytes));
+                    let records = epochs.iter().flat_map(|e| e.record.counts.values()).map(|c| c.records_read).sum();
+                    (self.watch)(Event::Loaded {
+                        first: range.first,
+                        last: range.last,
+                        rows,
+                        records,
+                        bytes,
+                        took: since.elapsed(),
+                        attempts,
+                    });
+                    return Ok(());
+                }
+                Ok(Outcome::NotCommitted) => {}
+                Ok(Outcome::Fenced { by }) => return Err(Failure::Fenced { by }),
+                Ok(Outcome::Halt(halt)) => return Err(Failure::Halt(halt)),
+                Err(error)
+                    if error.is_retriable() && error.happened == Happened::No && since.elapsed() < OUTAGE_WITHIN =>
+                {
+                    (self.watch)(Event::Retrying { doing: doing.clone(), why: chain(&error) });
+                    pause = self.rest(pause);
+                }
+                Err(source) => return Err(Failure::Port { doing: format!("gave up {doing}"), source }),
+            }
+        }
+    }
+
+    fn rest(&self, pause: Duration) -> Duration {
+        thread::sleep(pause);
+        (pause * 2).min(Duration::from_secs(5))
+    }
+
+    /// One COPY for each target that has rows, in name order.
+    fn write_copy_manifests(
+        &self,
+        epochs: &[SealedEpoch],
+        range: &Range,
+        attempt: u32,
+    ) -> Result<Vec<CopyFrom>, Failure> {
+        let mut copies = Vec::new();
+        for target in self.options.targets.iter() {
+            let files: Vec<&StagedFile> =
+                epochs.iter().flat_map(|e| &e.files).filter(|f| f.target == target.number).collect();
+            if files.is_empty() {
+                continue;
+            }
+            let mut counts = Counts::default();
+            let of_target = epochs.iter().filter_map(|e| e.record.counts.get(&target.name()));
+            of_target.for_each(|c| counts.add(c));
+            let entry = |file: &&StagedFile| Entry {
+                url: self.objects.url(&file.key),
+                mandatory: true,
+                meta: Meta { content_length: file.bytes },
+            };
+            let manifest = CopyManifest { entries: files.iter().map(entry).collect() };
+            let body = serde_json::to_vec(&manifest).map_err(|e| Failure::Bug(format!("a COPY manifest: {e}")))?;
+            let key = self.options.staging.copy_manifest(range.first, range.last, target.number, attempt);
+            put(&*self.objects, &key, body.into(), &self.watch)
+                .map_err(|source| Failure::Port { doing: "cannot stage a COPY manifest".into(), source })?;
+            copies.push(CopyFrom {
+                table: target.table.clone(),
+                target: target.name(),
+                columns: target.columns.iter().map(|c| c.name.clone()).collect(),
+                manifest_url: self.objects.url(&key),
+                counts,
+            });
+        }
+        Ok(copies)
+    }
+}
+
+/// How many of the waiting epochs go into one load.
+fn how_many(waiting: &VecDeque<SealedEpoch>) -> usize {
+    let mut bytes = 0;
+    let fits = waiting.iter().take_while(|epoch| {
+        bytes += epoch.files.iter().map(|f| f.bytes).sum::<u64>();
+        bytes <= LOAD_BYTES
+    });
+    fits.count().max(1)
+}

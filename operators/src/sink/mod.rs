@@ -1,0 +1,73 @@
+//! What a target's table asks for, from checked values to a committed transaction.
+//!
+//! ```text
+//!   every worker, for each target:  fit -> encode -> upload --+
+//!                                                             |  files and counts, at their epoch
+//!   every worker:  fetch -- spans, at their epoch --+         |
+//!                                                   v         v
+//!   worker 0:                                      seal ------+--> load --> loaded epochs, back to fetch and clock
+//! ```
+//!
+//! An epoch is sealed when the frontier of both inputs of seal has passed it: then every worker's files, counts and
+//! spans of it are there, because each operator above holds a capability for the epoch until it has passed on all it has.
+
+pub mod encode;
+pub mod fit;
+pub mod load;
+pub mod seal;
+pub mod upload;
+
+use checkpoint::Counts;
+use connectors::{TableName, TargetColumn};
+use serde::{Deserialize, Serialize};
+
+pub use encode::encode;
+pub use fit::fit;
+pub use load::load;
+pub use seal::seal;
+pub use upload::upload;
+
+/// A target table and its columns, as far as the query fills them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// Its number: its place among the job's targets in name order.
+    pub number: usize,
+    /// Its table.
+    pub table: TableName,
+    /// The columns that the query fills, in the order of the SELECT list, as the catalog has them.
+    pub columns: Vec<TargetColumn>,
+}
+
+impl Target {
+    /// Its name in the counts.
+    pub fn name(&self) -> String {
+        self.table.to_string()
+    }
+}
+
+/// A file on S3 that belongs to an epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedFile {
+    /// The target's number.
+    pub target: usize,
+    /// Its key below the staging prefix.
+    pub key: String,
+    /// Its exact size.
+    pub bytes: u64,
+    /// Its rows.
+    pub rows: u64,
+}
+
+/// What a worker has for an epoch and target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Piece {
+    /// A file.
+    File(StagedFile),
+    /// What became of its records.
+    Counts {
+        /// The target's number.
+        target: usize,
+        /// Of this worker.
+        counts: Counts,
+    },
+}

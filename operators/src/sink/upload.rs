@@ -1,0 +1,126 @@
+//! Files to S3.
+//!
+//! * Input: encoded files and counts of one target. Output: staged files and the counts, for seal.
+//! * Time: it holds a capability for each file under way and drops it when the file is there. Counts go on at once.
+//! * State: the files under way; their bound is the memory budget of their epochs.
+//! * Failure: an outage is tried again for [`OUTAGE_WITHIN`], with growing pauses; anything else ends the process.
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use checkpoint::{Epoch, names::Staging};
+use connectors::Objects;
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        Scope, Stream,
+        channels::pact::Pipeline,
+        operators::{Capability, generic::operator::Operator},
+    },
+};
+
+use super::{Piece, StagedFile, encode::Encoded};
+use crate::{
+    Time,
+    background::Background,
+    events::{Event, Watch},
+    failure::{Failure, fail},
+};
+
+/// How long an outage of another system is waited for.
+pub const OUTAGE_WITHIN: Duration = Duration::from_secs(30 * 60);
+/// Uploads at a time, for one worker and target.
+const UPLOADS: usize = 2;
+
+/// Builds upload for one target.
+pub fn upload<'s>(
+    scope: Scope<'s, Time>,
+    encoded: Stream<'s, Time, Vec<Encoded>>,
+    target: usize,
+    staging: Arc<Staging>,
+    objects: Arc<dyn Objects>,
+    watch: Watch,
+) -> Stream<'s, Time, Vec<Piece>> {
+    let worker = scope.index();
+    encoded.unary::<CapacityContainerBuilder<Vec<Piece>>, _, _, _>(
+        Pipeline,
+        &format!("Upload {target}"),
+        move |capability, info| {
+            drop(capability);
+            let wake = scope.worker().sync_activator_for(info.address.to_vec());
+            let mut background = Background::new("upload", UPLOADS, UPLOADS, wake, || {
+                let (objects, watch) = (objects.clone(), watch.clone());
+                move |(number, key, body): (u64, String, Bytes)| (number, put(&*objects, &key, body, &watch))
+            });
+            let mut under_way: BTreeMap<u64, (Capability<Time>, StagedFile)> = BTreeMap::new();
+            let mut next = 0;
+            move |input, output| {
+                input.for_each(|capability, pieces: &mut Vec<Encoded>| {
+                    for piece in pieces.drain(..) {
+                        match piece {
+                            Encoded::Counts(counts) => {
+                                output.session(&capability).give(Piece::Counts { target, counts })
+                            }
+                            Encoded::File { body, rows } => {
+                                let (Some(epoch), Some(held)) =
+                                    (capability.least().copied(), capability.retain_least(0))
+                                else {
+                                    fail(Failure::Bug("a message without a capability".into()));
+                                };
+                                let key = staging.data(
+                                    Epoch(epoch),
+                                    target,
+                                    worker,
+                                    &uuid::Uuid::new_v4().simple().to_string(),
+                                );
+                                let file = StagedFile { target, key: key.clone(), bytes: body.len() as u64, rows };
+                                under_way.insert(next, (held, file));
+                                background.submit((next, key, body));
+                                next += 1;
+                            }
+                        }
+                    }
+                });
+                for (number, result) in background.results() {
+                    if let Err(source) = result {
+                        fail(Failure::Port { doing: "cannot stage a file".into(), source });
+                    }
+                    if let Some((held, file)) = under_way.remove(&number) {
+                        output.session(&held).give(Piece::File(file));
+                    }
+                }
+            }
+        },
+    )
+}
+
+/// Writes an object, trying again while that can help.
+pub(super) fn put(objects: &dyn Objects, key: &str, body: Bytes, watch: &Watch) -> connectors::Result<()> {
+    let since = Instant::now();
+    let mut pause = Duration::from_millis(200);
+    loop {
+        match objects.put(key, body.clone()) {
+            Err(error) if error.is_retriable() && since.elapsed() < OUTAGE_WITHIN => {
+                watch(Event::Retrying { doing: format!("writing {}", objects.url(key)), why: chain(&error) });
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_secs(10));
+            }
+            result => return result,
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}
