@@ -1,1 +1,18 @@
-//! placeholder
+//! The job: how the pieces are put together, and the program `tidegate`.
+//!
+//! * [`job`]: the job file as it is written, and the job that it means;
+//! * [`plan`]: what the job means against the tables as they are: streams, columns, targets;
+//! * [`recover`]: takes the fence, reads where the manifest ends, and makes sure that Kafka is still the same;
+//! * [`graph`]: every operator, in order, on one screen;
+//! * [`run`]: workers, signals, an orderly stop;
+//! * [`cli`]: the commands; [`report`]: what they show;
+//! * [`error`]: the catalogue of errors and the exit codes.
+
+pub mod cli;
+pub mod error;
+pub mod graph;
+pub mod job;
+pub mod plan;
+pub mod recover;
+pub mod report;
+pub mod run;

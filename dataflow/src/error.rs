@@ -1,0 +1,211 @@
+//! The catalogue of errors: each has a code, a title, a cause, a remedy, and an exit code that a supervisor can act on.
+
+use std::{error::Error as StdError, fmt};
+
+use checkpoint::protocol::Halt;
+use connectors::Fault;
+use operators::Failure;
+
+macro_rules! catalogue {
+    ($($name:ident $code:literal exit $exit:literal $title:literal cause $cause:literal remedy $remedy:literal;)*) => {
+        /// What went wrong, as a code that never changes its meaning.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Code { $(#[doc = $title] $name,)* }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)*];
+
+            /// `TG-` and four digits.
+            pub fn id(self) -> &'static str {
+                match self { $(Code::$name => $code,)* }
+            }
+
+            /// In a few words.
+            pub fn title(self) -> &'static str {
+                match self { $(Code::$name => $title,)* }
+            }
+
+            /// How it comes about.
+            pub fn cause(self) -> &'static str {
+                match self { $(Code::$name => $cause,)* }
+            }
+
+            /// What to do.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Code::$name => $remedy,)* }
+            }
+
+            /// What the process ends with.
+            pub fn exit_code(self) -> u8 {
+                match self { $(Code::$name => $exit,)* }
+            }
+        }
+    };
+}
+
+catalogue! {
+    Bug "TG-0001" exit 1 "a bug in Tidegate"
+        cause "The program came into a state that it excludes." remedy "Please report it, with the whole output.";
+    JobFile "TG-1001" exit 3 "the job file is not valid"
+        cause "A key is unknown, missing, or has a value that it cannot have." remedy "Mend the places that are shown.";
+    Names "TG-1002" exit 3 "the job names something that does not exist"
+        cause "A topic, table or column of the job file is not there, or not visible to the user." remedy "Correct the name, create it, or grant the right to see it.";
+    NoTables "TG-1003" exit 3 "the job has no control tables"
+        cause "They are made once for each job." remedy "Run `tidegate init` with the job file.";
+    Target "TG-1004" exit 3 "the query does not fit the target table"
+        cause "A selected column is not in the table, has a type that cannot be loaded, or a required one is not selected." remedy "Change the query or the table.";
+    Unreachable "TG-2001" exit 5 "another system cannot be reached"
+        cause "A broker, the object store or the warehouse did not answer." remedy "Check addresses, network and that it runs; then start again.";
+    Denied "TG-2002" exit 6 "not allowed"
+        cause "Credentials are wrong or a right is missing." remedy "Check user, password, keys and role; the message names the statement or object.";
+    Outage "TG-2003" exit 12 "an outage outlasted its deadline"
+        cause "Another system failed for longer than Tidegate waits." remedy "Start again once it answers; nothing is lost.";
+    Drain "TG-2004" exit 12 "the job could not be drained in time"
+        cause "After the signal to stop, the open epoch was not loaded before the deadline." remedy "Start again; the epoch is read anew.";
+    Refused "TG-2005" exit 22 "the warehouse refused the load"
+        cause "A statement failed in a way that repeating it would not change." remedy "Read the message; usually the table was changed while the job ran. Start again after mending it.";
+    Grew "TG-2101" exit 13 "the source grew"
+        cause "A topic has more partitions than when the job started." remedy "Start again: the new partitions are read from their beginning.";
+    Fenced "TG-3001" exit 20 "another process has taken over"
+        cause "A newer start of the same job holds the fence." remedy "Nothing, if that was meant. Else find out who started the job a second time.";
+    SourceReplaced "TG-3101" exit 21 "the topic is another one"
+        cause "A topic or partition that was read before is gone, or was made anew under the same name." remedy "Load the new topic under another job name.";
+    RecordsLost "TG-3102" exit 21 "records were deleted before they were loaded"
+        cause "Retention removed offsets that the manifest has not reached." remedy "Lengthen retention; decide whether the missing range may be skipped.";
+    LogRewritten "TG-3103" exit 21 "the log is not the one that was loaded"
+        cause "The log was cut off or written anew below the loaded offsets, as by an unclean leader election." remedy "Find out what was lost before going on.";
+    Tables "TG-3201" exit 22 "the control tables do not add up"
+        cause "A row of the fence, the manifest or the offsets was changed or removed by somebody else." remedy "Restore the tables to what they were; nothing was changed.";
+    OtherDatabase "TG-3202" exit 22 "the control tables belong to another database"
+        cause "The database is a restored or cloned copy, whose original may still be loading." remedy "Give the copy a job name of its own, or stop the original first.";
+    CopyMismatch "TG-3203" exit 22 "COPY did not load what was written"
+        cause "The count of loaded rows is not that of the files." remedy "Nothing was changed. Please report it, with the whole output.";
+    NotWhole "TG-3204" exit 22 "an epoch is not whole"
+        cause "Files, counts or offsets of an epoch are missing or contradict each other." remedy "Nothing was changed. Please report it, with the whole output.";
+    BadRecord "TG-4001" exit 23 "a record cannot be loaded"
+        cause "It does not decode, or a value does not fit into its column." remedy "Mend the record's producer, the declared columns or the table.";
+}
+
+/// An error of the program: its code, and what led to it.
+#[derive(Debug)]
+pub struct Error {
+    /// Which.
+    pub code: Code,
+    /// This one, in particular.
+    pub what: String,
+    /// What led to it.
+    pub source: Option<Box<dyn StdError + Send + Sync>>,
+}
+
+/// [`Error`] unless said otherwise.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl Error {
+    /// Without a cause below it.
+    pub fn new(code: Code, what: impl Into<String>) -> Error {
+        Error { code, what: what.into(), source: None }
+    }
+
+    /// The whole of it, as it is printed once, at the end.
+    pub fn render(&self) -> String {
+        let mut text = format!("error[{}]: {}\n", self.code.id(), self.code.title());
+        if !self.what.is_empty() {
+            text += &format!("  {}\n", self.what.trim_end().replace('\n', "\n  "));
+        }
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            text += &format!("  because: {error}\n");
+            cause = error.source();
+        }
+        text + &format!("  remedy: {}\n", self.code.remedy())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}: {}", self.code.id(), self.code.title(), self.what)
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.source.as_deref().map(|e| e as _)
+    }
+}
+
+/// For errors of a port before the job runs, when nobody waits for an outage to end.
+impl From<connectors::Error> for Error {
+    fn from(error: connectors::Error) -> Error {
+        let code = match error.fault {
+            Fault::Outage => Code::Unreachable,
+            Fault::Denied => Code::Denied,
+            Fault::Missing => Code::Names,
+            Fault::Refused => Code::Refused,
+            Fault::Bug => Code::Bug,
+        };
+        Error { code, what: String::new(), source: Some(Box::new(error)) }
+    }
+}
+
+impl From<Halt> for Error {
+    fn from(halt: Halt) -> Error {
+        let code = match &halt {
+            Halt::OtherDatabase { .. } => Code::OtherDatabase,
+            Halt::Tables(_) => Code::Tables,
+            Halt::TopicGone(_) | Halt::TopicReplaced { .. } | Halt::PartitionGone(_) => Code::SourceReplaced,
+            Halt::RecordsLost { .. } => Code::RecordsLost,
+            Halt::Truncated { .. } | Halt::Rewritten { .. } => Code::LogRewritten,
+            Halt::CopyIdle { .. } | Halt::CopyCount { .. } => Code::CopyMismatch,
+            Halt::NotWhole { .. } => Code::NotWhole,
+        };
+        Error { code, what: String::new(), source: Some(Box::new(halt)) }
+    }
+}
+
+/// For failures while the job runs.
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Error {
+        let code = match &failure {
+            Failure::Fenced { .. } => Code::Fenced,
+            Failure::BadRecord { .. } => Code::BadRecord,
+            Failure::Bug(_) => Code::Bug,
+            Failure::Halt(_) => {
+                let Failure::Halt(halt) = failure else { return Error::new(Code::Bug, "a halt that is none") };
+                return halt.into();
+            }
+            Failure::Port { source, .. } => match source.fault {
+                Fault::Outage => Code::Outage,
+                Fault::Denied => Code::Denied,
+                Fault::Missing | Fault::Refused => Code::Refused,
+                Fault::Bug => Code::Bug,
+            },
+        };
+        Error { code, what: String::new(), source: Some(Box::new(failure)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_well_formed() {
+        let ids: std::collections::BTreeSet<&str> = Code::ALL.iter().map(|c| c.id()).collect();
+        assert_eq!(ids.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!(code.id().len() == 7 && code.id()[3..].bytes().all(|b| b.is_ascii_digit()), "{}", code.id());
+            assert!(code.cause().ends_with('.') && code.remedy().ends_with('.'), "{}", code.id());
+            assert!([1, 3, 5, 6, 12, 13, 20, 21, 22, 23].contains(&code.exit_code()));
+        }
+    }
+
+    #[test]
+    fn a_chain_is_printed_once_with_the_remedy() {
+        let inner = connectors::Error::new(Fault::Denied, "cannot write s3://b/k").because("403");
+        let error = Error::from(Failure::Port { doing: "cannot stage a file".into(), source: inner });
+        let expected = "error[TG-2002]: not allowed\n  because: cannot stage a file\n  because: cannot write s3://b/k\n  because: 403\n  \
+                        remedy: Check user, password, keys and role; the message names the statement or object.\n";
+        assert_eq!(error.render(), expected);
+    }
+}

@@ -1,0 +1,78 @@
+//! The pipeline: every operator, in order, on one screen.
+
+use std::sync::{Arc, Mutex};
+
+use checkpoint::names::Staging;
+use connectors::{Log, Objects, Warehouse};
+use operators::{
+    Time,
+    clock::ClockOptions,
+    decode::DecodeOptions,
+    events::Watch,
+    fetch::FetchOptions,
+    sink::{self, encode::EncodeOptions, load::LoadOptions, seal::SealOptions},
+};
+use timely::dataflow::{
+    Scope,
+    operators::{Concatenate, ConnectLoop, Feedback},
+};
+
+use crate::plan::Plan;
+
+/// Everything the operators need, the same for all workers of a process.
+pub struct Context {
+    /// What the job means.
+    pub plan: Plan,
+    /// Kafka.
+    pub log: Arc<dyn Log>,
+    /// S3.
+    pub objects: Arc<dyn Objects>,
+    /// Redshift; worker 0 takes it.
+    pub warehouse: Mutex<Option<Box<dyn Warehouse>>>,
+    /// Names of staged objects.
+    pub staging: Arc<Staging>,
+    /// Who watches.
+    pub watch: Watch,
+    /// For clock.
+    pub clock: ClockOptions,
+    /// For fetch.
+    pub fetch: FetchOptions,
+    /// For encode.
+    pub encode: EncodeOptions,
+    /// For seal.
+    pub seal: SealOptions,
+    /// For load.
+    pub load: LoadOptions,
+}
+
+/// Builds the dataflow of one worker. All workers build the same.
+pub fn build(scope: Scope<'_, Time>, context: &Context) {
+    let Context { plan, log, objects, staging, watch, fetch, .. } = context;
+    let (to_fetch, commands) = scope.feedback(1);
+    let (to_clock, told) = scope.feedback(1);
+
+    let fetched = operators::fetch(scope, commands, told.clone(), log.clone(), fetch.clone(), watch.clone());
+    operators::clock(scope, fetched.stats, told, context.clock.clone()).connect_loop(to_fetch);
+
+    let decoded: Vec<_> = fetched
+        .streams
+        .into_iter()
+        .zip(&plan.streams)
+        .map(|(raw, stream)| {
+            operators::decode(raw, DecodeOptions { columns: stream.columns.clone(), places: fetch.places.clone() })
+        })
+        .collect();
+
+    let pieces = plan.queries.iter().zip(plan.targets.iter()).map(|((stream, list), target)| {
+        let rows = operators::query(decoded[*stream].clone(), list.clone(), fetch.places.clone());
+        let fitted = sink::fit(rows, target.clone(), fetch.places.clone());
+        let encoded = sink::encode(fitted, target.clone(), context.encode.clone());
+        sink::upload(scope, encoded, target.number, staging.clone(), objects.clone(), watch.clone())
+    });
+    let pieces = scope.concatenate(pieces.collect::<Vec<_>>());
+
+    let sealed = sink::seal(scope, fetched.reports, pieces, context.seal.clone());
+    // A lock that a panic poisoned: the process is ending anyway.
+    let warehouse = if scope.index() == 0 { context.warehouse.lock().ok().and_then(|mut w| w.take()) } else { None };
+    sink::load(scope, sealed, warehouse, objects.clone(), context.load.clone(), watch.clone()).connect_loop(to_clock);
+}

@@ -1,0 +1,544 @@
+//! The job file, and the job that it means.
+//!
+//! A [`Job`] is valid by construction: whoever has one need not look again. Everything that is wrong with a file is found
+//! at once, each with its place, and nothing is ever ignored: a key that is not known is refused, and so is one whose
+//! feature is not there yet.
+
+mod reader;
+
+use std::{ops::Range, time::Duration};
+
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use connectors::{StartAt, TableName, redshift::Tls};
+use operators::{
+    decode::columns::{Kind, SourceColumn},
+    query::select::{self, Selection},
+    sink::encode::Compression,
+};
+use toml::de::{DeTable, DeValue};
+
+use crate::error::{Code, Error, Result};
+pub use reader::Secret;
+use reader::{Finding, Findings, Placed, Section, expand, secret_of};
+
+/// A job.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// Its name: `[a-z][a-z0-9_]{0,40}`.
+    pub name: String,
+    /// `host:port,host:port`.
+    pub brokers: String,
+    /// Properties of librdkafka.
+    pub properties: Vec<(String, Property)>,
+    /// What is read.
+    pub streams: Vec<Stream>,
+    /// What is filled, in name order of the tables.
+    pub targets: Vec<Target>,
+    /// When epochs end.
+    pub epoch: Epoch,
+    /// Where files wait for their load.
+    pub staging: Staging,
+    /// The warehouse.
+    pub redshift: Redshift,
+    /// Bytes in flight over all workers of a process.
+    pub budget_bytes: u64,
+}
+
+/// The value of a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Property {
+    /// As it is written.
+    Plain(String),
+    /// Resolved when the client is made.
+    Secret(Secret),
+}
+
+/// A stream: an append-only topic.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Its name in queries, in lower case.
+    pub name: String,
+    /// The topic.
+    pub topic: String,
+    /// Where the topic begins when no epoch has read it yet.
+    pub start: StartAt,
+    /// The declared columns.
+    pub columns: Vec<SourceColumn>,
+}
+
+/// A target: a table and the query that fills it.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The table.
+    pub table: TableName,
+    /// The query.
+    pub selection: Selection,
+}
+
+/// When epochs end.
+#[derive(Clone, Debug)]
+pub struct Epoch {
+    /// The longest an epoch stays open.
+    pub interval: Duration,
+    /// The most bytes of keys and values.
+    pub max_bytes: u64,
+    /// The most records.
+    pub max_rows: u64,
+    /// How long epochs without rows wait for a load.
+    pub idle_interval: Duration,
+}
+
+/// Where files wait.
+#[derive(Clone, Debug)]
+pub struct Staging {
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix, without a slash at its end; may be empty.
+    pub prefix: String,
+    /// The region of the bucket.
+    pub region: Option<String>,
+    /// Another server that speaks S3's protocol.
+    pub endpoint: Option<String>,
+    /// Access key id and secret access key; without them object_store's own chain decides.
+    pub keys: Option<(Secret, Secret)>,
+    /// Of the files.
+    pub compression: Compression,
+    /// The size at which a file is closed.
+    pub file_bytes: u64,
+}
+
+/// The warehouse.
+#[derive(Clone, Debug)]
+pub struct Redshift {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Their password.
+    pub password: Secret,
+    /// The role that COPY assumes.
+    pub iam_role: String,
+    /// The schema of the control tables.
+    pub schema: String,
+    /// Encryption.
+    pub tls: Tls,
+    /// The longest a statement of a load may run.
+    pub statement_timeout: Duration,
+}
+
+/// Reads a job file.
+pub fn load(path: &str) -> Result<Job> {
+    let text = std::fs::read_to_string(path).map_err(|e| Error {
+        code: Code::JobFile,
+        what: format!("cannot read {path}"),
+        source: Some(Box::new(e)),
+    })?;
+    parse(&text).map_err(|findings| Error::new(Code::JobFile, render(path, &text, &findings)))
+}
+
+/// Each finding with its line of the file.
+fn render(path: &str, text: &str, findings: &[Finding]) -> String {
+    let renderer = Renderer::plain();
+    let reports = findings.iter().map(|finding| {
+        let end = finding.span.end.min(text.len());
+        // A table of many lines is shown by its first.
+        let first_line = text[finding.span.start.min(end)..end].find('\n').map_or(end, |n| finding.span.start + n);
+        let annotation = AnnotationKind::Primary.span(finding.span.start.min(end)..first_line).label(&*finding.help);
+        let snippet = Snippet::source(text).path(path).annotation(annotation);
+        renderer.render(&[Level::ERROR.primary_title(&*finding.what).element(snippet)])
+    });
+    reports.collect::<Vec<_>>().join("\n\n")
+}
+
+/// Reads the text of a job file.
+fn parse(text: &str) -> Result<Job, Vec<Finding>> {
+    let mut findings = Findings::default();
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        // What a broken file means is a guess, so its syntax comes first and alone.
+        return Err(errors
+            .iter()
+            .map(|e| Finding {
+                span: e.span().unwrap_or(0..0),
+                what: format!("not TOML: {}", e.message()),
+                help: String::new(),
+            })
+            .collect());
+    }
+    let root = Section::new(document.get_ref(), 0..text.len().min(1), "job file");
+    let job = read(root, &mut findings);
+    match job {
+        Some(job) if findings.0.is_empty() => Ok(job),
+        _ => {
+            findings.0.sort_by_key(|f| f.span.start);
+            Err(findings.0)
+        }
+    }
+}
+
+fn read(mut root: Section<'_>, findings: &mut Findings) -> Option<Job> {
+    match root.number(findings, "version") {
+        Some(version) if version.value == 1 => {}
+        Some(version) => findings.add(
+            version.span,
+            format!("version {} of the job file is not known", version.value),
+            "this program reads version 1",
+        ),
+        None => findings.add(root.span(), "the job file has no `version`", "begin it with version = 1"),
+    }
+    let name = root.required(findings, "job");
+    if let Some(name) = &name
+        && !is_job_name(&name.value)
+    {
+        findings.add(
+            name.span.clone(),
+            format!("{:?} cannot be the name of a job", name.value),
+            "a letter, then letters, digits and _, all lower case, at most 41",
+        );
+    }
+    root.not_yet(findings, "table", "a topic whose newest row per key counts");
+    root.not_yet(findings, "status", "status page and metrics");
+    let kafka = section(&mut root, findings, "kafka").and_then(|s| read_kafka(s, findings));
+    let staging = section(&mut root, findings, "staging").and_then(|s| read_staging(s, findings));
+    let redshift = section(&mut root, findings, "redshift").and_then(|s| read_redshift(s, findings));
+    let epoch = read_epoch(root.section(findings, "epoch"), findings);
+    let budget_bytes = read_memory(root.section(findings, "memory"), findings);
+    if let Some(mut errors) = root.section(findings, "errors") {
+        errors.one_of(findings, "reject", &[("halt", ())]);
+        errors.not_yet(findings, "halt_above", "a limit for dead letters");
+        errors.finish(findings);
+    }
+    let streams = read_streams(&mut root, findings);
+    let targets = read_targets(&mut root, &streams, findings);
+    root.finish(findings);
+    let (brokers, properties) = kafka?;
+    Some(Job {
+        name: name?.value,
+        brokers,
+        properties,
+        streams,
+        targets,
+        epoch,
+        staging: staging?,
+        redshift: redshift?,
+        budget_bytes,
+    })
+}
+
+fn is_job_name(name: &str) -> bool {
+    let mut bytes = name.bytes();
+    bytes.next().is_some_and(|b| b.is_ascii_lowercase())
+        && name.len() <= 41
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// A section that must be there.
+fn section<'a>(root: &mut Section<'a>, findings: &mut Findings, key: &'static str) -> Option<Section<'a>> {
+    let found = root.section(findings, key);
+    if found.is_none() {
+        findings.add(root.span(), format!("the job file has no [{key}]"), "");
+    }
+    found
+}
+
+type Properties = Vec<(String, Property)>;
+
+fn read_kafka(mut kafka: Section<'_>, findings: &mut Findings) -> Option<(String, Properties)> {
+    let brokers = kafka.required(findings, "brokers");
+    let mut properties = Vec::new();
+    if let Some(section) = kafka.section(findings, "properties") {
+        for (name, span, value) in section.entries() {
+            if let Some((_, reason)) = connectors::kafka::OWNED.iter().find(|(owned, _)| *owned == name) {
+                findings.add(span, format!("`{name}` cannot be set"), *reason);
+                continue;
+            }
+            let property = match value.get_ref() {
+                DeValue::String(text) => expand(findings, text, value.span()).map(Property::Plain),
+                DeValue::Integer(number) => Some(Property::Plain(number.as_str().replace('_', ""))),
+                DeValue::Boolean(value) => Some(Property::Plain(value.to_string())),
+                _ => secret_of(findings, name, value).map(Property::Secret),
+            };
+            properties.extend(property.map(|p| (name.to_string(), p)));
+        }
+    }
+    kafka.finish(findings);
+    Some((brokers?.value, properties))
+}
+
+fn read_staging(mut staging: Section<'_>, findings: &mut Findings) -> Option<Staging> {
+    let url = staging.required(findings, "url");
+    let place = url.and_then(|url| {
+        let rest = url.value.strip_prefix("s3://").map(|rest| rest.trim_end_matches('/'));
+        match rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
+            Some((bucket, prefix)) if !bucket.is_empty() => Some((bucket.to_string(), prefix.to_string())),
+            _ => {
+                findings.add(
+                    url.span,
+                    format!("{:?} is no place on S3", url.value),
+                    "write it like s3://bucket/prefix",
+                );
+                None
+            }
+        }
+    });
+    let (id, secret) = (staging.secret(findings, "access_key_id"), staging.secret(findings, "secret_access_key"));
+    if id.is_some() != secret.is_some() {
+        findings.add(staging.span(), "access_key_id and secret_access_key go together", "");
+    }
+    let compressions = [("zstd", Compression::Zstd), ("snappy", Compression::Snappy), ("none", Compression::None)];
+    let compression = staging.one_of(findings, "compression", &compressions).unwrap_or(Compression::Zstd);
+    let file_bytes = staging.size(findings, "file_size").map_or(128_000_000, |s| s.value);
+    let region = staging.text(findings, "region").map(|r| r.value);
+    let endpoint = staging.text(findings, "endpoint").map(|e| e.value);
+    staging.finish(findings);
+    let (bucket, prefix) = place?;
+    Some(Staging { bucket, prefix, region, endpoint, keys: id.zip(secret), compression, file_bytes })
+}
+
+fn read_redshift(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshift> {
+    let host = redshift.required(findings, "host");
+    let port = redshift.number(findings, "port").unwrap_or(Placed { value: 5439, span: redshift.span() });
+    let port =
+        u16::try_from(port.value).map_err(|_| findings.add(port.span, format!("{} is no port", port.value), "")).ok();
+    let database = redshift.required(findings, "database");
+    let user = redshift.required(findings, "user");
+    let password = redshift.secret(findings, "password");
+    if password.is_none() && redshift.any("password").is_none() {
+        findings.add(redshift.span(), "[redshift] has no `password`", "add password = { env = \"NAME\" }");
+    }
+    let iam_role = redshift.required(findings, "iam_role");
+    let schema = redshift.text(findings, "schema").map_or("tidegate".into(), |s| s.value.to_lowercase());
+    let ca_file = redshift.text(findings, "ca_file").map(|f| f.value);
+    let verify = redshift.one_of(findings, "tls", &[("verify-full", true), ("off", false)]).unwrap_or(true);
+    if !verify && ca_file.is_some() {
+        findings.add(redshift.span(), "`ca_file` has no meaning with tls = \"off\"", "");
+    }
+    let tls = if verify { Tls::VerifyFull { ca_file } } else { Tls::Off };
+    let statement_timeout = redshift.duration(findings, "statement_timeout").unwrap_or(Duration::from_secs(15 * 60));
+    redshift.not_yet(findings, "query_group", "workload management");
+    redshift.finish(findings);
+    Some(Redshift {
+        host: host?.value,
+        port: port?,
+        database: database?.value,
+        user: user?.value,
+        password: password?,
+        iam_role: iam_role?.value,
+        schema,
+        tls,
+        statement_timeout,
+    })
+}
+
+fn read_epoch(epoch: Option<Section<'_>>, findings: &mut Findings) -> Epoch {
+    let mut read = Epoch {
+        interval: Duration::from_secs(30),
+        max_bytes: 256_000_000,
+        max_rows: u64::MAX,
+        idle_interval: Duration::from_secs(60),
+    };
+    let Some(mut epoch) = epoch else { return read };
+    read.interval = epoch.duration(findings, "interval").unwrap_or(read.interval);
+    read.max_bytes = epoch.size(findings, "max_bytes").map_or(read.max_bytes, |s| s.value);
+    read.max_rows = epoch.number(findings, "max_rows").map_or(read.max_rows, |n| n.value.max(1));
+    read.idle_interval = epoch.duration(findings, "idle_interval").unwrap_or(read.idle_interval);
+    epoch.finish(findings);
+    read
+}
+
+/// The least budget with which a job moves: a few batches.
+const LEAST_BUDGET: u64 = 32_000_000;
+
+fn read_memory(memory: Option<Section<'_>>, findings: &mut Findings) -> u64 {
+    let Some(mut memory) = memory else { return 1_000_000_000 };
+    let budget = memory.size(findings, "budget");
+    if let Some(budget) = &budget
+        && budget.value < LEAST_BUDGET
+    {
+        findings.add(budget.span.clone(), "`budget` is too small", "at least 32 MB");
+    }
+    memory.finish(findings);
+    budget.map_or(1_000_000_000, |b| b.value)
+}
+
+fn read_streams(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> {
+    let sections = root.sections(findings, "stream");
+    if sections.is_empty() {
+        findings.add(root.span(), "the job file has no [[stream]]", "");
+    }
+    let mut streams: Vec<Stream> = Vec::new();
+    for mut section in sections {
+        let (name, topic) = (section.required(findings, "name"), section.required(findings, "topic"));
+        for (key, what) in [
+            ("topics", "several topics in one stream"),
+            ("event_time", "event time and late rows"),
+            ("dedup", "removing duplicates"),
+            ("key", "columns out of the record's key"),
+        ] {
+            section.not_yet(findings, key, what);
+        }
+        section.one_of(findings, "format", &[("json", ())]);
+        let start = read_start(&mut section, findings);
+        let columns = read_columns(&mut section, findings);
+        if let Some(name) = &name
+            && streams.iter().any(|s| s.name == name.value.to_lowercase())
+        {
+            findings.add(name.span.clone(), format!("there are two streams {}", name.value), "");
+        }
+        if let Some(topic) = &topic
+            && streams.iter().any(|s| s.topic == topic.value)
+        {
+            findings.add(topic.span.clone(), format!("topic {} belongs to another stream already", topic.value), "");
+        }
+        section.finish(findings);
+        if let (Some(name), Some(topic)) = (name, topic) {
+            streams.push(Stream { name: name.value.to_lowercase(), topic: topic.value, start, columns });
+        }
+    }
+    streams
+}
+
+fn read_start(section: &mut Section<'_>, findings: &mut Findings) -> StartAt {
+    let Some(value) = section.any("start") else { return StartAt::Earliest };
+    let help = "write \"earliest\", \"latest\" or { time = \"2026-11-24T00:00:00Z\" }";
+    match value.get_ref() {
+        DeValue::String(text) if text == "earliest" => return StartAt::Earliest,
+        DeValue::String(text) if text == "latest" => return StartAt::Latest,
+        DeValue::Table(table) if table.len() == 1 => {
+            if let Some(time) = table.get("time").and_then(|t| t.get_ref().as_str()) {
+                match operators::decode::timestamp::parse(time) {
+                    Ok(micros) => return StartAt::Time(micros.div_euclid(1000)),
+                    Err(why) => {
+                        findings.add(value.span(), why, help);
+                        return StartAt::Earliest;
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+    findings.add(value.span(), "`start` cannot be this", help);
+    StartAt::Earliest
+}
+
+fn read_columns(section: &mut Section<'_>, findings: &mut Findings) -> Vec<SourceColumn> {
+    let sections = section.sections(findings, "columns");
+    if sections.is_empty() {
+        findings.add(
+            section.span(),
+            "the stream has no `columns`",
+            "add columns = [ { name = \"...\", type = \"...\" } ]",
+        );
+    }
+    let mut columns: Vec<SourceColumn> = Vec::new();
+    for mut column in sections {
+        let (name, kind) = (column.required(findings, "name"), column.required(findings, "type"));
+        column.not_yet(findings, "path", "a value inside another");
+        column.not_yet(findings, "on", "what is done with values that do not fit");
+        column.finish(findings);
+        let kind = kind.and_then(|kind| {
+            parse_kind(&kind.value)
+                .map_err(|why| {
+                    findings.add(
+                        kind.span,
+                        why,
+                        "smallint, integer, bigint, double precision, boolean, varchar(n), timestamptz",
+                    )
+                })
+                .ok()
+        });
+        if let Some(name) = &name
+            && columns.iter().any(|c| c.name.eq_ignore_ascii_case(&name.value))
+        {
+            findings.add(
+                name.span.clone(),
+                format!("there are two columns {} (names are lower case in SQL)", name.value),
+                "",
+            );
+        }
+        if let Some(name) = &name
+            && name.value.starts_with('_')
+        {
+            findings.add(name.span.clone(), "names that begin with _ are those of the record's own values", "");
+        }
+        if let (Some(name), Some(kind)) = (name, kind) {
+            columns.push(SourceColumn { name: name.value, kind });
+        }
+    }
+    columns
+}
+
+fn parse_kind(text: &str) -> Result<Kind, String> {
+    let folded = text.trim().to_lowercase();
+    Ok(match folded.as_str() {
+        "smallint" | "int2" => Kind::SmallInt,
+        "integer" | "int" | "int4" => Kind::Integer,
+        "bigint" | "int8" => Kind::BigInt,
+        "double precision" | "double" | "float8" => Kind::Double,
+        "boolean" | "bool" => Kind::Boolean,
+        "timestamptz" | "timestamp with time zone" => Kind::TimestampTz,
+        other => {
+            let length = other.strip_prefix("varchar(").and_then(|rest| rest.strip_suffix(')'));
+            match length.and_then(|n| n.trim().parse::<u32>().ok()) {
+                Some(bytes @ 1..=65_535) => Kind::Varchar(bytes),
+                Some(_) => return Err(format!("{text}: a varchar has 1 to 65535 bytes")),
+                None => return Err(format!("type {text:?} is not supported")),
+            }
+        }
+    })
+}
+
+fn read_targets(root: &mut Section<'_>, streams: &[Stream], findings: &mut Findings) -> Vec<Target> {
+    let sections = root.sections(findings, "target");
+    if sections.is_empty() {
+        findings.add(root.span(), "the job file has no [[target]]", "");
+    }
+    let known: Vec<(String, Vec<SourceColumn>)> = streams.iter().map(|s| (s.name.clone(), s.columns.clone())).collect();
+    let mut targets: Vec<Target> = Vec::new();
+    for mut section in sections {
+        let (table, query) = (section.required(findings, "table"), section.required(findings, "query"));
+        section.one_of(findings, "mode", &[("append", ())]);
+        section.not_yet(findings, "key", "the key of an upsert");
+        section.finish(findings);
+        let table = table.and_then(|table| read_table_name(&table, findings));
+        if let Some((table, span)) = &table
+            && targets.iter().any(|t| t.table == *table)
+        {
+            findings.add(span.clone(), format!("table {table} belongs to another target already"), "");
+        }
+        // A broken stream has findings of its own.
+        let selection = query.filter(|_| !streams.is_empty()).and_then(|query| {
+            select::parse(&query.value, &known).map_err(|why| findings.add(query.span, why, "")).ok()
+        });
+        if let (Some((table, _)), Some(selection)) = (table, selection) {
+            targets.push(Target { table, selection });
+        }
+    }
+    targets.sort_by(|a, b| a.table.cmp(&b.table));
+    targets
+}
+
+fn read_table_name(table: &Placed<String>, findings: &mut Findings) -> Option<(TableName, Range<usize>)> {
+    let folded = table.value.to_lowercase();
+    match folded.split('.').collect::<Vec<_>>().as_slice() {
+        [schema, name] if !schema.is_empty() && !name.is_empty() => {
+            Some((TableName { schema: schema.to_string(), table: name.to_string() }, table.span.clone()))
+        }
+        _ => {
+            findings.add(
+                table.span.clone(),
+                format!("{:?} is not a table with its schema", table.value),
+                "write it like analytics.clicks",
+            );
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

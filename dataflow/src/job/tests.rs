@@ -1,0 +1,143 @@
+//! Every key of a job file, and what is said when it is wrong.
+
+use super::*;
+
+const GOOD: &str = r#"
+version = 1
+job = "clicks"
+[kafka]
+brokers = "localhost:9092"
+properties = { "security.protocol" = "SASL_SSL", "sasl.password" = { env = "KAFKA_PASSWORD" }, "fetch.max.bytes" = 1_000_000 }
+[[stream]]
+name = "Clicks"
+topic = "clicks"
+format = "json"
+start = { time = "2026-11-24T00:00:00Z" }
+columns = [ { name = "event_id", type = "varchar(36)" }, { name = "userId", type = "bigint" } ]
+[[target]]
+table = "Analytics.Clicks"
+mode = "append"
+query = "SELECT event_id, userid, _offset AS kafka_offset FROM clicks"
+[[target]]
+table = "analytics.a"
+query = "SELECT event_id FROM clicks"
+[epoch]
+interval = "10s"
+max_bytes = "64 MB"
+[staging]
+url = "s3://bucket/some/prefix/"
+access_key_id = { env = "A" }
+secret_access_key = { file = "/run/secret" }
+[redshift]
+host = "h"
+database = "d"
+user = "u"
+password = { env = "P" }
+iam_role = "arn:aws:iam::1:role/r"
+tls = "off"
+"#;
+
+#[test]
+fn a_whole_job() {
+    let job = parse(GOOD).unwrap();
+    assert_eq!((job.name.as_str(), job.brokers.as_str(), job.properties.len()), ("clicks", "localhost:9092", 3));
+    assert_eq!(job.properties[0], ("fetch.max.bytes".into(), Property::Plain("1000000".into())));
+    assert_eq!((job.streams[0].name.as_str(), job.streams[0].start), ("clicks", StartAt::Time(1_795_478_400_000)));
+    let tables: Vec<String> = job.targets.iter().map(|t| t.table.to_string()).collect();
+    assert_eq!(tables, ["analytics.a", "analytics.clicks"], "in name order");
+    assert_eq!(
+        (job.epoch.interval, job.epoch.max_bytes, job.epoch.idle_interval),
+        (Duration::from_secs(10), 64_000_000, Duration::from_secs(60))
+    );
+    assert_eq!((job.staging.bucket.as_str(), job.staging.prefix.as_str()), ("bucket", "some/prefix"));
+    assert_eq!((job.redshift.port, job.redshift.schema.as_str(), job.redshift.tls), (5439, "tidegate", Tls::Off));
+    assert_eq!(job.budget_bytes, 1_000_000_000);
+}
+
+/// The findings of the good file after one change.
+fn after(from: &str, to: &str) -> Vec<Finding> {
+    let text = GOOD.replacen(from, to, 1);
+    assert_ne!(text, GOOD, "{from} is not in the file");
+    parse(&text).map(|_| ()).expect_err(to)
+}
+
+#[test]
+fn each_mistake_is_found_and_named() {
+    for (from, to, what, help) in [
+        ("version = 1", "version = 2", "version 2", "reads version 1"),
+        ("version = 1", "", "no `version`", "version = 1"),
+        ("job = \"clicks\"", "job = \"Clicks\"", "cannot be the name", "lower case"),
+        ("database = \"d\"", "datbase = \"d\"", "unknown key `datbase`", "did you mean `database`?"),
+        ("brokers = \"localhost:9092\"", "brokers = 9092", "`brokers` is a integer", "brokers = \"...\""),
+        ("\"security.protocol\"", "\"isolation.level\"", "`isolation.level` cannot be set", "aborted transactions"),
+        ("\"security.protocol\"", "\"group.id\"", "`group.id` cannot be set", "never by a consumer group"),
+        ("{ env = \"KAFKA_PASSWORD\" }", "[]", "`sasl.password` is a secret", "env"),
+        (
+            "topic = \"clicks\"",
+            "topics = [\"clicks\"]",
+            "`topics` (several topics in one stream) is not supported yet",
+            "",
+        ),
+        ("start = { time = \"2026-11-24T00:00:00Z\" }", "start = \"sometime\"", "`start` cannot be this", "earliest"),
+        (
+            "start = { time = \"2026-11-24T00:00:00Z\" }",
+            "dedup = {}",
+            "`dedup` (removing duplicates) is not supported yet",
+            "",
+        ),
+        ("format = \"json\"", "format = \"xml\"", "`format` cannot be \"xml\"", "\"json\""),
+        ("type = \"bigint\"", "type = \"uuid\"", "type \"uuid\" is not supported", "bigint"),
+        ("varchar(36)", "varchar(70000)", "1 to 65535 bytes", ""),
+        ("name = \"userId\"", "name = \"EVENT_ID\"", "two columns EVENT_ID", ""),
+        ("name = \"userId\"", "name = \"_key\"", "begin with _", ""),
+        (
+            "name = \"userId\"",
+            "name = \"userId\", path = \"a.b\"",
+            "`path` (a value inside another) is not supported yet",
+            "",
+        ),
+        ("mode = \"append\"", "mode = \"upsert\"", "`mode` cannot be \"upsert\"", "\"append\""),
+        ("Analytics.Clicks", "clicks", "is not a table with its schema", "analytics.clicks"),
+        ("Analytics.Clicks", "analytics.a", "belongs to another target", ""),
+        ("SELECT event_id, userid", "SELECT event_id, nothing", "no column nothing", ""),
+        ("interval = \"10s\"", "interval = \"10\"", "is not a time", "30s"),
+        ("max_bytes = \"64 MB\"", "max_bytes = 64", "`max_bytes` is a integer", ""),
+        ("s3://bucket/some/prefix/", "http://bucket", "no place on S3", "s3://bucket/prefix"),
+        ("secret_access_key = { file = \"/run/secret\" }", "", "go together", ""),
+        ("password = { env = \"P\" }", "password = \"secret\"", "`password` is a secret", "env"),
+        ("password = { env = \"P\" }", "", "no `password`", "env"),
+        ("host = \"h\"", "host = \"${TIDEGATE_TEST_NO_SUCH_NAME}\"", "no variable TIDEGATE_TEST_NO_SUCH_NAME", ""),
+        ("tls = \"off\"", "tls = \"maybe\"", "`tls` cannot be \"maybe\"", "verify-full"),
+        ("tls = \"off\"", "port = 70000", "70000 is no port", ""),
+        ("[epoch]", "[memory]\nbudget = \"1 MB\"\n[epoch]", "`budget` is too small", "32 MB"),
+        ("[epoch]", "[errors]\nreject = \"dead-letter\"\n[epoch]", "`reject` cannot be \"dead-letter\"", "\"halt\""),
+        (
+            "[epoch]",
+            "[status]\naddress = \"x\"\n[epoch]",
+            "`status` (status page and metrics) is not supported yet",
+            "",
+        ),
+        ("[epoch]", "[epoch", "not TOML", ""),
+    ] {
+        let findings = after(from, to);
+        assert!(findings.iter().any(|f| f.what.contains(what) && f.help.contains(help)), "{to}: {findings:?}");
+        assert_eq!(findings.len(), 1, "{to}: {findings:?}");
+    }
+}
+
+#[test]
+fn all_findings_are_shown_each_with_its_line() {
+    let text = GOOD.replace("database = \"d\"", "datbase = \"d\"").replace("type = \"bigint\"", "type = \"uuid\"");
+    let findings = parse(&text).map(|_| ()).unwrap_err();
+    let shown = render("clicks.toml", &text, &findings);
+    assert!(shown.contains("clicks.toml:12:") && shown.contains("type \"uuid\" is not supported"), "{shown}");
+    assert!(shown.contains("clicks.toml:") && shown.contains("did you mean `database`?"), "{shown}");
+}
+
+#[test]
+fn an_empty_file_says_what_is_missing() {
+    let findings = parse("").map(|_| ()).unwrap_err();
+    for part in ["`version`", "`job`", "[kafka]", "[staging]", "[redshift]", "[[stream]]", "[[target]]"] {
+        assert!(findings.iter().any(|f| f.what.contains(part)), "{part}");
+    }
+}

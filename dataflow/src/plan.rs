@@ -1,0 +1,164 @@
+//! What a job means against the tables as they are. Its hash tells whether it changed.
+
+use std::sync::Arc;
+
+use connectors::{ColumnKind, TargetColumn, Warehouse};
+use operators::{
+    decode::columns::SourceColumn,
+    query::Expression,
+    sink::{Target, fit},
+};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    error::{Code, Error, Result},
+    job::{self, Job},
+};
+
+/// A job that can run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Its streams, in the order of the job file.
+    pub streams: Vec<StreamPlan>,
+    /// Its targets, by number.
+    pub targets: Arc<[Arc<Target>]>,
+    /// Of each target the number of its stream and its SELECT list.
+    pub queries: Vec<(usize, Arc<[Expression]>)>,
+    /// SHA-256 of what it means, in hex.
+    pub hash: String,
+}
+
+/// A stream.
+#[derive(Clone, Debug)]
+pub struct StreamPlan {
+    /// Its topic.
+    pub topic: String,
+    /// The declared columns.
+    pub columns: Arc<[SourceColumn]>,
+}
+
+/// Reads the targets' columns and holds the queries against them. All that is wrong is said at once.
+pub fn plan(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Plan> {
+    let (mut missing, mut unfit) = (Vec::new(), Vec::new());
+    let (mut targets, mut queries) = (Vec::new(), Vec::new());
+    for (number, target) in job.targets.iter().enumerate() {
+        let Some(columns) = warehouse.columns(&target.table)? else {
+            missing.push(format!(
+                "table {} is not in database {}, or user {} may not see it",
+                target.table, job.redshift.database, job.redshift.user
+            ));
+            continue;
+        };
+        match fit_target(target, &columns) {
+            Ok(columns) => targets.push(Arc::new(Target { number, table: target.table.clone(), columns })),
+            Err(mut findings) => unfit.append(&mut findings),
+        }
+        let stream = job.streams.iter().position(|s| s.name == target.selection.stream);
+        let stream = stream.ok_or_else(|| Error::new(Code::Bug, "a query of no stream"))?;
+        queries.push((stream, target.selection.columns.iter().map(|c| c.expression).collect()));
+    }
+    if !missing.is_empty() {
+        return Err(Error::new(Code::Names, missing.join("\n")));
+    }
+    if !unfit.is_empty() {
+        return Err(Error::new(Code::Target, unfit.join("\n")));
+    }
+    let streams =
+        job.streams.iter().map(|s| StreamPlan { topic: s.topic.clone(), columns: s.columns.as_slice().into() });
+    Ok(Plan { streams: streams.collect(), hash: hash(job, &targets), targets: targets.into(), queries })
+}
+
+/// The columns of the table that the query fills, in its order; or everything that is in the way.
+fn fit_target(target: &job::Target, columns: &[TargetColumn]) -> Result<Vec<TargetColumn>, Vec<String>> {
+    let table = &target.table;
+    let (mut chosen, mut findings) = (Vec::new(), Vec::new());
+    for selected in &target.selection.columns {
+        match columns.iter().find(|c| c.name == selected.name) {
+            None => {
+                let near =
+                    columns.iter().map(|c| (strsim::damerau_levenshtein(&c.name, &selected.name), &c.name)).min();
+                let near = near
+                    .filter(|(distance, _)| *distance <= 3)
+                    .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"));
+                findings.push(format!("table {table} has no column {}{near}", selected.name));
+            }
+            Some(column) if !fit::can_fit(selected.kind, &column.kind) => {
+                let reason = match &column.kind {
+                    ColumnKind::Other(_) => "columns of that type are not supported yet",
+                    _ => "there is no conversion between the two",
+                };
+                findings.push(format!(
+                    "column {} of table {table} is {} and the query gives {}: {reason}",
+                    column.name, column.kind, selected.kind
+                ));
+            }
+            Some(column) => chosen.push(column.clone()),
+        }
+    }
+    for column in columns.iter().filter(|c| c.not_null && !c.has_default) {
+        if !target.selection.columns.iter().any(|s| s.name == column.name) {
+            findings.push(format!(
+                "column {} of table {table} is NOT NULL without a default, and the query does not fill it",
+                column.name
+            ));
+        }
+    }
+    if findings.is_empty() { Ok(chosen) } else { Err(findings) }
+}
+
+/// Of everything that decides which rows come out, and of nothing else: not of addresses, intervals or worker counts.
+fn hash(job: &Job, targets: &[Arc<Target>]) -> String {
+    let mut text = String::from("tidegate plan 1\n");
+    for stream in &job.streams {
+        text += &format!("stream {:?} {:?}\n", stream.name, stream.topic);
+        for column in &stream.columns {
+            text += &format!(" column {:?} {}\n", column.name, column.kind);
+        }
+    }
+    for (target, fitted) in job.targets.iter().zip(targets) {
+        text += &format!("target {:?} from {:?}\n", target.table.to_string(), target.selection.stream);
+        for (selected, column) in target.selection.columns.iter().zip(&fitted.columns) {
+            text += &format!(" {:?} {} = {:?}\n", column.name, column.kind, selected.expression);
+        }
+    }
+    Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use operators::query::select;
+
+    use super::*;
+    use operators::decode::columns::Kind;
+
+    fn column(name: &str, kind: ColumnKind, not_null: bool, has_default: bool) -> TargetColumn {
+        TargetColumn { name: name.into(), kind, not_null, has_default }
+    }
+
+    #[test]
+    fn a_query_is_held_against_its_table() {
+        let source = |name: &str, kind| SourceColumn { name: name.into(), kind };
+        let streams = [("s".to_string(), vec![source("a", Kind::BigInt), source("b", Kind::Varchar(5))])];
+        let target = |query: &str| job::Target {
+            table: connectors::TableName { schema: "x".into(), table: "t".into() },
+            selection: select::parse(query, &streams).unwrap(),
+        };
+        let columns = [
+            column("amount", ColumnKind::SmallInt, true, false),
+            column("b", ColumnKind::Varchar(3), false, false),
+            column("at", ColumnKind::TimestampTz, true, true),
+            column("n", ColumnKind::Other("numeric".into()), false, false),
+        ];
+        let fitted = fit_target(&target("SELECT b, a AS amount FROM s"), &columns).unwrap();
+        assert_eq!(fitted.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["b", "amount"]);
+        let findings = fit_target(&target("SELECT a AS amuont, b AS at, a AS n FROM s"), &columns).unwrap_err();
+        for part in [
+            "no column amuont; did you mean amount?",
+            "column at of table x.t is timestamptz",
+            "numeric",
+            "column amount of table x.t is NOT NULL",
+        ] {
+            assert!(findings.iter().any(|f| f.contains(part)), "{part}: {findings:?}");
+        }
+    }
+}

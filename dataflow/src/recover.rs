@@ -1,0 +1,140 @@
+//! Where a start begins: fence first, then read, then hold what was read against Kafka.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use checkpoint::{
+    Cut, Micros, Nonce, TopicPartition,
+    protocol::{self, Halt, Start},
+};
+use connectors::{Acquired, Fault, Happened, Log, Warehouse};
+use operators::fetch::Place;
+
+use crate::{
+    error::{Code, Error, Result},
+    job::Job,
+    plan::Plan,
+};
+
+/// A start that may read and load.
+pub struct Recovered {
+    /// Its right, and where the manifest ends.
+    pub acquired: Acquired,
+    /// All partitions of the job, sorted, each where its first epoch begins.
+    pub places: Vec<Place>,
+}
+
+/// How often a start repeats an acquire whose outcome it does not know.
+const ACQUIRE_TRIES: u32 = 5;
+
+/// Takes the fence and finds out from where to read.
+pub fn recover(
+    job: &Job,
+    plan: &Plan,
+    log: &dyn Log,
+    warehouse: &mut dyn Warehouse,
+    until_caught_up: bool,
+) -> Result<Recovered> {
+    // Before the fence: questions to Kafka may take long, and the fence is locked while it is taken.
+    let starts = starts(job, log)?;
+    let targets: Vec<String> = plan.targets.iter().map(|t| t.name()).collect();
+    let acquired = acquire(warehouse, &mut |facts| {
+        // A topic that is gone is the job file's mistake, unless it was read before.
+        if let Some(gone) =
+            job.streams.iter().find(|s| !starts.keys().any(|p| *p.topic == *s.topic) && facts.cut.knows_topic(&s.topic))
+        {
+            return Err(Halt::TopicGone(gone.topic.as_str().into()));
+        }
+        protocol::admit(facts, &starts, &targets, now(), &plan.hash)
+    })?;
+    let cut = &acquired.admitted.cut;
+    let source = source_facts(job, log, cut)?;
+    let seek = protocol::check_source(cut, &source)?;
+    let places = seek.into_iter().map(|(partition, start)| {
+        let stream = job.streams.iter().position(|s| s.topic == *partition.topic).unwrap_or_default();
+        let facts = &source[&partition];
+        Place {
+            topic_id: facts.topic_id.clone(),
+            stream,
+            start,
+            until: until_caught_up.then_some(facts.high),
+            partition,
+        }
+    });
+    let places: Vec<Place> = places.collect();
+    Ok(Recovered { acquired, places })
+}
+
+/// Where each partition would begin if no epoch had read it. A topic that is not there has none, and is an error unless
+/// the manifest knows it (which only the fence can tell).
+fn starts(job: &Job, log: &dyn Log) -> Result<BTreeMap<TopicPartition, Start>> {
+    let mut starts = BTreeMap::new();
+    for stream in &job.streams {
+        if log.partitions(&stream.topic)?.is_none() {
+            continue;
+        }
+        let of_topic = log.starts(&stream.topic, stream.start)?;
+        starts.extend(of_topic.into_iter().map(|(p, start)| (TopicPartition::new(stream.topic.as_str(), p), start)));
+    }
+    Ok(starts)
+}
+
+fn acquire(warehouse: &mut dyn Warehouse, admit: connectors::Admit<'_>) -> Result<Acquired> {
+    for _ in 1..ACQUIRE_TRIES {
+        match try_acquire(warehouse, admit) {
+            // A generation may have been burnt, which harms nobody.
+            Err(error) if error.happened == Happened::Unknown => {}
+            result => return acquired(result),
+        }
+    }
+    acquired(try_acquire(warehouse, admit))
+}
+
+fn acquired(result: connectors::Result<Result<Acquired, Halt>>) -> Result<Acquired> {
+    match result {
+        Err(error) if error.fault == Fault::Missing => Err(Error { code: Code::NoTables, ..error.into() }),
+        result => result?.map_err(Error::from),
+    }
+}
+
+/// Each try has a nonce of its own, so that a try whose outcome is not known is never mistaken for this one.
+fn try_acquire(
+    warehouse: &mut dyn Warehouse,
+    admit: connectors::Admit<'_>,
+) -> connectors::Result<Result<Acquired, Halt>> {
+    warehouse.acquire(&Nonce::new(*uuid::Uuid::new_v4().as_bytes()), admit)
+}
+
+fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPartition, protocol::SourceFacts>> {
+    let mut facts = BTreeMap::new();
+    let mut missing = BTreeSet::new();
+    for stream in &job.streams {
+        match log.partitions(&stream.topic)? {
+            Some(partitions) => {
+                facts.extend(partitions.into_iter().map(|(p, f)| (TopicPartition::new(stream.topic.as_str(), p), f)));
+            }
+            None if cut.knows_topic(&stream.topic) => return Err(Halt::TopicGone(stream.topic.as_str().into()).into()),
+            None => {
+                missing.insert(format!("there is no topic {}", stream.topic));
+            }
+        }
+    }
+    if !missing.is_empty() {
+        return Err(Error::new(Code::Names, missing.into_iter().collect::<Vec<_>>().join("\n")));
+    }
+    for (partition, facts) in &mut facts {
+        let Some(position) = cut.get(partition) else { continue };
+        // Another topic, or a log that does not reach so far, is found without reading.
+        let same = facts.topic_id == position.topic_id;
+        if let Some(last) =
+            position.last.as_ref().filter(|last| same && facts.low <= last.offset && last.offset < facts.high)
+        {
+            facts.last = log.record_at(partition, last.offset)?;
+        }
+    }
+    Ok(facts)
+}
+
+fn now() -> Micros {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    Micros(since.map_or(0, |d| d.as_micros() as i64))
+}

@@ -1,0 +1,264 @@
+//! `tidegate run`: recovers, starts the workers, and ends in good order or not at all.
+
+use std::{
+    io::Write,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use checkpoint::names::Staging;
+use connectors::{Log, Objects, Warehouse, kafka, redshift, s3};
+use operators::{
+    Time,
+    clock::ClockOptions,
+    failure,
+    fetch::{FetchOptions, Place},
+    sink::{encode::EncodeOptions, load::LoadOptions, seal::SealOptions},
+};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use timely::{CommunicationConfig, Config, WorkerConfig};
+
+use crate::{
+    error::{Code, Error, Result},
+    graph::{self, Context},
+    job::{Job, Property},
+    plan::plan,
+    recover::recover,
+    report::Report,
+};
+
+/// How long the open epoch may take to be loaded after a signal to stop.
+const DRAIN_WITHIN: Duration = Duration::from_secs(25);
+/// How often Kafka is asked whether a topic has more partitions.
+const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(30);
+
+/// What the command line says about a run.
+pub struct Options {
+    /// Worker threads.
+    pub workers: usize,
+    /// End once everything that is in the topics now is loaded.
+    pub until_caught_up: bool,
+}
+
+/// Runs a job until it is done or stopped.
+pub fn run(job: &Job, options: &Options) -> Result<()> {
+    let stop = Arc::new(AtomicBool::new(false));
+    on_signal(stop.clone())?;
+    end_at_panic();
+
+    let log: Arc<dyn Log> = Arc::new(kafka(job, options.workers)?);
+    let objects: Arc<dyn Objects> = Arc::new(staging(job)?);
+    let mut warehouse = warehouse(job)?;
+    let plan = plan(job, &mut *warehouse)?;
+    let recovered = recover(job, &plan, &*log, &mut *warehouse, options.until_caught_up)?;
+    let places: Arc<[Place]> = recovered.places.into();
+    let acquired = recovered.acquired;
+
+    let total =
+        options.until_caught_up.then(|| places.iter().filter_map(|p| Some((p.until? - p.start).max(0) as u64)).sum());
+    let report = Report::new(total);
+    let (first, holder) = (acquired.admitted.next_epoch, acquired.holder.clone());
+    report.line(&format!(
+        "job {}: generation {}, from epoch {first}, {} partitions, {} workers",
+        job.name,
+        holder.generation,
+        places.len(),
+        options.workers
+    ));
+    report.every(Duration::from_secs(10));
+    let grew = look_for_partitions(&places, log.clone(), stop.clone(), report.clone());
+
+    let names = Arc::new(Staging {
+        job: job.name.clone(),
+        fence_id: acquired.fence_id,
+        generation: holder.generation,
+        nonce: holder.nonce.clone(),
+    });
+    let budget_bytes = job.budget_bytes * 3 / 4 / options.workers as u64;
+    let context = Arc::new(Context {
+        log,
+        objects,
+        warehouse: Mutex::new(Some(warehouse)),
+        staging: names.clone(),
+        watch: report.watch(),
+        clock: ClockOptions {
+            first,
+            interval: job.epoch.interval,
+            // Several epochs fit into the budget, so that one is read while another is loaded.
+            max_bytes: job.epoch.max_bytes.min(job.budget_bytes / 4),
+            max_rows: job.epoch.max_rows,
+            until_caught_up: options.until_caught_up,
+            stop,
+        },
+        fetch: FetchOptions { first, places: places.clone(), streams: plan.streams.len(), budget_bytes },
+        encode: EncodeOptions { compression: job.staging.compression, file_bytes: job.staging.file_bytes as usize },
+        seal: SealOptions {
+            cut: acquired.admitted.cut,
+            digest: acquired.admitted.digest,
+            plan: plan.hash.clone(),
+            partitions: places.len(),
+            targets: plan.targets.clone(),
+        },
+        load: LoadOptions {
+            holder,
+            staging: names,
+            targets: plan.targets.clone(),
+            idle_interval: job.epoch.idle_interval,
+        },
+        plan,
+    });
+    let communication =
+        if options.workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(options.workers) };
+    let workers = timely::execute(Config { communication, worker: WorkerConfig::default() }, move |worker| {
+        worker.dataflow::<Time, _, _>(|scope| graph::build(scope, &context));
+        while worker.step_or_park(None) {}
+    });
+    let workers = workers.map_err(|e| Error::new(Code::Bug, format!("cannot start the workers: {e}")))?;
+    for result in workers.join() {
+        result.map_err(|e| Error::new(Code::Bug, e))?;
+    }
+    report.done();
+    if grew.load(Ordering::Relaxed) {
+        return Err(Error::new(Code::Grew, "a topic has more partitions than at the start"));
+    }
+    Ok(())
+}
+
+/// The Kafka of a job.
+fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
+    let mut properties = Vec::new();
+    for (name, value) in &job.properties {
+        let value = match value {
+            Property::Plain(text) => text.clone(),
+            Property::Secret(secret) => {
+                secret.resolve().map_err(|e| Error::new(Code::JobFile, format!("[kafka] {name}: {e}")))?
+            }
+        };
+        properties.push((name.clone(), value));
+    }
+    // A quarter of the budget waits inside librdkafka, the rest is in flight behind fetch.
+    let queue_kb = (job.budget_bytes / 4 / workers as u64 / 1024).clamp(1024, 65_536) as usize;
+    Ok(kafka::Kafka::new(kafka::Settings { brokers: job.brokers.clone(), job: job.name.clone(), properties, queue_kb }))
+}
+
+/// The staging place of a job.
+fn staging(job: &Job) -> Result<s3::S3> {
+    let staging = &job.staging;
+    let resolve =
+        |secret: &crate::job::Secret| secret.resolve().map_err(|e| Error::new(Code::JobFile, format!("[staging] {e}")));
+    let keys = match &staging.keys {
+        Some((id, secret)) => Some((resolve(id)?, resolve(secret)?)),
+        None => None,
+    };
+    Ok(s3::S3::new(s3::Settings {
+        bucket: staging.bucket.clone(),
+        prefix: staging.prefix.clone(),
+        region: staging.region.clone(),
+        endpoint: staging.endpoint.clone(),
+        keys,
+    })?)
+}
+
+/// The warehouse of a job.
+pub fn warehouse(job: &Job) -> Result<Box<dyn Warehouse>> {
+    let redshift = &job.redshift;
+    let password =
+        redshift.password.resolve().map_err(|e| Error::new(Code::JobFile, format!("[redshift] password: {e}")))?;
+    let settings = redshift::Settings {
+        host: redshift.host.clone(),
+        port: redshift.port,
+        database: redshift.database.clone(),
+        user: redshift.user.clone(),
+        password,
+        iam_role: redshift.iam_role.clone(),
+        tls: redshift.tls.clone(),
+        statement_timeout: redshift.statement_timeout,
+        application_name: format!("tidegate-{}", job.name),
+    };
+    Ok(Box::new(redshift::Redshift::new(settings, &redshift.schema, &job.name)?))
+}
+
+/// The first signal drains the job, with a deadline; the second ends it at once.
+fn on_signal(stop: Arc<AtomicBool>) -> Result<()> {
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(|e| Error {
+        code: Code::Bug,
+        what: "cannot listen for signals".into(),
+        source: Some(Box::new(e)),
+    })?;
+    let spawned = thread::Builder::new().name("signals".into()).spawn(move || {
+        let mut signals = signals.forever();
+        signals.next();
+        stop.store(true, Ordering::Relaxed);
+        thread::spawn(|| {
+            thread::sleep(DRAIN_WITHIN);
+            end(&Error::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));
+        });
+        signals.next();
+        signal_hook::low_level::exit(130);
+    });
+    spawned.map(drop).map_err(|e| Error {
+        code: Code::Bug,
+        what: "cannot start a thread".into(),
+        source: Some(Box::new(e)),
+    })
+}
+
+/// A panic in any thread ends the process at once: the other workers would wait for the failed one for ever.
+fn end_at_panic() {
+    let default = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| match failure::take() {
+        Some(failure) => end(&failure.into()),
+        None => {
+            default(info);
+            end(&Error::new(Code::Bug, info.to_string()));
+        }
+    }));
+}
+
+/// Says why and ends, without running anything else: other threads may hold any lock.
+fn end(error: &Error) -> ! {
+    let _ = std::io::stderr().write_all(error.render().as_bytes());
+    signal_hook::low_level::exit(i32::from(error.code.exit_code()))
+}
+
+/// Asks Kafka now and then for the number of partitions. When there are more the job is drained, to start again with them.
+fn look_for_partitions(
+    places: &[Place],
+    log: Arc<dyn Log>,
+    stop: Arc<AtomicBool>,
+    report: Arc<Report>,
+) -> Arc<AtomicBool> {
+    let grew = Arc::new(AtomicBool::new(false));
+    let mut known: std::collections::BTreeMap<String, usize> = Default::default();
+    for place in places {
+        *known.entry(place.partition.topic.to_string()).or_default() += 1;
+    }
+    let seen = grew.clone();
+    let spawned = thread::Builder::new().name("partitions".into()).spawn(move || {
+        loop {
+            thread::sleep(LOOK_FOR_PARTITIONS);
+            for (topic, count) in &known {
+                // An outage shows where it hurts, in fetch; a topic that is gone as well.
+                if let Ok(Some(partitions)) = log.partitions(topic)
+                    && partitions.len() > *count
+                {
+                    report.line(&format!(
+                        "topic {topic} has {} partitions instead of {count}: draining",
+                        partitions.len()
+                    ));
+                    seen.store(true, Ordering::Relaxed);
+                    stop.store(true, Ordering::Relaxed);
+                    return;
+                }
+            }
+        }
+    });
+    if let Err(e) = spawned {
+        failure::fail(operators::Failure::Bug(format!("cannot start a thread: {e}")));
+    }
+    grew
+}
