@@ -24,7 +24,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use checkpoint::{
-    Counts, Cut, Digest, EpochRecord, LastRecord, Nonce, TopicPartition,
+    Counts, Cut, Digest, EpochRecord, Generation, LastRecord, Nonce, TopicPartition,
     protocol::{AcquireFacts, Admitted, Halt, Holder, Outcome, Range, SourceFacts, Start},
 };
 
@@ -258,6 +258,20 @@ pub struct Acquired {
     pub admitted: Admitted,
 }
 
+/// What became of an attempt to take the fence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AcquireOutcome {
+    /// It is ours.
+    Acquired(Acquired),
+    /// What was read behind it forbids to go on; nothing was changed.
+    Halted(Halt),
+    /// A rival took it meanwhile and ended our session. Trying again would take it from the rival.
+    Fenced {
+        /// The rival's generation.
+        by: Generation,
+    },
+}
+
 /// One COPY of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyFrom {
@@ -309,7 +323,7 @@ pub trait Warehouse: Send {
 
     /// Takes the fence: a new generation, which everybody of an older one is shut out by. `admit` decides on what is read
     /// behind it, in the same transaction. A rival that holds the fence open is ended after a deadline.
-    fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<Result<Acquired, Halt>>;
+    fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<AcquireOutcome>;
 
     /// The columns of a table in their order; `None` if there is no such table, or it may not be seen.
     fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>>;

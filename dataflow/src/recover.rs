@@ -6,8 +6,8 @@ use checkpoint::{
     Cut, Micros, Nonce, TopicPartition,
     protocol::{self, Halt, Start},
 };
-use connectors::{Acquired, Fault, Happened, Log, Warehouse};
-use operators::fetch::Place;
+use connectors::{AcquireOutcome, Acquired, Fault, Happened, Log, Warehouse};
+use operators::{Failure, fetch::Place};
 
 use crate::{
     error::{Code, Error, Result},
@@ -78,30 +78,22 @@ fn starts(job: &Job, log: &dyn Log) -> Result<BTreeMap<TopicPartition, Start>> {
     Ok(starts)
 }
 
+/// Each try has a nonce of its own, so that a try whose outcome is not known is never mistaken for this one. A generation
+/// may be burnt by it, which harms nobody.
 fn acquire(warehouse: &mut dyn Warehouse, admit: connectors::Admit<'_>) -> Result<Acquired> {
-    for _ in 1..ACQUIRE_TRIES {
-        match try_acquire(warehouse, admit) {
-            // A generation may have been burnt, which harms nobody.
-            Err(error) if error.happened == Happened::Unknown => {}
-            result => return acquired(result),
-        }
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let nonce = Nonce::new(*uuid::Uuid::new_v4().as_bytes());
+        return match warehouse.acquire(&nonce, admit) {
+            Ok(AcquireOutcome::Acquired(acquired)) => Ok(acquired),
+            Ok(AcquireOutcome::Halted(halt)) => Err(halt.into()),
+            Ok(AcquireOutcome::Fenced { by }) => Err(Failure::Fenced { by }.into()),
+            Err(error) if error.happened == Happened::Unknown && tries < ACQUIRE_TRIES => continue,
+            Err(error) if error.fault == Fault::Missing => Err(Error { code: Code::NoTables, ..error.into() }),
+            Err(error) => Err(error.into()),
+        };
     }
-    acquired(try_acquire(warehouse, admit))
-}
-
-fn acquired(result: connectors::Result<Result<Acquired, Halt>>) -> Result<Acquired> {
-    match result {
-        Err(error) if error.fault == Fault::Missing => Err(Error { code: Code::NoTables, ..error.into() }),
-        result => result?.map_err(Error::from),
-    }
-}
-
-/// Each try has a nonce of its own, so that a try whose outcome is not known is never mistaken for this one.
-fn try_acquire(
-    warehouse: &mut dyn Warehouse,
-    admit: connectors::Admit<'_>,
-) -> connectors::Result<Result<Acquired, Halt>> {
-    warehouse.acquire(&Nonce::new(*uuid::Uuid::new_v4().as_bytes()), admit)
 }
 
 fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPartition, protocol::SourceFacts>> {

@@ -19,8 +19,8 @@ use checkpoint::{
 };
 
 use crate::{
-    Acquired, Admit, ColumnKind, CopyFrom, Error, Fault, Happened, Load, LoadStep, Result, TableName, TargetColumn,
-    Warehouse,
+    AcquireOutcome, Acquired, Admit, ColumnKind, CopyFrom, Error, Fault, Happened, Load, LoadStep, Result, TableName,
+    TargetColumn, Warehouse,
 };
 use session::{Row, Session};
 pub use session::{Settings, Tls};
@@ -336,6 +336,18 @@ impl Redshift {
         Ok(protocol::after_barrier(holder, range, barrier.count, &fence, loaded.as_ref()))
     }
 
+    /// Says of a missing table what to do about it.
+    fn no_tables(&self, error: Error) -> Error {
+        if error.fault != Fault::Missing {
+            return error;
+        }
+        let what = format!(
+            "the control tables of the job are not in schema {}; make them with `tidegate init`",
+            self.tables.schema
+        );
+        Error::new(Fault::Missing, what).because(error)
+    }
+
     /// When the fence did not become free in time: if a newer generation has it, that is the answer; else whoever holds it
     /// is ended, and the caller tries again.
     fn fence_is_stuck(&mut self, holder: &Holder) -> Result<Option<Outcome>> {
@@ -361,32 +373,32 @@ impl Warehouse for Redshift {
         }
     }
 
-    fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<Result<Acquired, Halt>> {
+    fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<AcquireOutcome> {
         (self.nonce, self.generation, self.session) = (Some(nonce.clone()), None, None);
         let since = Instant::now();
+        // By itself and before BEGIN: it decides nothing, it only tells later whether somebody else took the fence.
+        let seen = self.on_session(|this, session| this.read_fence(session)).map_err(|e| self.no_tables(e))?.generation;
         loop {
-            let result = self.on_session(|this, session| this.try_acquire(session, nonce, admit));
-            match result {
-                Err(e) if session::timed_out(&e) && e.happened == Happened::No && since.elapsed() < ACQUIRE_WITHIN => {
-                    self.end_other_sessions()?;
-                }
-                Err(e) if session::conflict(&e) && since.elapsed() < ACQUIRE_WITHIN => {}
-                Err(e) if e.fault == Fault::Missing => {
-                    return Err(Error::new(
-                        Fault::Missing,
-                        format!(
-                            "the control tables of the job are not in schema {}; make them with `tidegate init`",
-                            self.tables.schema
-                        ),
-                    )
-                    .because(e));
-                }
+            let error = match self.on_session(|this, session| this.try_acquire(session, nonce, admit)) {
                 Ok(Ok(acquired)) => {
                     // Sessions from here on say which generation they are of.
                     (self.generation, self.session) = (Some(acquired.holder.generation), None);
-                    return Ok(Ok(acquired));
+                    return Ok(AcquireOutcome::Acquired(acquired));
                 }
-                other => return other,
+                Ok(Err(halt)) => return Ok(AcquireOutcome::Halted(halt)),
+                Err(error) => error,
+            };
+            if error.happened == Happened::Unknown || !error.is_retriable() || since.elapsed() > ACQUIRE_WITHIN {
+                return Err(error);
+            }
+            if session::timed_out(&error) {
+                self.end_other_sessions()?;
+            } else if !session::conflict(&error) {
+                // Our session is gone: ended by a rival that did not want to wait for us, or by an outage.
+                let now = self.on_session(|this, session| this.read_fence(session))?.generation;
+                if now > seen {
+                    return Ok(AcquireOutcome::Fenced { by: now });
+                }
             }
         }
     }

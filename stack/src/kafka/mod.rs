@@ -5,11 +5,15 @@
 
 mod real;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+};
 
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 pub use real::Broker;
 
 /// Which Kafka to start.
@@ -27,7 +31,32 @@ pub enum Kafka {
     /// Apache Kafka.
     Real(Broker),
     /// The mock.
-    Mock(MockCluster<'static, DefaultProducerContext>),
+    Mock(Mock),
+}
+
+/// librdkafka's mock cluster. It lives on a thread of its own, because its handle may not leave the thread it was made on.
+pub struct Mock {
+    brokers: String,
+    /// Hanging up ends it.
+    _end: mpsc::Sender<()>,
+}
+
+impl Mock {
+    fn start() -> Result<Mock> {
+        let (end, ended) = mpsc::channel::<()>();
+        let (started, starting) = mpsc::channel();
+        let run = move || match MockCluster::<DefaultProducerContext>::new(1) {
+            Ok(cluster) => {
+                let _ = started.send(Ok(cluster.bootstrap_servers())); // whoever asked may have given up
+                let _ = ended.recv();
+            }
+            Err(error) => drop(started.send(Err(error))),
+        };
+        thread::Builder::new().name("mock-kafka".into()).spawn(run).map_err(Error::io("start a thread"))?;
+        let gone = || Error::io("start the mock Kafka")(std::io::ErrorKind::BrokenPipe.into());
+        let brokers = starting.recv().map_err(|_| gone())??;
+        Ok(Mock { brokers, _end: end })
+    }
 }
 
 impl Kafka {
@@ -35,7 +64,7 @@ impl Kafka {
     pub fn start(kind: Kind, dir: &Path) -> Result<Kafka> {
         Ok(match kind {
             Kind::Real => Kafka::Real(Broker::start(dir)?),
-            Kind::Mock => Kafka::Mock(MockCluster::new(1)?),
+            Kind::Mock => Kafka::Mock(Mock::start()?),
         })
     }
 
@@ -43,7 +72,7 @@ impl Kafka {
     pub fn brokers(&self) -> String {
         match self {
             Kafka::Real(broker) => broker.address(),
-            Kafka::Mock(cluster) => cluster.bootstrap_servers(),
+            Kafka::Mock(mock) => mock.brokers.clone(),
         }
     }
 

@@ -1,0 +1,265 @@
+//! Stands between the program and a server, and does harm at a chosen moment.
+//!
+//! For Redshift it reads the statements that pass, for S3 the request lines. At the moment it was told it runs an action:
+//! kill the program, cut the connection before or after the server has it, hold it for a while.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+/// A moment on the way of a load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// A data file begins to go to S3.
+    Upload,
+    /// The UPDATE that takes the fence, on its way to the server.
+    Acquire,
+    /// The statement after that UPDATE: the fence is locked.
+    Acquired,
+    /// The UPDATE of a load, on its way to the server.
+    Fence,
+    /// COPY, on its way to the server.
+    Copy,
+    /// COMMIT of a load, on its way to the server.
+    Commit,
+    /// The server's answer to the COMMIT of a load, on its way back.
+    Committed,
+}
+
+/// What is done at the moment.
+#[derive(Clone)]
+pub enum Action {
+    /// Runs this, then passes the message on.
+    Do(Arc<dyn Fn() + Send + Sync>),
+    /// Passes it on after a while.
+    Hold(Duration),
+    /// Cuts the connection; the message does not arrive.
+    Cut,
+    /// Lets the message through and cuts the connection before the answer comes back.
+    CutAnswer,
+}
+
+/// The plan of a proxy.
+#[derive(Default)]
+struct Plan {
+    trap: Mutex<Option<(Moment, Action)>>,
+    sprung: AtomicU32,
+    loading: Arc<AtomicBool>,
+    hold_commits: Mutex<Duration>,
+    down: AtomicBool,
+}
+
+/// A proxy for one server.
+pub struct Proxy {
+    address: SocketAddr,
+    plan: Arc<Plan>,
+}
+
+/// What passes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// The PostgreSQL protocol.
+    Redshift,
+    /// HTTP.
+    S3,
+}
+
+impl Proxy {
+    /// Begins to pass connections on to `server`.
+    pub fn start(kind: Kind, server: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let plan = Arc::new(Plan::default());
+        let shared = plan.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if shared.down.load(Ordering::SeqCst) {
+                    continue; // hangs up
+                }
+                let Ok(server) = TcpStream::connect(server) else { continue };
+                pass(kind, client, server, shared.clone());
+            }
+        });
+        Proxy { address, plan }
+    }
+
+    /// Where the program connects.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Does this at the next such moment, once.
+    pub fn at(&self, moment: Moment, action: Action) {
+        *self.plan.trap.lock().expect("the plan") = Some((moment, action));
+    }
+
+    /// Forgets what was to be done.
+    pub fn disarm(&self) {
+        *self.plan.trap.lock().expect("the plan") = None;
+    }
+
+    /// How often it was done.
+    pub fn sprung(&self) -> u32 {
+        self.plan.sprung.load(Ordering::SeqCst)
+    }
+
+    /// Whether a load is open: the fence is taken and COMMIT is not answered.
+    pub fn loading(&self) -> Arc<AtomicBool> {
+        self.plan.loading.clone()
+    }
+
+    /// Holds every COMMIT of a load for so long, so that loads stay open.
+    pub fn hold_commits(&self, time: Duration) {
+        *self.plan.hold_commits.lock().expect("the plan") = time;
+    }
+
+    /// Takes no connection, or takes them again. Those that are open go on until they are used.
+    pub fn down(&self, down: bool) {
+        self.plan.down.store(down, Ordering::SeqCst);
+    }
+}
+
+impl Plan {
+    /// The action, if this is the moment.
+    fn spring(&self, moment: Moment) -> Option<Action> {
+        let mut trap = self.trap.lock().expect("the plan");
+        let (_, action) = trap.take_if(|(at, _)| *at == moment)?;
+        self.sprung.fetch_add(1, Ordering::SeqCst);
+        Some(action)
+    }
+}
+
+fn pass(kind: Kind, client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (Ok(client_read), Ok(server_read)) = (client.try_clone(), server.try_clone()) else { return };
+    // Set when the answer to a COMMIT of a load is next.
+    let answers: Arc<Mutex<Option<Option<Action>>>> = Arc::default();
+    let (to_server, back) = (plan.clone(), answers.clone());
+    thread::spawn(move || {
+        match kind {
+            Kind::Redshift => statements(client_read, &server, &to_server, &back),
+            Kind::S3 => requests(client_read, &server, &to_server),
+        }
+        let _ = server.shutdown(Shutdown::Both);
+    });
+    thread::spawn(move || {
+        replies(server_read, &client, &plan, &answers);
+        let _ = client.shutdown(Shutdown::Both);
+    });
+}
+
+/// From the client of a PostgreSQL server: frames, watched for the statements of a load.
+fn statements(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex<Option<Option<Action>>>) {
+    let (mut in_acquire, mut in_load) = (false, false);
+    let mut started = false;
+    loop {
+        // The first packet has no tag.
+        let mut head = vec![0; if started { 5 } else { 4 }];
+        if from.read_exact(&mut head).is_err() {
+            break;
+        }
+        let length = u32::from_be_bytes(head[head.len() - 4..].try_into().expect("four bytes")) as usize;
+        let mut body = vec![0; length.saturating_sub(4)];
+        if from.read_exact(&mut body).is_err() {
+            break;
+        }
+        let mut action = None;
+        if plan.down.load(Ordering::SeqCst) {
+            break;
+        }
+        if started && head[0] == b'Q' {
+            let sql = String::from_utf8_lossy(&body).to_string();
+            if in_acquire {
+                in_acquire = false;
+                action = plan.spring(Moment::Acquired);
+            } else if sql.starts_with("UPDATE") && sql.contains("SET generation = generation + 1") {
+                in_acquire = true;
+                action = plan.spring(Moment::Acquire);
+            } else if sql.starts_with("UPDATE") && sql.contains("SET next_epoch") && sql.contains("WHERE generation") {
+                in_load = true;
+                plan.loading.store(true, Ordering::SeqCst);
+                action = plan.spring(Moment::Fence);
+            } else if sql.starts_with("COPY") {
+                action = plan.spring(Moment::Copy);
+            } else if in_load && sql.starts_with("COMMIT") {
+                in_load = false;
+                let hold = *plan.hold_commits.lock().expect("the plan");
+                thread::sleep(hold);
+                action = plan.spring(Moment::Commit);
+                let after = match &action {
+                    Some(Action::CutAnswer) => Some(Action::Cut),
+                    _ => plan.spring(Moment::Committed),
+                };
+                *answers.lock().expect("answers") = Some(after);
+            } else if in_load && sql.starts_with("ROLLBACK") {
+                in_load = false;
+                plan.loading.store(false, Ordering::SeqCst);
+            }
+        }
+        match action {
+            Some(Action::Cut) => break,
+            Some(Action::Do(act)) => act(),
+            Some(Action::Hold(time)) => thread::sleep(time),
+            Some(Action::CutAnswer) | None => {}
+        }
+        started = true;
+        if to.write_all(&head).and_then(|()| to.write_all(&body)).is_err() {
+            break;
+        }
+    }
+    if in_load {
+        plan.loading.store(false, Ordering::SeqCst);
+    }
+}
+
+/// From a PostgreSQL server or any other: bytes, stopped once if the answer to a COMMIT is to be.
+fn replies(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex<Option<Option<Action>>>) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count) = from.read(&mut buffer) {
+        if count == 0 {
+            return;
+        }
+        if let Some(after) = answers.lock().expect("answers").take() {
+            plan.loading.store(false, Ordering::SeqCst);
+            match after {
+                Some(Action::Cut | Action::CutAnswer) => return,
+                Some(Action::Do(act)) => act(),
+                Some(Action::Hold(time)) => thread::sleep(time),
+                None => {}
+            }
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+/// From an HTTP client: bytes, watched for the PUT of a data file.
+fn requests(mut from: TcpStream, mut to: &TcpStream, plan: &Plan) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count) = from.read(&mut buffer) {
+        if count == 0 {
+            return;
+        }
+        let text = &buffer[..count.min(400)];
+        let line = String::from_utf8_lossy(text);
+        if line.starts_with("PUT ") && line.lines().next().is_some_and(|l| l.contains(".parquet")) {
+            match plan.spring(Moment::Upload) {
+                Some(Action::Cut | Action::CutAnswer) => return,
+                Some(Action::Do(act)) => act(),
+                Some(Action::Hold(time)) => thread::sleep(time),
+                None => {}
+            }
+        }
+        if to.write_all(&buffer[..count]).is_err() {
+            return;
+        }
+    }
+}

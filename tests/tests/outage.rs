@@ -1,0 +1,59 @@
+//! Redshift is down while a long topic waits: memory stays within its budget, and afterwards everything is loaded.
+
+use std::time::{Duration, Instant};
+
+use harness::{
+    events::Events,
+    proxy::{Kind, Proxy},
+    world::{STACK, World, until},
+};
+
+#[test]
+fn memory_is_bounded_while_redshift_is_down() {
+    let proof = std::env::var_os("TIDEGATE_PROOF").is_some();
+    // 300 bytes each: 2.1 GB, or 150 MB of a budget of 32 MB.
+    let (count, budget_mb, down) =
+        if proof { (7_000_000, 128, Duration::from_secs(120)) } else { (500_000, 32, Duration::from_secs(10)) };
+    let mut world = World::new("outage", 8);
+    world.more = format!("[epoch]\ninterval = \"500ms\"\n[memory]\nbudget = \"{budget_mb} MB\"\n");
+    let proxy = Proxy::start(Kind::Redshift, STACK.redshift.address());
+    world.redshift_at(proxy.address());
+    let mut events = Events::new(&world.name, 8);
+    events.produce(1000);
+    let running = world.run(2, &[]);
+    until(Duration::from_secs(30), "it works", || world.rows() == events.ledger.len() as i64);
+    proxy.down(true);
+    let since = Instant::now();
+    events.send(count, None);
+    events.flush();
+    events.end_with_transactions();
+    let mut most = 0;
+    while since.elapsed() < down {
+        most = most.max(running.resident_bytes());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let loaded_while_down = world.rows();
+    assert!(loaded_while_down <= 1000, "{loaded_while_down} rows came through");
+    proxy.down(false);
+    let since = Instant::now();
+    until(Duration::from_secs(600), "it catches up", || {
+        most = most.max(running.resident_bytes());
+        world.rows() == events.ledger.len() as i64
+    });
+    println!(
+        "budget {budget_mb} MB, {count} events: {} MB resident at most, caught up in {:.1} s",
+        most / 1_000_000,
+        since.elapsed().as_secs_f64()
+    );
+    assert!(most < (budget_mb + 300) * 1_000_000, "{most} bytes resident");
+    running.signal(15);
+    let ended = running.end(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert!(ended.said.contains("trying again"), "{}", ended.said);
+    if proof {
+        // The dump of two gigabytes by the console consumer says nothing that the SQL does not.
+        harness::checkers::control_tables(&world);
+    } else {
+        world.check(&events.ledger);
+    }
+}

@@ -1,0 +1,158 @@
+//! The source changes while the job is down, or as it runs.
+
+use std::time::Duration;
+
+use harness::{
+    events::{Events, event},
+    world::{World, until},
+};
+
+#[test]
+fn a_topic_that_was_made_anew_halts_the_job_and_loads_nothing() {
+    let world = World::new("anew", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    world.catch_up(1);
+    let before = world.rows();
+    world.delete_topic(&world.name);
+    world.create_topic(&world.name, 2);
+    // Refilled beyond the recorded offsets, so that by offsets alone nothing would seem wrong.
+    let mut refilled = Events::new(&world.name, 2);
+    refilled.produce(3000);
+    for _ in 0..2 {
+        let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
+        assert_eq!(ended.code, Some(21), "{}", ended.said);
+        assert!(ended.said.contains("TG-3101") && ended.said.contains(&world.name), "{}", ended.said);
+    }
+    assert_eq!(world.rows(), before);
+    world.delete_topic(&world.name);
+    let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(21), "{}", ended.said);
+}
+
+#[test]
+fn records_that_retention_took_before_they_were_loaded_halt_the_job() {
+    let world = World::new("retention", 1);
+    let mut events = Events::new(&world.name, 1);
+    events.produce(1000);
+    world.catch_up(1);
+    let before = world.rows();
+    events.produce(1000);
+    delete_records(&world, 0, 1500);
+    let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(21), "{}", ended.said);
+    assert!(ended.said.contains("TG-3102"), "{}", ended.said);
+    assert_eq!(world.rows(), before);
+}
+
+fn delete_records(world: &World, partition: i32, below: i64) {
+    use rdkafka::{
+        ClientConfig, Offset, TopicPartitionList,
+        admin::{AdminClient, AdminOptions},
+        client::DefaultClientContext,
+    };
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", harness::world::STACK.kafka.brokers());
+    let admin: AdminClient<DefaultClientContext> = config.create().expect("an admin client");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.name, partition, Offset::Offset(below)).expect("a partition");
+    harness::world::wait(admin.delete_records(&list, &AdminOptions::new())).expect("they are removed");
+}
+
+#[test]
+fn a_topic_added_to_the_job_begins_at_its_own_start() {
+    let world = World::new("added", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    world.catch_up(1);
+    let (late, all) = (format!("{}_late", world.name), format!("{}_all", world.name));
+    for topic in [&late, &all] {
+        world.create_topic(topic, 2);
+        world.create_table(topic);
+    }
+    let (mut late_events, mut all_events) = (Events::new(&late, 2), Events::new(&all, 2));
+    late_events.produce(500);
+    all_events.produce(700);
+    let job = world.job_file(&[
+        World::line(&world.name, &world.name, "\"earliest\""),
+        World::line(&late, &late, "\"latest\""),
+        World::line(&all, &all, "\"earliest\""),
+    ]);
+    let catch_up = || {
+        let ended = world
+            .start(&["run", &job.display().to_string(), "--until-caught-up", "--workers", "2"])
+            .end(Duration::from_secs(60));
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+    };
+    catch_up();
+    let rows = |table: &str| world.number(&format!("SELECT count(*) FROM {table}"));
+    assert_eq!((rows(&late), rows(&all)), (0, all_events.ledger.len() as i64));
+    let seen = late_events.ledger.len();
+    late_events.produce(300);
+    events.produce(100);
+    catch_up();
+    assert_eq!(rows(&late), (late_events.ledger.len() - seen) as i64);
+    harness::oracle::compare(&all, &harness::oracle::expected(&all, &all_events.ledger));
+    harness::oracle::compare(&world.name, &harness::oracle::expected(&world.name, &events.ledger));
+}
+
+#[test]
+fn a_partition_added_to_a_topic_begins_at_0() {
+    let world = World::new("partition", 1);
+    let mut events = Events::new(&world.name, 1);
+    events.produce(1000);
+    world.catch_up(1);
+    world.add_partitions(&world.name, 3);
+    let mut more = Events::new(&format!("{}", world.name), 3);
+    more.ledger = events.ledger.clone();
+    more.produce(1000);
+    world.catch_up(2);
+    world.check(&more.ledger);
+}
+
+#[test]
+fn a_bad_record_halts_the_job_and_is_named() {
+    let world = World::new("bad", 1);
+    let mut events = Events::new(&world.name, 1);
+    events.send(10, None);
+    events.flush();
+    let before = event(3).replace("\"qty\":", "\"qty\":1e9,\"q\":");
+    raw(&world, &before);
+    let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(23), "{}", ended.said);
+    for part in ["TG-4001", &format!("{}[0] at offset 10", world.name), "column qty", "1e9"] {
+        assert!(ended.said.contains(part), "{part}: {}", ended.said);
+    }
+    assert_eq!(world.rows(), 0);
+}
+
+fn raw(world: &World, value: &str) {
+    use rdkafka::{
+        ClientConfig,
+        producer::{BaseProducer, BaseRecord, Producer},
+    };
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", harness::world::STACK.kafka.brokers());
+    let producer: BaseProducer = config.create().expect("a producer");
+    producer.send(BaseRecord::<str, str>::to(&world.name).payload(value)).map_err(|(e, _)| e).expect("it is queued");
+    producer.flush(Duration::from_secs(30)).expect("it is there");
+}
+
+/// SIGTERM closes the open epoch, loads it and ends with 0, however long the interval is.
+#[test]
+fn a_signal_drains_the_job() {
+    let mut world = World::new("drain", 2);
+    world.more = "[epoch]\ninterval = \"1h\"\n".into();
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    events.end_with_transactions();
+    let running = world.run(2, &[]);
+    // It reads within a moment; nothing is loaded until the signal.
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(world.rows(), 0);
+    running.signal(15);
+    let ended = running.end(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    until(Duration::from_secs(1), "all is loaded", || world.rows() == events.ledger.len() as i64);
+    world.check(&events.ledger);
+}
