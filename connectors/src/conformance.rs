@@ -1,1 +1,213 @@
-//! placeholder
+//! What the ports promise, as functions that a twin in memory, the local stack and the real services must all pass.
+//!
+//! They panic where a promise is not kept, as tests do.
+
+#![allow(clippy::unwrap_used)] // each is a test
+
+use std::time::{Duration, Instant};
+
+use checkpoint::{
+    Counts, Digest, Epoch, EpochRecord, LastRecord, Micros, Nonce, Span, TopicPartition, manifest,
+    protocol::{self, Holder, Outcome, Range, Start},
+};
+
+use crate::{AcquireOutcome, Acquired, Fault, Load, Log, Objects, Reader, StartAt, TableName, Warehouse};
+
+/// Fills topics.
+pub trait Producer {
+    /// One record, acknowledged.
+    fn send(&mut self, topic: &str, partition: i32, key: Option<&str>, value: Option<&str>);
+    /// A transaction of records without keys.
+    fn transaction(&mut self, topic: &str, partition: i32, values: &[&str], commit: bool);
+}
+
+/// What a reader gives until each of its partitions stands at `ends`: (place, offset, key, value), and the positions.
+fn read_to(reader: &mut dyn Reader, mut at: Vec<i64>, ends: &[i64]) -> Vec<(i32, i64, Option<String>, Option<String>)> {
+    let mut records = Vec::new();
+    let since = Instant::now();
+    while at != ends {
+        assert!(since.elapsed() < Duration::from_secs(30), "positions {at:?} instead of {ends:?}");
+        let Some(batch) = reader.next(Duration::from_millis(50)).unwrap() else { continue };
+        assert!(!batch.moved.is_empty(), "a batch moves something");
+        for row in 0..batch.len() {
+            let text = |bytes: Option<&[u8]>| bytes.map(|b| String::from_utf8(b.to_vec()).unwrap());
+            records.push((
+                batch.partitions[row],
+                batch.offsets[row],
+                text(batch.keys.get(row)),
+                text(batch.values.get(row)),
+            ));
+        }
+        for moved in &batch.moved {
+            let position = &mut at[moved.partition as usize];
+            assert!(moved.position > *position, "positions only grow");
+            *position = moved.position;
+            if let Some(row) = moved.last_row {
+                assert_eq!(batch.partitions[row], moved.partition);
+                assert!(batch.offsets[row] < moved.position);
+            }
+        }
+    }
+    records
+}
+
+/// A log with two empty topics, `a` of two partitions and `b` of one.
+pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
+    let (a0, a1, b0) = (TopicPartition::new(a, 0), TopicPartition::new(a, 1), TopicPartition::new(b, 0));
+    assert_eq!(log.partitions("no-such-topic").unwrap(), None);
+    assert_eq!(log.starts("no-such-topic", StartAt::Earliest).unwrap_err().fault, Fault::Missing);
+    let facts = log.partitions(a).unwrap().unwrap();
+    assert_eq!(facts.values().map(|f| (f.low, f.high)).collect::<Vec<_>>(), [(0, 0), (0, 0)]);
+    assert_ne!(facts[&0].topic_id, log.partitions(b).unwrap().unwrap()[&0].topic_id);
+
+    // Two plain records, an aborted transaction, a committed one, and an aborted one at the very end.
+    producer.send(a, 0, Some("k"), Some("v0"));
+    producer.send(a, 0, None, None);
+    producer.transaction(a, 0, &["no", "no"], false);
+    producer.transaction(a, 0, &["yes"], true);
+    producer.transaction(a, 0, &["no"], false);
+    producer.send(a, 1, Some(""), Some(""));
+    producer.send(b, 0, None, Some("b"));
+
+    // Offsets 0 and 1; 2, 3 and a marker; 5 and a marker; 7 and a marker.
+    let facts = log.partitions(a).unwrap().unwrap();
+    assert_eq!(
+        facts.values().map(|f| (f.low, f.high)).collect::<Vec<_>>(),
+        [(0, 9), (0, 1)],
+        "the end is the last stable offset"
+    );
+    let text = |t: &str| Some(t.to_string());
+    let mut reader = log.read(&[(a0.clone(), 0), (a1.clone(), 0), (b0, 0)]).unwrap();
+    let mut records = read_to(&mut *reader, vec![0, 0, 0], &[9, 1, 1]);
+    records.sort();
+    let expected = [
+        (0, 0, text("k"), text("v0")),
+        (0, 1, None, None),
+        (0, 5, None, text("yes")),
+        (1, 0, text(""), text("")),
+        (2, 0, None, text("b")),
+    ];
+    assert_eq!(records, expected, "committed records only, absent is not empty, and the positions pass the markers");
+    // It goes on where it was, and from any other offset as well.
+    producer.send(a, 0, None, Some("later"));
+    assert_eq!(read_to(&mut *reader, vec![9, 1, 1], &[10, 1, 1]), [(0, 9, None, text("later"))]);
+    let mut reader = log.read(&[(a0.clone(), 1)]).unwrap();
+    let offsets: Vec<i64> = read_to(&mut *reader, vec![1], &[10]).iter().map(|r| r.1).collect();
+    assert_eq!(offsets, [1, 5, 9]);
+
+    let found = log.record_at(&a0, 5).unwrap().unwrap();
+    assert_eq!((found.offset, found.fingerprint), (5, manifest::fingerprint(None, Some(b"yes"))));
+    assert_eq!(log.record_at(&a0, 2).unwrap(), None, "an aborted record is none");
+
+    let offsets = |at| log.starts(a, at).unwrap().values().map(|s| s.offset).collect::<Vec<_>>();
+    assert_eq!(offsets(StartAt::Earliest), [0, 0]);
+    assert_eq!(offsets(StartAt::Latest), [10, 1]);
+    assert_eq!(offsets(StartAt::Time(0)), [0, 0]);
+    assert_eq!(offsets(StartAt::Time(i64::MAX / 2)), [10, 1], "no record so young: whatever comes next");
+}
+
+/// An empty store of objects.
+pub fn objects(objects: &dyn Objects) {
+    let key = "job/f/g=1-0/e=1/t=0/w=0-a.parquet";
+    assert_eq!(objects.get(key).unwrap(), None);
+    objects.delete(key).unwrap();
+    objects.put(key, "abc".into()).unwrap();
+    assert_eq!(objects.get(key).unwrap().as_deref(), Some(&b"abc"[..]));
+    // The same again is our own earlier try; another length is somebody else's object.
+    objects.put(key, "abc".into()).unwrap();
+    assert_eq!(objects.put(key, "abcd".into()).unwrap_err().fault, Fault::Bug);
+    assert_eq!(objects.get(key).unwrap().as_deref(), Some(&b"abc"[..]));
+    assert!(objects.url(key).starts_with("s3://") && objects.url(key).ends_with(key));
+    objects.put("empty", "".into()).unwrap();
+    objects.delete(key).unwrap();
+    assert_eq!(objects.get(key).unwrap(), None);
+    assert_eq!(objects.get("empty").unwrap().as_deref(), Some(&b""[..]));
+}
+
+fn acquire(warehouse: &mut dyn Warehouse, nonce: u8) -> Acquired {
+    let start = Start { topic_id: "id".into(), offset: 5 };
+    let starts = [(TopicPartition::new("t", 0), start)].into();
+    let mut admit =
+        |facts: &protocol::AcquireFacts| protocol::admit(facts, &starts, &["target".into()], Micros(1), "plan");
+    match warehouse.acquire(&Nonce::new([nonce; 16]), &mut admit).unwrap() {
+        AcquireOutcome::Acquired(acquired) => acquired,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// A load of one epoch without rows that moves partition 0 of topic t.
+fn load(holder: &Holder, epoch: u64, start: i64, end: i64, previous: &Digest) -> Load {
+    let record = EpochRecord {
+        epoch: Epoch(epoch),
+        closed_at: Micros(1_795_517_694_000_001),
+        watermark: None,
+        plan: "plan".into(),
+        spans: vec![Span {
+            partition: TopicPartition::new("t", 0),
+            topic_id: "id".into(),
+            start,
+            end,
+            leader_epoch: Some(1),
+            last: Some(LastRecord { offset: end - 1, timestamp_ms: 3, fingerprint: r"it's \ f".into() }),
+        }],
+        counts: [("target".to_string(), Counts { records_read: 2, skipped: 2, ..Counts::default() })].into(),
+    };
+    let digest = record.digest(previous);
+    let range = Range { first: Epoch(epoch), last: Epoch(epoch), digest: digest.clone() };
+    Load { holder: holder.clone(), range, records: vec![(record, digest)], copies: Vec::new() }
+}
+
+/// Two sessions of one database without control tables, which has the table `target`.
+pub fn warehouse(one: &mut dyn Warehouse, two: &mut dyn Warehouse, target: &TableName) {
+    let nobody = one.acquire(&Nonce::new([9; 16]), &mut |_| unreachable!("there is nothing to decide on"));
+    assert_eq!(nobody.unwrap_err().fault, Fault::Missing);
+    assert!(!one.init("fence-1").unwrap().is_empty());
+    assert!(two.init("fence-2").unwrap().is_empty(), "what is there is left alone");
+    assert!(one.columns(target).unwrap().is_some());
+    assert_eq!(one.columns(&TableName { schema: "no".into(), table: "table".into() }).unwrap(), None);
+
+    // The first start announces the topic, and what a halt decided on changes nothing.
+    let first = acquire(one, 1);
+    assert_eq!((first.holder.generation.0, first.admitted.next_epoch), (1, Epoch(1)));
+    assert_eq!(first.fence_id, "fence-1");
+    let refused = two.acquire(&Nonce::new([8; 16]), &mut |facts| {
+        assert_eq!(facts.fence.generation.0, 2);
+        assert_eq!((facts.manifest.rows, facts.manifest.highest), (1, Some(Epoch(0))));
+        Err(protocol::Halt::TopicGone("t".into()))
+    });
+    assert!(matches!(refused.unwrap(), AcquireOutcome::Halted(_)));
+
+    let mut steps = Vec::new();
+    let one_load = load(&first.holder, 1, 5, 7, &first.admitted.digest);
+    assert_eq!(one.load(&one_load, &mut |step| steps.push(step)).unwrap(), Outcome::Committed);
+    assert_eq!(steps.len(), 4);
+    let cut = two.read_cut().unwrap();
+    let position = cut.get(&TopicPartition::new("t", 0)).unwrap();
+    assert_eq!((position.end, position.leader_epoch, position.topic_id.as_str()), (7, Some(1), "id"));
+    let last = position.last.as_ref().unwrap();
+    assert_eq!((last.offset, last.fingerprint.as_str()), (6, r"it's \ f"));
+
+    // The same again is recognised, and changes nothing.
+    assert_eq!(one.load(&one_load, &mut |_| {}).unwrap(), Outcome::Committed);
+    assert_eq!(one.resolve(&first.holder, &one_load.range).unwrap(), Outcome::Committed);
+    let next = load(&first.holder, 2, 7, 9, &one_load.range.digest);
+    assert_eq!(one.resolve(&first.holder, &next.range).unwrap(), Outcome::NotCommitted);
+    // An epoch of the same number with another history, and an epoch too far, are contradictions.
+    let other = load(&first.holder, 1, 5, 8, &first.admitted.digest);
+    assert!(matches!(one.load(&other, &mut |_| {}).unwrap(), Outcome::Halt(_)));
+    let too_far = load(&first.holder, 3, 7, 9, &one_load.range.digest);
+    assert!(matches!(one.load(&too_far, &mut |_| {}).unwrap(), Outcome::Halt(_)));
+
+    // A second start shuts the first one out.
+    let second = acquire(two, 2);
+    assert_eq!(
+        (second.holder.generation.0, second.admitted.next_epoch, &second.admitted.announce),
+        (2, Epoch(2), &None)
+    );
+    assert_eq!(second.admitted.digest, one_load.range.digest);
+    assert_eq!(one.load(&next, &mut |_| {}).unwrap(), Outcome::Fenced { by: second.holder.generation });
+    assert_eq!(one.resolve(&first.holder, &next.range).unwrap(), Outcome::Fenced { by: second.holder.generation });
+    let next = load(&second.holder, 2, 7, 9, &second.admitted.digest);
+    assert_eq!(two.load(&next, &mut |_| {}).unwrap(), Outcome::Committed);
+    assert_eq!(one.read_cut().unwrap().get(&TopicPartition::new("t", 0)).unwrap().end, 9);
+}

@@ -1,1 +1,413 @@
-//! placeholder
+//! Twins of the ports in memory: for tests of what stands behind a port, and as a second reading of what it promises.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use checkpoint::{
+    Cut, Digest, Epoch, EpochRecord, Generation, LastRecord, Nonce, TopicPartition, manifest,
+    protocol::{self, AcquireFacts, Fence, Holder, ManifestFacts, Outcome, Range, SourceFacts, Start},
+};
+
+use crate::{
+    AcquireOutcome, Acquired, Admit, Error, Fault, Load, LoadStep, Log, Moved, Objects, RawBatch, Reader, Result,
+    StartAt, TableName, TargetColumn, Warehouse,
+};
+
+/// A panic while a lock was held leaves whole entries behind, so the state stays good.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+// ---------------------------------------------------------------------------------------------------------- Kafka
+
+/// What stands at an offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A record that a reader sees.
+    Record {
+        /// Its key.
+        key: Option<Vec<u8>>,
+        /// Its value.
+        value: Option<Vec<u8>>,
+        /// Its timestamp in milliseconds since 1970.
+        timestamp_ms: i64,
+    },
+    /// A control record, or one of an aborted transaction: nobody sees it.
+    Unseen,
+}
+
+#[derive(Default)]
+struct Topic {
+    id: String,
+    partitions: Vec<(i64, Vec<Entry>)>,
+}
+
+type Topics = Arc<Mutex<BTreeMap<String, Topic>>>;
+
+/// Topics in memory.
+#[derive(Clone, Default)]
+pub struct MemoryLog(Topics);
+
+impl MemoryLog {
+    /// Makes a topic, or makes it anew.
+    pub fn create(&self, topic: &str, partitions: usize) {
+        let mut topics = lock(&self.0);
+        let id = format!("id-{}-{}", topic, topics.values().map(|t| t.id.len()).sum::<usize>());
+        topics.insert(topic.into(), Topic { id, partitions: vec![Default::default(); partitions] });
+    }
+
+    /// Appends to a partition.
+    pub fn append(&self, topic: &str, partition: i32, entry: Entry) {
+        if let Some((_, entries)) = lock(&self.0).get_mut(topic).and_then(|t| t.partitions.get_mut(partition as usize))
+        {
+            entries.push(entry);
+        }
+    }
+
+    /// Appends a record without a key.
+    pub fn send(&self, topic: &str, partition: i32, value: &str) {
+        let value = Some(value.as_bytes().to_vec());
+        self.append(topic, partition, Entry::Record { key: None, value, timestamp_ms: 0 });
+    }
+}
+
+impl Log for MemoryLog {
+    fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>> {
+        Ok(lock(&self.0).get(topic).map(|topic| {
+            let facts = |(low, entries): &(i64, Vec<Entry>)| SourceFacts {
+                topic_id: topic.id.clone(),
+                low: *low,
+                high: entries.len() as i64,
+                last: None,
+            };
+            topic.partitions.iter().enumerate().map(|(p, partition)| (p as i32, facts(partition))).collect()
+        }))
+    }
+
+    fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>> {
+        let facts =
+            self.partitions(topic)?.ok_or_else(|| Error::new(Fault::Missing, format!("there is no topic {topic}")))?;
+        let topics = lock(&self.0);
+        let first_at = |partition: i32, ms: i64| {
+            let (_, entries) = &topics.get(topic)?.partitions[partition as usize];
+            entries.iter().position(|e| matches!(e, Entry::Record { timestamp_ms, .. } if *timestamp_ms >= ms))
+        };
+        let start = |(partition, facts): (i32, SourceFacts)| {
+            let offset = match at {
+                StartAt::Earliest => facts.low,
+                StartAt::Latest => facts.high,
+                StartAt::Time(ms) => first_at(partition, ms).map_or(facts.high, |o| o as i64),
+            };
+            (partition, Start { topic_id: facts.topic_id, offset })
+        };
+        Ok(facts.into_iter().map(start).collect())
+    }
+
+    fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
+        let topics = lock(&self.0);
+        let entry = topics
+            .get(&*partition.topic)
+            .and_then(|t| t.partitions.get(partition.partition as usize)?.1.get(offset as usize));
+        Ok(match entry {
+            Some(Entry::Record { key, value, timestamp_ms }) => Some(LastRecord {
+                offset,
+                timestamp_ms: *timestamp_ms,
+                fingerprint: manifest::fingerprint(key.as_deref(), value.as_deref()),
+            }),
+            _ => None,
+        })
+    }
+
+    fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
+        Ok(Box::new(MemoryReader { topics: self.0.clone(), at: from.to_vec(), next: 0 }))
+    }
+}
+
+struct MemoryReader {
+    topics: Topics,
+    at: Vec<(TopicPartition, i64)>,
+    next: usize,
+}
+
+impl Reader for MemoryReader {
+    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
+        for _ in 0..self.at.len() {
+            let place = self.next;
+            self.next = (self.next + 1) % self.at.len();
+            let (partition, offset) = &mut self.at[place];
+            let topics = lock(&self.topics);
+            let Some(topic) = topics.get(&*partition.topic) else {
+                return Err(Error::new(Fault::Missing, format!("there is no topic {}", partition.topic)));
+            };
+            let (_, entries) = &topic.partitions[partition.partition as usize];
+            let mut batch = RawBatch::default();
+            let mut last_row = None;
+            // Few at a time, so that a reader behind this meets more than one batch.
+            for entry in entries.iter().skip(*offset as usize).take(100) {
+                if let Entry::Record { key, value, timestamp_ms } = entry {
+                    last_row = Some(batch.len());
+                    batch.partitions.push(place as i32);
+                    batch.offsets.push(*offset);
+                    batch.timestamps_ms.push(*timestamp_ms);
+                    batch.keys.push(key.as_deref())?;
+                    batch.values.push(value.as_deref())?;
+                }
+                *offset += 1;
+                batch.moved =
+                    vec![Moved { partition: place as i32, position: *offset, leader_epoch: Some(0), last_row }];
+            }
+            if !batch.moved.is_empty() {
+                return Ok(Some(batch));
+            }
+        }
+        std::thread::sleep(wait.min(Duration::from_millis(5)));
+        Ok(None)
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------------- S3
+
+/// Objects in memory.
+#[derive(Clone, Default)]
+pub struct MemoryObjects(Arc<Mutex<BTreeMap<String, Bytes>>>);
+
+const BUCKET: &str = "s3://memory/";
+
+impl MemoryObjects {
+    /// All keys, in order.
+    pub fn keys(&self) -> Vec<String> {
+        lock(&self.0).keys().cloned().collect()
+    }
+}
+
+impl Objects for MemoryObjects {
+    fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        let mut objects = lock(&self.0);
+        match objects.get(key) {
+            Some(found) if found.len() != body.len() => Err(Error::bug(format!(
+                "{} exists with {} bytes instead of {}",
+                self.url(key),
+                found.len(),
+                body.len()
+            ))),
+            Some(_) => Ok(()),
+            None => {
+                objects.insert(key.into(), body);
+                Ok(())
+            }
+        }
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        Ok(lock(&self.0).get(key).cloned())
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        lock(&self.0).remove(key);
+        Ok(())
+    }
+
+    fn url(&self, key: &str) -> String {
+        format!("{BUCKET}{key}")
+    }
+}
+
+// ------------------------------------------------------------------------------------------------------- Redshift
+
+#[derive(Default)]
+struct Tables {
+    fence: Option<Fence>,
+    records: Vec<(EpochRecord, Digest)>,
+    copies: Vec<(String, u64)>,
+}
+
+/// Control tables in memory. Clones are sessions of one database.
+#[derive(Clone)]
+pub struct MemoryWarehouse {
+    tables: Arc<Mutex<Tables>>,
+    targets: Arc<BTreeMap<TableName, Vec<TargetColumn>>>,
+    objects: MemoryObjects,
+}
+
+/// The namespace of every database in memory.
+const NAMESPACE: &str = "memory";
+
+impl MemoryWarehouse {
+    /// An empty database with these target tables, which loads from these objects.
+    pub fn new(targets: BTreeMap<TableName, Vec<TargetColumn>>, objects: MemoryObjects) -> MemoryWarehouse {
+        MemoryWarehouse { tables: Arc::default(), targets: Arc::new(targets), objects }
+    }
+
+    /// The manifest: every loaded epoch.
+    pub fn records(&self) -> Vec<EpochRecord> {
+        lock(&self.tables).records.iter().map(|(record, _)| record.clone()).collect()
+    }
+
+    /// Every COPY that was committed: target and rows.
+    pub fn copies(&self) -> Vec<(String, u64)> {
+        lock(&self.tables).copies.clone()
+    }
+
+    /// Whether a COPY manifest lists only objects that are there, with their exact lengths.
+    fn check_files(&self, url: &str) -> Result<()> {
+        let bad = |what: String| Error::new(Fault::Refused, what);
+        let get = |url: &str| match url.strip_prefix(BUCKET) {
+            Some(key) => self.objects.get(key)?.ok_or_else(|| bad(format!("there is no {url}"))),
+            None => Err(bad(format!("{url} is in another bucket"))),
+        };
+        let manifest: serde_json::Value = serde_json::from_slice(&get(url)?).map_err(|e| bad(format!("{url}: {e}")))?;
+        for entry in manifest["entries"].as_array().into_iter().flatten() {
+            let file = entry["url"].as_str().unwrap_or_default();
+            let length = get(file)?.len() as u64;
+            if entry["mandatory"] != true || entry["meta"]["content_length"].as_u64() != Some(length) {
+                return Err(bad(format!("{entry} for a file of {length} bytes")));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn digest_of(tables: &Tables, epoch: Epoch) -> Option<Digest> {
+    tables.records.iter().find(|(record, _)| record.epoch == epoch).map(|(_, digest)| digest.clone())
+}
+
+fn cut_of(tables: &Tables) -> Result<Cut> {
+    let mut cut = Cut::default();
+    for (record, _) in &tables.records {
+        cut = cut.advance(&record.spans).map_err(|e| Error::bug(e.to_string()))?;
+    }
+    Ok(cut)
+}
+
+fn fence(tables: &mut Tables) -> Result<&mut Fence> {
+    tables.fence.as_mut().ok_or_else(|| Error::new(Fault::Missing, "there are no control tables"))
+}
+
+impl Warehouse for MemoryWarehouse {
+    fn init(&mut self, fence_id: &str) -> Result<Vec<String>> {
+        let mut tables = lock(&self.tables);
+        if tables.fence.is_some() {
+            return Ok(Vec::new());
+        }
+        tables.fence = Some(Fence {
+            fence_id: fence_id.into(),
+            namespace: NAMESPACE.into(),
+            generation: Generation(0),
+            nonce: Nonce::new([0; 16]),
+            next_epoch: Epoch(0),
+            digest: Digest::first(fence_id),
+        });
+        Ok(vec!["fence".into()])
+    }
+
+    fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<AcquireOutcome> {
+        let mut tables = lock(&self.tables);
+        let cut = cut_of(&tables)?;
+        let mut taken = fence(&mut tables)?.clone();
+        (taken.generation, taken.nonce) = (Generation(taken.generation.0 + 1), nonce.clone());
+        let manifest = ManifestFacts {
+            rows: tables.records.len() as u64,
+            lowest: tables.records.first().map(|(r, _)| r.epoch),
+            highest: tables.records.last().map(|(r, _)| r.epoch),
+            digest: tables.records.last().map(|(_, d)| d.clone()),
+        };
+        let facts = AcquireFacts { fence: taken.clone(), namespace: NAMESPACE.into(), manifest, cut };
+        let admitted = match admit(&facts) {
+            Ok(admitted) => admitted,
+            Err(halt) => return Ok(AcquireOutcome::Halted(halt)),
+        };
+        if let Some(record) = &admitted.announce {
+            tables.records.push((record.clone(), admitted.digest.clone()));
+        }
+        let holder = Holder { generation: taken.generation, nonce: nonce.clone() };
+        let fence_id = taken.fence_id.clone();
+        *fence(&mut tables)? = Fence { next_epoch: admitted.next_epoch, digest: admitted.digest.clone(), ..taken };
+        Ok(AcquireOutcome::Acquired(Acquired { holder, fence_id, admitted }))
+    }
+
+    fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
+        Ok(self.targets.get(table).cloned())
+    }
+
+    fn load(&mut self, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome> {
+        let mut tables = lock(&self.tables);
+        let now = fence(&mut tables)?.clone();
+        let (holder, range) = (&load.holder, &load.range);
+        if (now.generation, &now.nonce, now.next_epoch) != (holder.generation, &holder.nonce, range.first) {
+            let loaded = digest_of(&tables, range.last);
+            return Ok(protocol::after_refusal(holder, range, &now, loaded.as_ref()));
+        }
+        progress(LoadStep::Fenced);
+        for copy in &load.copies {
+            self.check_files(&copy.manifest_url)?;
+        }
+        progress(LoadStep::Copied);
+        tables.copies.extend(load.copies.iter().map(|c| (c.target.clone(), c.counts.row_count)));
+        tables.records.extend(load.records.iter().cloned());
+        *fence(&mut tables)? = Fence { next_epoch: range.last.next(), digest: range.digest.clone(), ..now };
+        progress(LoadStep::Written);
+        progress(LoadStep::Committed);
+        Ok(Outcome::Committed)
+    }
+
+    fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome> {
+        let mut tables = lock(&self.tables);
+        let now = fence(&mut tables)?.clone();
+        let loaded = digest_of(&tables, range.last);
+        let rows = u64::from(now.generation == holder.generation);
+        Ok(protocol::after_barrier(holder, range, rows, &now, loaded.as_ref()))
+    }
+
+    fn read_cut(&mut self) -> Result<Cut> {
+        cut_of(&lock(&self.tables))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ColumnKind, conformance};
+
+    impl conformance::Producer for MemoryLog {
+        fn send(&mut self, topic: &str, partition: i32, key: Option<&str>, value: Option<&str>) {
+            let bytes = |text: Option<&str>| text.map(|t| t.as_bytes().to_vec());
+            self.append(topic, partition, Entry::Record { key: bytes(key), value: bytes(value), timestamp_ms: 1_000 });
+        }
+
+        fn transaction(&mut self, topic: &str, partition: i32, values: &[&str], commit: bool) {
+            for value in values {
+                match commit {
+                    true => conformance::Producer::send(self, topic, partition, None, Some(value)),
+                    false => self.append(topic, partition, Entry::Unseen),
+                }
+            }
+            self.append(topic, partition, Entry::Unseen);
+        }
+    }
+
+    #[test]
+    fn the_log_keeps_its_promises() {
+        let mut log = MemoryLog::default();
+        log.create("a", 2);
+        log.create("b", 1);
+        conformance::log(&log.clone(), &mut log, "a", "b");
+    }
+
+    #[test]
+    fn the_objects_keep_their_promises() {
+        conformance::objects(&MemoryObjects::default());
+    }
+
+    #[test]
+    fn the_warehouse_keeps_its_promises() {
+        let table = TableName { schema: "public".into(), table: "target".into() };
+        let columns =
+            vec![TargetColumn { name: "a".into(), kind: ColumnKind::BigInt, not_null: true, has_default: false }];
+        let warehouse = MemoryWarehouse::new([(table.clone(), columns)].into(), MemoryObjects::default());
+        conformance::warehouse(&mut warehouse.clone(), &mut warehouse.clone(), &table);
+    }
+}

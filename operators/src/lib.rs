@@ -1,12 +1,12 @@
 //! What happens to rows. The operators, in the order data flows:
 //!
-//! * [`clock`]: ends epochs, by time, bytes, rows or a full memory budget; the only one that knows what time it is;
+//! * [`mod@clock`]: ends epochs, by time, bytes, rows or a full memory budget; the only one that knows what time it is;
 //! * [`mod@fetch`]: raw batches out of Kafka, each in the epoch that is open when it arrives, and the spans of every epoch;
 //! * [`mod@decode`]: bytes to columns of the declared types;
 //! * [`mod@query`]: the SELECT of a target;
 //! * (exchange, enrich, window and dedup have their place here when they come;)
-//! * [`sink`]: what a target's table asks for: [`sink::fit`], [`sink::encode`], [`sink::upload`], then [`sink::seal`] and
-//!   [`sink::load`] on worker 0.
+//! * [`sink`]: what a target's table asks for: [`mod@sink::fit`], [`mod@sink::encode`], [`mod@sink::upload`], then [`mod@sink::seal`] and
+//!   [`mod@sink::load`] on worker 0.
 //!
 //! Besides them: [`rows`] is what travels on an edge, [`background`] the one bridge between a worker and what blocks,
 //! [`failure`] how an operator ends the process, [`events`] what it tells whoever watches.

@@ -379,8 +379,11 @@ mod tests {
             .into()
     }
 
-    /// Id and name of each record, decoded one after the other by one decoder.
-    fn decode(records: &[&str]) -> Vec<Result<(Option<i64>, Option<String>), String>> {
+    /// Id and name of a record, or why it has none.
+    type Row = Result<(Option<i64>, Option<String>), String>;
+
+    /// Each record's row, decoded one after the other by one decoder.
+    fn decode(records: &[&str]) -> Vec<Row> {
         let columns = columns();
         let (mut decoder, mut builders) = (Decoder::new(&columns), Builders::new(&columns));
         let results: Vec<_> = records.iter().map(|r| decoder.decode(r.as_bytes(), &mut builders)).collect();
@@ -398,7 +401,7 @@ mod tests {
             .collect()
     }
 
-    fn one(record: &str) -> Result<(Option<i64>, Option<String>), String> {
+    fn one(record: &str) -> Row {
         decode(&[record]).remove(0)
     }
 

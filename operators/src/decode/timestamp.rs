@@ -34,9 +34,8 @@ pub fn parse(text: &str) -> Result<i64, String> {
         if digits == 0 || digits > 9 {
             return refused("a fraction has 1 to 9 digits");
         }
-        for i in 0..6 {
-            micros = micros * 10 + if i < digits { i64::from(fraction[i] - b'0') } else { 0 };
-        }
+        let digit = |b: &u8| i64::from(b - b'0');
+        micros = fraction[..digits].iter().map(digit).chain(std::iter::repeat(0)).take(6).fold(0, |n, d| n * 10 + d);
         rest = &fraction[digits..];
     }
     let Some(offset_minutes) = offset(rest) else { return refused("it has no offset such as Z or +01:00") };

@@ -101,7 +101,7 @@ pub fn load<'s>(
                         fail(Failure::Bug("a message without a capability".into()));
                     };
                     held.insert(epoch.record.epoch.0, capability);
-                    if !to_thread.as_ref().is_some_and(|to| to.try_send(epoch).is_ok()) {
+                    if to_thread.as_ref().is_none_or(|to| to.try_send(epoch).is_err()) {
                         // A failed loader has left its reason, which comes first.
                         if let Some(Err(failure)) = loaded.try_iter().find(Result::is_err) {
                             fail(failure);
