@@ -1,5 +1,7 @@
 //! The Redshift stand-in is as unkind as Redshift: each test is one of its peculiarities, seen over the wire.
 
+#![allow(clippy::unwrap_used)] // a test from end to end
+
 use std::{sync::Arc, time::Duration};
 
 use arrow_array::{ArrayRef, Int32Array, Int64Array, RecordBatch, StringArray};

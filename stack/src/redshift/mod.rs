@@ -34,6 +34,7 @@ use crate::{
     error::{Error, Result},
     s3::{REGION, S3},
 };
+pub use postgres::Postgres;
 
 /// The role that COPY may assume here.
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/tidegate-copy";

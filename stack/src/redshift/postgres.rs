@@ -20,14 +20,31 @@ const READY_WITHIN: Duration = Duration::from_secs(30);
 const SUPERUSER: &str = "rdsdb";
 
 /// A running server.
-pub(super) struct Postgres {
+pub struct Postgres {
     dir: PathBuf,
+    /// Part of the socket's name.
+    port: String,
     _process: Process,
 }
 
 impl Postgres {
     /// Makes a cluster in `dir`, which must not exist, and starts it.
     pub(super) fn start(dir: &Path) -> Result<Postgres> {
+        Postgres::start_with(dir, &["listen_addresses=".into()], &[])
+    }
+
+    /// One without a proxy before it that also listens on a loopback port and offers TLS with this certificate and key (both
+    /// PEM): to see a client's own TLS at work.
+    pub fn with_tls(dir: &Path, port: u16, certificate: &[u8], key: &[u8]) -> Result<Postgres> {
+        let settings = ["listen_addresses=127.0.0.1".into(), format!("port={port}"), "ssl=on".into()];
+        let files = [("server.crt", certificate), ("server.key", key)];
+        let postgres = Postgres::start_with(dir, &settings, &files)?;
+        let runtime = tokio::runtime::Runtime::new().map_err(Error::io("start a runtime"))?;
+        runtime.block_on(postgres.set_up())?;
+        Ok(postgres)
+    }
+
+    fn start_with(dir: &Path, settings: &[String], files: &[(&str, &[u8])]) -> Result<Postgres> {
         let (user, bin) = (server_user()?, bin_dir()?);
         fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
         // Another user goes through our folders.
@@ -52,13 +69,23 @@ impl Postgres {
             return Err(Error::NotStarted { server: "postgres", why: "initdb failed".into(), log });
         }
         // The superuser is us, by the socket; everybody else shows a password.
-        let hba = format!("local all {SUPERUSER} trust\nlocal all all scram-sha-256\n");
+        let hba = format!(
+            "local all {SUPERUSER} trust\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
+        );
         fs::write(dir.join("data/pg_hba.conf"), hba).map_err(Error::io("write pg_hba.conf"))?;
+        for (name, body) in files {
+            let path = dir.join("data").join(name);
+            fs::write(&path, body).map_err(Error::io(format!("write {name}")))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
+                .map_err(Error::io(format!("write {name}")))?;
+            if let Some((uid, gid)) = user {
+                chown(&path, Some(uid), Some(gid)).map_err(Error::io(format!("write {name}")))?;
+            }
+        }
         let mut command = vec![bin.join("postgres").display().to_string()];
         command.extend(["-D", "data", "-k"].map(String::from));
         command.push(dir.display().to_string());
         for setting in [
-            "listen_addresses=",
             "fsync=off",
             "synchronous_commit=off",
             "full_page_writes=off",
@@ -77,6 +104,9 @@ impl Postgres {
         ] {
             command.extend(["-c".into(), setting.to_string()]);
         }
+        for setting in settings {
+            command.extend(["-c".into(), setting.clone()]);
+        }
         let mut process = Process::start("postgres", dir, user, "QUIT", &command, &[])?;
         // Its own word that it takes connections is line 8 of the pid file.
         let ready = || {
@@ -84,18 +114,20 @@ impl Postgres {
             pid_file.lines().nth(7).is_some_and(|line| line.trim() == "ready")
         };
         process.wait_until(READY_WITHIN, ready)?;
-        Ok(Postgres { dir: dir.into(), _process: process })
+        let port = settings.iter().find_map(|s| s.strip_prefix("port=")).unwrap_or("5432").into();
+        Ok(Postgres { dir: dir.into(), port, _process: process })
     }
 
     /// The socket file.
     pub(super) fn socket(&self) -> PathBuf {
-        self.dir.join(".s.PGSQL.5432")
+        self.dir.join(format!(".s.PGSQL.{}", self.port))
     }
 
     /// A connection around the proxy.
     pub(super) fn superuser(&self, database: &str) -> tokio_postgres::Config {
         let mut config = tokio_postgres::Config::new();
         config.host_path(&self.dir).user(SUPERUSER).dbname(database);
+        config.port(self.port.parse().unwrap_or(5432));
         config
     }
 

@@ -140,7 +140,7 @@ impl Session {
             last_copy_count: self.last_copy_count,
         };
         let decision = sql::classify(sql, facts);
-        let done = match decision {
+        match decision {
             Err(error) => self.refuse(&error).await?,
             Ok(Statement::Empty) => self.client.send(&frame(b'I', b"")).await?,
             Ok(Statement::Ignored(tag)) => self.client.send(&complete(tag)).await?,
@@ -159,9 +159,8 @@ impl Session {
             }
             Ok(Statement::Locking { table, sql }) => self.locking(&table, &sql).await?,
             Ok(Statement::Copy(statement)) => self.copy(&statement).await?,
-        };
-        self.client.send(&ready(self.status)).await?;
-        Ok(done)
+        }
+        self.client.send(&ready(self.status)).await
     }
 
     /// The error goes to the client, and inside a block it ends the block, as any error does.
