@@ -115,7 +115,7 @@ impl<'a> Section<'a> {
     /// A string that must be there.
     pub fn required(&mut self, findings: &mut Findings, key: &'static str) -> Option<Placed<String>> {
         if self.get(key).is_none() {
-            findings.add(self.span.clone(), format!("[{}] has no `{key}`", self.name), format!("add {key} = \"...\""));
+            findings.add(self.span.clone(), no_key(self.name, key), format!("add {key} = \"...\""));
         }
         self.text(findings, key)
     }
@@ -247,6 +247,9 @@ impl<'a> Section<'a> {
             let near = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, name), *known)).min();
             let help = match near {
                 Some((distance, known)) if distance <= known.len().max(name.len()) / 2 => {
+                    // One mistake, one finding: the key is there, under another name.
+                    let missing = no_key(self.name, known);
+                    findings.0.retain(|finding| finding.what != missing);
                     format!("did you mean `{known}`?")
                 }
                 _ => format!(
@@ -258,6 +261,10 @@ impl<'a> Section<'a> {
             findings.add(key.span(), format!("unknown key `{name}`"), help);
         }
     }
+}
+
+fn no_key(section: &str, key: &str) -> String {
+    format!("[{section}] has no `{key}`")
 }
 
 /// A secret in one of its two forms.
