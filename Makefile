@@ -1,0 +1,25 @@
+# Thin: each line is what one would type by hand.
+.PHONY: setup build test proof lint deny
+
+setup:
+	scripts/setup
+
+build:
+	cargo build --workspace --all-targets
+
+# Everything, small: unit tests, the ports, and the program against the local stack (kills, zombies, lost commits).
+test: setup build
+	cargo test --workspace
+
+# The same with big figures: a million events, 30 kills, two gigabytes behind a closed warehouse. About 15 minutes on 2 cores.
+proof: setup build
+	TIDEGATE_PROOF=1 cargo test --workspace --test exactly_once --test outage -- --nocapture --test-threads=1
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
+
+# Licences, sources, advisories; needs cargo-deny (cargo install cargo-deny) and its advisory database.
+deny:
+	cargo deny --all-features check
