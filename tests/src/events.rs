@@ -31,12 +31,14 @@ pub fn event(n: u64) -> String {
         n % 5
     );
     let small = if n % 10 == 3 { "null".into() } else { (mixed as i16).to_string() };
-    let note = if n % 7 == 0 { String::new() } else { format!(r#""note":"n\u00e4 \"{n}\"\t{}","#, mixed % 100) };
+    let note =
+        if n.is_multiple_of(7) { String::new() } else { format!(r#""note":"n\u00e4 \"{n}\"\t{}","#, mixed % 100) };
     let head = format!(r#""id":{n},"small":{small},"qty":{}"#, mixed as i32);
-    let tail = format!(r#""amount":{},"flag":{},"at":"{at}""#, (mixed % 4000) as f64 / 4.0 - 500.0, n % 2 == 0);
+    let tail =
+        format!(r#""amount":{},"flag":{},"at":"{at}""#, (mixed % 4000) as f64 / 4.0 - 500.0, n.is_multiple_of(2));
     let pad = "x".repeat(60 + (mixed % 40) as usize);
     let other = format!(r#"{note}"other":{{"list":[1,{{"id":0}},"]"],"pad":"{pad}"}}"#);
-    if n % 11 == 0 { format!("{{{tail},{other},{head}}}") } else { format!("{{{head},{other},{tail}}}") }
+    if n.is_multiple_of(11) { format!("{{{tail},{other},{head}}}") } else { format!("{{{head},{other},{tail}}}") }
 }
 
 #[derive(Clone, Default)]

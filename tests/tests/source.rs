@@ -103,7 +103,7 @@ fn a_partition_added_to_a_topic_begins_at_0() {
     events.produce(1000);
     world.catch_up(1);
     world.add_partitions(&world.name, 3);
-    let mut more = Events::new(&format!("{}", world.name), 3);
+    let mut more = Events::new(&world.name, 3);
     more.ledger = events.ledger.clone();
     more.produce(1000);
     world.catch_up(2);
