@@ -465,8 +465,9 @@ fn read_columns(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Sourc
         {
             findings.add(name.span.clone(), "names that begin with _ are those of the record's own values", "");
         }
-        if let (Some(name), Some(kind)) = (name, kind) {
-            columns.push(SourceColumn { name: name.value, kind });
+        if let Some(name) = name {
+            // Of a type that is not understood it is there all the same, so that a query may name it.
+            columns.push(SourceColumn { name: name.value, kind: kind.unwrap_or(Kind::Boolean) });
         }
     }
     columns

@@ -74,7 +74,7 @@ fn each_mistake_is_found_and_named() {
         ("{ env = \"KAFKA_PASSWORD\" }", "[]", "`sasl.password` is a secret", "env"),
         (
             "topic = \"clicks\"",
-            "topics = [\"clicks\"]",
+            "topic = \"clicks\"\ntopics = [\"clicks\"]",
             "`topics` (several topics in one stream) is not supported yet",
             "",
         ),
@@ -88,8 +88,13 @@ fn each_mistake_is_found_and_named() {
         ("format = \"json\"", "format = \"xml\"", "`format` cannot be \"xml\"", "\"json\""),
         ("type = \"bigint\"", "type = \"uuid\"", "type \"uuid\" is not supported", "bigint"),
         ("varchar(36)", "varchar(70000)", "1 to 65535 bytes", ""),
-        ("name = \"userId\"", "name = \"EVENT_ID\"", "two columns EVENT_ID", ""),
-        ("name = \"userId\"", "name = \"_key\"", "begin with _", ""),
+        (
+            "type = \"bigint\" }",
+            "type = \"bigint\" }, { name = \"EVENT_ID\", type = \"bigint\" }",
+            "two columns EVENT_ID",
+            "",
+        ),
+        ("type = \"bigint\" }", "type = \"bigint\" }, { name = \"_key\", type = \"bigint\" }", "begin with _", ""),
         (
             "name = \"userId\"",
             "name = \"userId\", path = \"a.b\"",
