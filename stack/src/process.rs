@@ -1,8 +1,9 @@
 //! A server that lives as long as its owner, however the owner ends.
 //!
 //! The server runs under a shell that reads its own standard input, a pipe whose other end only we hold. When we end,
-//! by a return, a panic or kill -9, the kernel closes the pipe; the shell then kills the server and removes its folder,
-//! and the folder above if nothing else is in it.
+//! by a return, a panic or kill -9, the kernel closes the pipe, and the shell kills the server. A second shell waits in
+//! the same way and then for the first, and removes the server's folder, and the folder above if nothing else is in it;
+//! it is another one because PostgreSQL's user may not remove a folder of ours.
 
 use std::{
     path::Path,
@@ -14,10 +15,11 @@ use std::os::unix::process::CommandExt;
 
 use crate::error::{Error, Result, tail};
 
-/// A server and the shell that watches over it.
+/// A server and the shells that watch over it.
 pub(crate) struct Process {
     name: &'static str,
     shell: Child,
+    cleaner: Child,
     log: std::path::PathBuf,
 }
 
@@ -34,9 +36,9 @@ impl Process {
         command: &[String],
         env: &[(&str, String)],
     ) -> Result<Process> {
-        let script = r#"cd "$1" || exit 1; dir=$1; signal=$2; shift 2
+        let script = r#"cd "$1" || exit 1; signal=$2; shift 2
             "$@" </dev/null >log 2>&1 & server=$!
-            read _; kill -"$signal" $server; wait $server; cd / && rm -rf "$dir"; rmdir "${dir%/*}" 2>/dev/null"#;
+            read _; kill -"$signal" $server; wait $server"#;
         let mut shell = Command::new("/bin/sh");
         shell.args(["-c", script, "sh"]).arg(dir).arg(signal).args(command);
         shell.envs(env.iter().map(|(k, v)| (k, v))).env("LC_ALL", "C");
@@ -47,7 +49,13 @@ impl Process {
             shell.gid(gid).uid(uid);
         }
         let shell = shell.spawn().map_err(Error::io(format!("start {name}")))?;
-        Ok(Process { name, shell, log: dir.join("log") })
+        let script =
+            r#"read _; while kill -0 $2 2>/dev/null; do sleep 0.05; done; rm -rf "$1"; rmdir "${1%/*}" 2>/dev/null"#;
+        let mut cleaner = Command::new("/bin/sh");
+        cleaner.args(["-c", script, "sh"]).arg(dir).arg(shell.id().to_string()).process_group(0);
+        cleaner.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let cleaner = cleaner.spawn().map_err(Error::io(format!("start {name}")))?;
+        Ok(Process { name, shell, cleaner, log: dir.join("log") })
     }
 
     /// Waits until `ready` says so. Fails when the server ends or the deadline passes.
@@ -67,7 +75,8 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        let _ = self.shell.wait(); // it ends: the shell has read the end of its input
+        // Both end: they have read the end of their input.
+        drop((self.shell.stdin.take(), self.cleaner.stdin.take()));
+        let _ = (self.shell.wait(), self.cleaner.wait());
     }
 }
