@@ -68,6 +68,14 @@ impl MemoryLog {
         }
     }
 
+    /// How many records a reader sees among these offsets, tombstones included.
+    pub fn seen(&self, partition: &TopicPartition, start: i64, end: i64) -> usize {
+        let topics = lock(&self.0);
+        let entries = topics.get(&*partition.topic).and_then(|t| t.partitions.get(partition.partition as usize));
+        let entries = entries.map_or(&[][..], |(_, entries)| &entries[start as usize..end as usize]);
+        entries.iter().filter(|e| matches!(e, Entry::Record { .. })).count()
+    }
+
     /// Appends a record without a key.
     pub fn send(&self, topic: &str, partition: i32, value: &str) {
         let value = Some(value.as_bytes().to_vec());

@@ -1,9 +1,9 @@
 //! The pipeline: every operator, in order, on one screen.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
 use checkpoint::names::Staging;
-use connectors::{Log, Objects, Warehouse};
+use connectors::{Acquired, Log, Objects, Warehouse};
 use operators::{
     Time,
     clock::ClockOptions,
@@ -17,7 +17,7 @@ use timely::dataflow::{
     operators::{Concatenate, ConnectLoop, Feedback},
 };
 
-use crate::plan::Plan;
+use crate::{job::Job, plan::Plan, recover::Recovered, run::Options};
 
 /// Everything the operators need, the same for all workers of a process.
 pub struct Context {
@@ -43,6 +43,74 @@ pub struct Context {
     pub seal: SealOptions,
     /// For load.
     pub load: LoadOptions,
+}
+
+/// The three systems of a job.
+pub struct Ports {
+    /// Kafka.
+    pub log: Arc<dyn Log>,
+    /// S3.
+    pub objects: Arc<dyn Objects>,
+    /// Redshift.
+    pub warehouse: Box<dyn Warehouse>,
+}
+
+impl Context {
+    /// For a start that has the fence. `workers` share the job's memory budget.
+    pub fn new(
+        job: &Job,
+        plan: Plan,
+        recovered: Recovered,
+        ports: Ports,
+        options: &Options,
+        stop: Arc<AtomicBool>,
+        watch: Watch,
+    ) -> Context {
+        let Acquired { holder, fence_id, admitted } = recovered.acquired;
+        let first = admitted.next_epoch;
+        let staging =
+            Staging { job: job.name.clone(), fence_id, generation: holder.generation, nonce: holder.nonce.clone() };
+        let staging = Arc::new(staging);
+        let partitions = recovered.places.len();
+        Context {
+            log: ports.log,
+            objects: ports.objects,
+            warehouse: Mutex::new(Some(ports.warehouse)),
+            staging: staging.clone(),
+            watch,
+            clock: ClockOptions {
+                first,
+                interval: job.epoch.interval,
+                // Several epochs fit into the budget, so that one is read while another is loaded.
+                max_bytes: job.epoch.max_bytes.min(job.budget_bytes / 4),
+                max_rows: job.epoch.max_rows,
+                until_caught_up: options.until_caught_up,
+                stop,
+            },
+            fetch: FetchOptions {
+                first,
+                places: recovered.places.into(),
+                streams: plan.streams.len(),
+                // The last quarter waits in the client's own queue, before fetch.
+                budget_bytes: job.budget_bytes * 3 / 4 / options.workers as u64,
+            },
+            encode: EncodeOptions { compression: job.staging.compression, file_bytes: job.staging.file_bytes as usize },
+            seal: SealOptions {
+                cut: admitted.cut,
+                digest: admitted.digest,
+                plan: plan.hash.clone(),
+                partitions,
+                targets: plan.targets.clone(),
+            },
+            load: LoadOptions {
+                holder,
+                staging,
+                targets: plan.targets.clone(),
+                idle_interval: job.epoch.idle_interval,
+            },
+            plan,
+        }
+    }
 }
 
 /// Builds the dataflow of one worker. All workers build the same.

@@ -3,28 +3,21 @@
 use std::{
     io::Write,
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicBool, Ordering},
     },
     thread,
     time::Duration,
 };
 
-use checkpoint::names::Staging;
-use connectors::{Log, Objects, Warehouse, kafka, redshift, s3};
-use operators::{
-    Time,
-    clock::ClockOptions,
-    failure,
-    fetch::{FetchOptions, Place},
-    sink::{encode::EncodeOptions, load::LoadOptions, seal::SealOptions},
-};
+use connectors::{Log, Warehouse, kafka, redshift, s3};
+use operators::{Time, failure, fetch::Place};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, Config, WorkerConfig};
 
 use crate::{
     error::{Code, Error, Result},
-    graph::{self, Context},
+    graph::{self, Context, Ports},
     job::{Job, Property},
     plan::plan,
     recover::recover,
@@ -51,68 +44,33 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     end_at_panic();
 
     let log: Arc<dyn Log> = Arc::new(kafka(job, options.workers)?);
-    let objects: Arc<dyn Objects> = Arc::new(staging(job)?);
-    let mut warehouse = warehouse(job)?;
-    let plan = plan(job, &mut *warehouse)?;
-    let recovered = recover(job, &plan, &*log, &mut *warehouse, options.until_caught_up)?;
-    let places: Arc<[Place]> = recovered.places.into();
-    let acquired = recovered.acquired;
+    let mut ports = Ports { log: log.clone(), objects: Arc::new(staging(job)?), warehouse: warehouse(job)? };
+    let plan = plan(job, &mut *ports.warehouse)?;
+    let recovered = recover(job, &plan, &*log, &mut *ports.warehouse, options.until_caught_up)?;
 
-    let total =
-        options.until_caught_up.then(|| places.iter().filter_map(|p| Some((p.until? - p.start).max(0) as u64)).sum());
-    let report = Report::new(total);
-    let (first, holder) = (acquired.admitted.next_epoch, acquired.holder.clone());
+    let places = &recovered.places;
+    let to_read = |place: &Place| Some((place.until? - place.start).max(0) as u64);
+    let report = Report::new(options.until_caught_up.then(|| places.iter().filter_map(to_read).sum()));
+    let (generation, first) = (recovered.acquired.holder.generation, recovered.acquired.admitted.next_epoch);
+    let (partitions, workers) = (places.len(), options.workers);
     report.line(&format!(
-        "job {}: generation {}, from epoch {first}, {} partitions, {} workers",
-        job.name,
-        holder.generation,
-        places.len(),
-        options.workers
+        "job {}: generation {generation}, from epoch {first}, {partitions} partitions, {workers} workers",
+        job.name
     ));
     report.every(Duration::from_secs(10));
-    let grew = look_for_partitions(&places, log.clone(), stop.clone(), report.clone());
+    let grew = look_for_partitions(places, log, stop.clone(), report.clone());
 
-    let names = Arc::new(Staging {
-        job: job.name.clone(),
-        fence_id: acquired.fence_id,
-        generation: holder.generation,
-        nonce: holder.nonce.clone(),
-    });
-    let budget_bytes = job.budget_bytes * 3 / 4 / options.workers as u64;
-    let context = Arc::new(Context {
-        log,
-        objects,
-        warehouse: Mutex::new(Some(warehouse)),
-        staging: names.clone(),
-        watch: report.watch(),
-        clock: ClockOptions {
-            first,
-            interval: job.epoch.interval,
-            // Several epochs fit into the budget, so that one is read while another is loaded.
-            max_bytes: job.epoch.max_bytes.min(job.budget_bytes / 4),
-            max_rows: job.epoch.max_rows,
-            until_caught_up: options.until_caught_up,
-            stop,
-        },
-        fetch: FetchOptions { first, places: places.clone(), streams: plan.streams.len(), budget_bytes },
-        encode: EncodeOptions { compression: job.staging.compression, file_bytes: job.staging.file_bytes as usize },
-        seal: SealOptions {
-            cut: acquired.admitted.cut,
-            digest: acquired.admitted.digest,
-            plan: plan.hash.clone(),
-            partitions: places.len(),
-            targets: plan.targets.clone(),
-        },
-        load: LoadOptions {
-            holder,
-            staging: names,
-            targets: plan.targets.clone(),
-            idle_interval: job.epoch.idle_interval,
-        },
-        plan,
-    });
-    let communication =
-        if options.workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(options.workers) };
+    work(Context::new(job, plan, recovered, ports, options, stop, report.watch()), workers)?;
+    report.done();
+    if grew.load(Ordering::Relaxed) {
+        return Err(Error::new(Code::Grew, "a topic has more partitions than at the start"));
+    }
+    Ok(())
+}
+
+/// Runs the workers until the dataflow is complete.
+pub fn work(context: Context, workers: usize) -> Result<()> {
+    let communication = if workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(workers) };
     let workers = timely::execute(Config { communication, worker: WorkerConfig::default() }, move |worker| {
         worker.dataflow::<Time, _, _>(|scope| graph::build(scope, &context));
         while worker.step_or_park(None) {}
@@ -120,10 +78,6 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     let workers = workers.map_err(|e| Error::new(Code::Bug, format!("cannot start the workers: {e}")))?;
     for result in workers.join() {
         result.map_err(|e| Error::new(Code::Bug, e))?;
-    }
-    report.done();
-    if grew.load(Ordering::Relaxed) {
-        return Err(Error::new(Code::Grew, "a topic has more partitions than at the start"));
     }
     Ok(())
 }

@@ -1,0 +1,207 @@
+//! The whole graph over ports in memory: real workers and real frontiers, with nothing to wait for.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use connectors::{
+    ColumnKind, TableName, TargetColumn, Warehouse,
+    memory::{Entry, MemoryLog, MemoryObjects, MemoryWarehouse},
+};
+use tidegate::{
+    graph::{Context, Ports},
+    job::{self, Job},
+    plan::plan,
+    recover::recover,
+    run::{self, Options},
+};
+
+/// Two streams and three targets; of the second topic nothing is ever written.
+const JOB: &str = r#"
+version = 1
+job = "graph"
+[kafka]
+brokers = "memory"
+[[stream]]
+name = "a"
+topic = "a"
+columns = [ { name = "n", type = "bigint" }, { name = "t", type = "varchar(20)" } ]
+[[stream]]
+name = "b"
+topic = "b"
+columns = [ { name = "n", type = "bigint" } ]
+[[target]]
+table = "public.one"
+query = "SELECT n, t, _offset AS o FROM a"
+[[target]]
+table = "public.two"
+query = "SELECT n FROM a"
+[[target]]
+table = "public.three"
+query = "SELECT n FROM b"
+[epoch]
+interval = "5ms"
+idle_interval = "20ms"
+[memory]
+budget = "32 MB"
+[staging]
+url = "s3://memory"
+[redshift]
+host = "memory"
+database = "memory"
+user = "memory"
+password = { env = "NONE" }
+iam_role = "memory"
+"#;
+
+struct World {
+    job: Job,
+    log: MemoryLog,
+    objects: MemoryObjects,
+    warehouse: MemoryWarehouse,
+}
+
+const PARTITIONS: usize = 5;
+
+impl World {
+    fn new() -> World {
+        let path = std::env::temp_dir().join(format!(
+            "tidegate-graph-{}-{:?}.toml",
+            std::process::id(),
+            thread::current().id()
+        ));
+        std::fs::write(&path, JOB).unwrap();
+        let job = job::load(&path.display().to_string()).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let column = |name: &str, kind| TargetColumn { name: name.into(), kind, not_null: false, has_default: false };
+        let table = |name: &str| TableName { schema: "public".into(), table: name.into() };
+        let tables = BTreeMap::from([
+            (
+                table("one"),
+                vec![
+                    column("n", ColumnKind::BigInt),
+                    column("t", ColumnKind::Varchar(20)),
+                    column("o", ColumnKind::BigInt),
+                ],
+            ),
+            (table("two"), vec![column("n", ColumnKind::Integer)]),
+            (table("three"), vec![column("n", ColumnKind::BigInt)]),
+        ]);
+        let (log, objects) = (MemoryLog::default(), MemoryObjects::default());
+        log.create("a", PARTITIONS);
+        log.create("b", 1);
+        let mut warehouse = MemoryWarehouse::new(tables, objects.clone());
+        warehouse.init("fence").unwrap();
+        World { job, log, objects, warehouse }
+    }
+
+    /// Runs the job with so many workers until it has caught up, or until `stop`.
+    fn run(&self, workers: usize, stop: Option<Arc<AtomicBool>>) {
+        let options = Options { workers, until_caught_up: stop.is_none() };
+        let mut ports = Ports {
+            log: Arc::new(self.log.clone()),
+            objects: Arc::new(self.objects.clone()),
+            warehouse: Box::new(self.warehouse.clone()),
+        };
+        let plan = plan(&self.job, &mut *ports.warehouse).unwrap();
+        let recovered = recover(&self.job, &plan, &self.log, &mut *ports.warehouse, options.until_caught_up).unwrap();
+        let context =
+            Context::new(&self.job, plan, recovered, ports, &options, stop.unwrap_or_default(), Arc::new(|_| {}));
+        run::work(context, workers).unwrap();
+    }
+
+    /// So many entries more in each partition: records, tombstones, and entries that nobody sees, also at the very end.
+    fn fill(&self, count: i64) {
+        for n in 0..count {
+            for partition in 0..PARTITIONS as i32 {
+                match (n + i64::from(partition)) % 7 {
+                    3 => self.log.append("a", partition, Entry::Record { key: None, value: None, timestamp_ms: 0 }),
+                    5 => self.log.append("a", partition, Entry::Unseen),
+                    _ => self.log.send("a", partition, &format!(r#"{{"n":{n},"t":"x"}}"#)),
+                }
+            }
+        }
+        for partition in 0..PARTITIONS as i32 {
+            self.log.append("a", partition, Entry::Unseen);
+        }
+    }
+
+    /// Everything that was written is loaded once, and each epoch counted just what lies in its spans.
+    fn check(&self) {
+        let records = self.warehouse.records();
+        let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
+        for record in &records {
+            let in_spans = record.spans.iter().filter(|s| &*s.partition.topic == "a");
+            let in_spans: u64 = in_spans.map(|s| self.log.seen(&s.partition, s.start, s.end) as u64).sum();
+            for (target, counts) in &record.counts {
+                let expected = if target == "public.three" { 0 } else { in_spans };
+                assert_eq!(counts.records_read, expected, "epoch {}, {target}", record.epoch);
+                assert!(counts.add_up());
+                *rows.entry(target).or_default() += counts.row_count;
+            }
+        }
+        // Cuts that do not follow each other fail here, and a position short of the end as well.
+        let cut = self.warehouse.clone().read_cut().unwrap();
+        for (partition, position) in cut.iter().filter(|(p, _)| &*p.topic == "a") {
+            let end = connectors::Log::partitions(&self.log, "a").unwrap().unwrap()[&partition.partition].high;
+            assert_eq!(position.end, end, "{partition}");
+        }
+        let mut copied: BTreeMap<String, u64> = BTreeMap::new();
+        for (target, count) in self.warehouse.copies() {
+            *copied.entry(target).or_default() += count;
+        }
+        for target in ["public.one", "public.two"] {
+            assert_eq!(copied.get(target).unwrap_or(&0), &rows[target], "{target}");
+        }
+        assert_eq!(copied.get("public.three"), None, "no COPY without rows");
+    }
+}
+
+#[test]
+fn a_topic_that_stands_still_is_loaded_whole_by_any_number_of_workers() {
+    for workers in [1, 2, 3, 8] {
+        let world = World::new();
+        world.fill(1000);
+        world.run(workers, None);
+        world.check();
+        let epochs = world.warehouse.records().len();
+        world.run(workers, None);
+        assert_eq!(world.warehouse.records().len(), epochs, "nothing moved, so there is no epoch");
+    }
+}
+
+#[test]
+fn a_topic_that_grows_is_cut_into_epochs_that_are_each_whole() {
+    let world = Arc::new(World::new());
+    for workers in [3, 1, 2] {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (filling, stopping) = (world.clone(), stop.clone());
+        let filler = thread::spawn(move || {
+            for _ in 0..60 {
+                filling.fill(40);
+                thread::sleep(Duration::from_millis(3));
+            }
+            stopping.store(true, Ordering::Relaxed);
+        });
+        world.run(workers, Some(stop));
+        filler.join().unwrap();
+        world.run(workers, None);
+        world.check();
+    }
+    assert!(world.warehouse.records().len() > 10, "{} epochs", world.warehouse.records().len());
+}
+
+#[test]
+fn control_records_alone_move_the_cut() {
+    let world = World::new();
+    world.log.append("a", 4, Entry::Unseen);
+    world.run(2, None);
+    world.check();
+    assert_eq!(world.warehouse.copies(), []);
+}
