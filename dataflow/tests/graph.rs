@@ -71,6 +71,14 @@ const PARTITIONS: usize = 5;
 
 impl World {
     fn new() -> World {
+        // A worker that fails would be waited for by the others for ever; the program has a hook of its own for that.
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            default(info);
+            if thread::current().name().is_some_and(|name| name.starts_with("timely:")) {
+                signal_hook::low_level::exit(101);
+            }
+        }));
         let path = std::env::temp_dir().join(format!(
             "tidegate-graph-{}-{:?}.toml",
             std::process::id(),
