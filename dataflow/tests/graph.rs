@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -74,10 +75,12 @@ impl World {
         // A worker that fails would be waited for by the others for ever; the program has a hook of its own for that.
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            default(info);
             if thread::current().name().is_some_and(|name| name.starts_with("timely:")) {
+                // Past the test runner, which would keep it to itself until the test ends.
+                let _ = writeln!(std::io::stderr(), "{info}");
                 signal_hook::low_level::exit(101);
             }
+            default(info);
         }));
         let path = std::env::temp_dir().join(format!(
             "tidegate-graph-{}-{:?}.toml",

@@ -27,6 +27,7 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a ru
 
 /// Waits for an answer.
 pub fn wait<T>(future: impl Future<Output = T>) -> T {
+    LazyLock::force(&STACK); // it has runtimes of its own, which cannot be started inside this one
     RUNTIME.block_on(future)
 }
 
