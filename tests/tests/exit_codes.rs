@@ -1,0 +1,123 @@
+//! The program ends with the code that its documentation names, says why, and changes nothing.
+
+use std::time::Duration;
+
+use harness::{
+    events::Events,
+    proxy::{Kind, Proxy},
+    world::{STACK, World, until},
+};
+
+const TERMINATE: i32 = 15;
+
+/// Set-ups that cannot work. Each is one change of the environment or the tables.
+#[test]
+fn a_job_that_cannot_start_says_why_and_changes_nothing() {
+    let good = World::new("setups", 1);
+    let mut events = Events::new(&good.name, 1);
+    events.send(10, None);
+    events.flush();
+    let run = |env: &[(&str, &str)], job: &str| {
+        let mut world = good.elsewhere();
+        world.env = env.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
+        let ended = world.start(&["run", job, "--until-caught-up"]).end(Duration::from_secs(120));
+        (ended.code, ended.said)
+    };
+    let own = good.own_job().display().to_string();
+    let file = |from: &str, to: &str| {
+        let text = std::fs::read_to_string(&own).expect("the job file");
+        assert!(text.contains(from), "{from}");
+        let path = format!("{own}.{}", to.len());
+        std::fs::write(&path, text.replace(from, to)).expect("another job file");
+        path
+    };
+    let no_tables = file(&format!("job = \"{}\"", good.name), "job = \"never_initialised\"");
+    let no_topic = file(&format!("topic = \"{}\"", good.name), "topic = \"no-such-topic\"");
+    let no_table = file(&format!("public.{}", good.name), "public.no_such_table");
+    let no_column = file("AS kafka_offset", "AS kafka_ofset");
+    let unknown_key = file("tls = \"off\"", "tsl = \"off\"");
+    for (what, env, job, code, said) in [
+        (
+            "a wrong password",
+            &[("REDSHIFT_PASSWORD", "wrong")][..],
+            &own,
+            6,
+            &["TG-2002", "password authentication failed"][..],
+        ),
+        (
+            "nobody at the address",
+            &[("REDSHIFT_HOST", "127.0.0.1"), ("REDSHIFT_PORT", "1")],
+            &own,
+            5,
+            &["TG-2001", "127.0.0.1:1"],
+        ),
+        ("no such bucket", &[("S3_BUCKET", "nothing")], &own, 3, &["TG-1002", "cannot stage a file"]),
+        ("a wrong key", &[("AWS_SECRET_ACCESS_KEY", "wrong")], &own, 6, &["TG-2002", "cannot stage a file"]),
+        (
+            "a role that may not be assumed",
+            &[("REDSHIFT_IAM_ROLE", "arn:aws:iam::1:role/other")],
+            &own,
+            6,
+            &["not authorized to assume"],
+        ),
+        ("no control tables", &[], &no_tables, 3, &["TG-1003", "tidegate init"]),
+        ("no topic", &[], &no_topic, 3, &["TG-1002", "no-such-topic"]),
+        ("no table", &[], &no_table, 3, &["TG-1002", "no_such_table"]),
+        ("no column", &[], &no_column, 3, &["TG-1004", "kafka_ofset", "did you mean kafka_offset?"]),
+        ("an unknown key", &[], &unknown_key, 3, &["TG-1001", "unknown key `tsl`", "did you mean `tls`?"]),
+    ] {
+        let (ended, text) = run(env, job);
+        assert_eq!(ended, Some(code), "{what}: {text}");
+        for part in said {
+            assert!(text.contains(part), "{what}: {part}: {text}");
+        }
+        assert_eq!(good.rows(), 0, "{what}");
+    }
+    good.catch_up(1);
+    good.check(&events.ledger);
+}
+
+/// The first signal drains the job; with a warehouse that does not answer the drain has a deadline.
+#[test]
+fn a_drain_that_cannot_end_has_a_deadline_and_a_second_signal_does_not_wait() {
+    for signals in [1, 2] {
+        let mut world = World::new("drain_late", 1);
+        let proxy = Proxy::start(Kind::Redshift, STACK.redshift.address());
+        world.redshift_at(proxy.address());
+        let mut events = Events::new(&world.name, 1);
+        events.produce(500);
+        let running = world.run(1, &[]);
+        until(Duration::from_secs(30), "it works", || world.rows() == events.ledger.len() as i64);
+        proxy.down(true);
+        events.produce(500);
+        std::thread::sleep(Duration::from_secs(1));
+        for _ in 0..signals {
+            running.signal(TERMINATE);
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        let ended = running.end(Duration::from_secs(40));
+        assert_eq!(ended.code, Some(if signals == 1 { 12 } else { 130 }), "{}", ended.said);
+        proxy.down(false);
+        world.catch_up(1);
+        world.check(&events.ledger);
+    }
+}
+
+/// Partitions added while the job runs: it drains and asks to be started again.
+#[test]
+fn a_topic_that_grows_while_the_job_runs_ends_it_with_13() {
+    let world = World::new("grows", 1);
+    let mut events = Events::new(&world.name, 1);
+    events.produce(500);
+    let running = world.run(1, &[]);
+    until(Duration::from_secs(30), "it works", || world.rows() == events.ledger.len() as i64);
+    world.add_partitions(&world.name, 2);
+    let ended = running.end(Duration::from_secs(90));
+    assert_eq!(ended.code, Some(13), "{}", ended.said);
+    assert!(ended.said.contains("TG-2101"), "{}", ended.said);
+    let mut more = Events::new(&world.name, 2);
+    more.ledger = events.ledger.clone();
+    more.produce(500);
+    world.catch_up(1);
+    world.check(&more.ledger);
+}
