@@ -50,7 +50,7 @@ catalogue! {
     JobFile "TG-1001" exit 3 "the job file is not valid"
         cause "A key is unknown, missing, or has a value that it cannot have." remedy "Mend the places that are shown.";
     Names "TG-1002" exit 3 "the job names something that does not exist"
-        cause "A topic, table or column of the job file is not there, or not visible to the user." remedy "Correct the name, create it, or grant the right to see it.";
+        cause "A topic, table, column or bucket of the job file is not there, or not visible to the user." remedy "Correct the name, create it, or grant the right to see it.";
     NoTables "TG-1003" exit 3 "the job has no control tables"
         cause "They are made once for each job." remedy "Run `tidegate init` with the job file.";
     Target "TG-1004" exit 3 "the query does not fit the target table"
@@ -177,7 +177,8 @@ impl From<Failure> for Error {
             Failure::Port { source, .. } => match source.fault {
                 Fault::Outage => Code::Outage,
                 Fault::Denied => Code::Denied,
-                Fault::Missing | Fault::Refused => Code::Refused,
+                Fault::Missing => Code::Names,
+                Fault::Refused => Code::Refused,
                 Fault::Bug => Code::Bug,
             },
         };

@@ -1,5 +1,7 @@
 //! The whole graph over ports in memory: real workers and real frontiers, with nothing to wait for.
 
+#![allow(clippy::unwrap_used)] // a test from end to end
+
 use std::{
     collections::BTreeMap,
     io::Write,
