@@ -162,7 +162,7 @@ impl Cut {
             }
             let announced = !self.knows_topic(&span.partition.topic) && span.start == span.end;
             let end = match self.get(&span.partition) {
-                Some(position) if position.topic_id != span.topic_id => {
+                Some(position) if !same_topic(&position.topic_id, &span.topic_id) => {
                     return Err(CutError::OtherTopic {
                         partition: partition(),
                         known: position.topic_id.clone(),
@@ -183,10 +183,11 @@ impl Cut {
                 std::cmp::Ordering::Equal => {}
             }
             let before = self.get(&span.partition);
+            let known_id = before.map(|p| &p.topic_id).filter(|_| span.topic_id.is_empty());
             next.0.insert(
                 span.partition.clone(),
                 Position {
-                    topic_id: span.topic_id.clone(),
+                    topic_id: known_id.unwrap_or(&span.topic_id).clone(),
                     end: span.end,
                     leader_epoch: span.leader_epoch.or(before.and_then(|p| p.leader_epoch)),
                     last: span.last.clone().or_else(|| before.and_then(|p| p.last.clone())),
@@ -195,6 +196,11 @@ impl Cut {
         }
         Ok(next)
     }
+}
+
+/// Whether two ids can be of one topic. A broker that is too old to have ids gives none, and none says nothing.
+pub fn same_topic(one: &str, other: &str) -> bool {
+    one.is_empty() || other.is_empty() || one == other
 }
 
 #[cfg(test)]
@@ -254,6 +260,18 @@ mod tests {
         let next = cut.advance(&[tail]).unwrap();
         let position = next.get(&TopicPartition::new("t", 0)).unwrap();
         assert_eq!((position.end, position.last.as_ref().map(|l| l.offset)), (5, Some(2)));
+    }
+
+    #[test]
+    fn a_broker_that_learns_or_forgets_topic_ids_is_no_other_broker() {
+        let with_id = |id: &str, start, end| Span { topic_id: id.into(), ..span(0, start, end) };
+        let mut cut = Cut::default().advance(&[with_id("", 0, 3)]).unwrap();
+        for (id, known) in [("id", "id"), ("", "id"), ("id", "id")] {
+            let end = end(&cut, 0).unwrap();
+            cut = cut.advance(&[with_id(id, end, end + 2)]).unwrap();
+            assert_eq!(cut.get(&TopicPartition::new("t", 0)).unwrap().topic_id, known);
+        }
+        assert!(cut.advance(&[with_id("other", 9, 9)]).is_err());
     }
 
     proptest! {

@@ -294,7 +294,7 @@ pub fn check_source(
     let mut seek = BTreeMap::new();
     for (partition, position) in cut.iter().filter(|(p, _)| topics.contains(&p.topic)) {
         let facts = source.get(partition).ok_or_else(|| Halt::PartitionGone(partition.clone()))?;
-        if !position.topic_id.is_empty() && !facts.topic_id.is_empty() && position.topic_id != facts.topic_id {
+        if !crate::cut::same_topic(&position.topic_id, &facts.topic_id) {
             return Err(Halt::TopicReplaced {
                 topic: partition.topic.clone(),
                 known: position.topic_id.clone(),

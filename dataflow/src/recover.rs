@@ -116,7 +116,7 @@ fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPar
     for (partition, facts) in &mut facts {
         let Some(position) = cut.get(partition) else { continue };
         // Another topic, or a log that does not reach so far, is found without reading.
-        let same = facts.topic_id == position.topic_id;
+        let same = checkpoint::cut::same_topic(&facts.topic_id, &position.topic_id);
         if let Some(last) =
             position.last.as_ref().filter(|last| same && facts.low <= last.offset && last.offset < facts.high)
         {
