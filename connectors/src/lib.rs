@@ -120,6 +120,8 @@ pub struct RawBatch {
     pub keys: BytesColumn,
     /// Values; an absent one is a tombstone.
     pub values: BytesColumn,
+    /// Headers as JSON text, one for each record, where the reader was made to give them; else none at all.
+    pub headers: BytesColumn,
     /// Where the partitions that moved stand behind this batch.
     pub moved: Vec<Moved>,
 }
@@ -146,7 +148,7 @@ impl RawBatch {
 
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
-        self.keys.data.len() + self.values.data.len()
+        self.keys.data.len() + self.values.data.len() + self.headers.data.len()
     }
 }
 

@@ -11,7 +11,11 @@ use std::{
 };
 
 use connectors::{Log, Warehouse, kafka, redshift, s3};
-use operators::{Time, failure, fetch::Place};
+use operators::{
+    Time, failure,
+    fetch::Place,
+    query::{Expression, SourceValue},
+};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, Config, WorkerConfig};
 
@@ -96,7 +100,11 @@ fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
     }
     // A quarter of the budget waits inside librdkafka, the rest is in flight behind fetch.
     let queue_kb = (job.budget_bytes / 4 / workers as u64 / 1024).clamp(1024, 65_536) as usize;
-    Ok(kafka::Kafka::new(kafka::Settings { brokers: job.brokers.clone(), job: job.name.clone(), properties, queue_kb }))
+    let selected = job.targets.iter().flat_map(|t| &t.selection.columns);
+    // They cost something, so they are only asked for where a query selects them.
+    let headers = selected.into_iter().any(|c| c.expression == Expression::Source(SourceValue::Headers));
+    let (brokers, name) = (job.brokers.clone(), job.name.clone());
+    Ok(kafka::Kafka::new(kafka::Settings { brokers, job: name, properties, queue_kb, headers }))
 }
 
 /// The staging place of a job.

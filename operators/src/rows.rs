@@ -35,6 +35,8 @@ pub struct Origin {
     pub key: BinaryArray,
     /// Value.
     pub value: BinaryArray,
+    /// Headers as JSON text; only where a query selects them.
+    pub headers: Option<BinaryArray>,
 }
 
 /// Timely counts records by this, and takes 0 for "empty, not sent". A batch whose records were all left out still carries
@@ -71,6 +73,7 @@ impl Origin {
             timestamp_ms: batch.timestamps_ms.into(),
             key: binary(batch.keys),
             value: binary(batch.values),
+            headers: (!batch.headers.present.is_empty()).then(|| binary(batch.headers)),
         }
     }
 
@@ -85,7 +88,8 @@ impl Origin {
         let place = filter(&self.place).as_any().downcast_ref::<Int32Array>().cloned();
         match (place, int64(&self.offset), int64(&self.timestamp_ms), bytes(&self.key), bytes(&self.value)) {
             (Some(place), Some(offset), Some(timestamp_ms), Some(key), Some(value)) => {
-                Origin { place, offset, timestamp_ms, key, value }
+                let headers = self.headers.as_ref().and_then(bytes);
+                Origin { place, offset, timestamp_ms, key, value, headers }
             }
             _ => fail(Failure::Bug("filter changed a type".into())),
         }

@@ -8,7 +8,7 @@ use connectors::{
     redshift::{Redshift, Settings, Tls},
     s3::{self, S3},
 };
-use harness::world::{STACK, World};
+use harness::world::{STACK, World, until};
 use openssl::{
     asn1::Asn1Time,
     bn::BigNum,
@@ -73,8 +73,45 @@ fn kafka_keeps_the_promises_of_a_log() {
         job: world.name.clone(),
         properties: Vec::new(),
         queue_kb: 1024,
+        headers: false,
     };
     conformance::log(&Kafka::new(settings), &mut Producers::new(&world.name), &a, &b);
+}
+
+#[test]
+fn headers_come_as_json() {
+    use connectors::Log;
+    use rdkafka::message::{Header, OwnedHeaders};
+    let world = World::bare("port_headers");
+    world.create_topic(&world.name, 1);
+    let producers = Producers::new(&world.name);
+    let header = |key, value| Header { key, value };
+    let headers = OwnedHeaders::new()
+        .insert(header("a", Some(&b"x \"y\""[..])))
+        .insert(header("b", Some(&b"\xff\x00"[..])))
+        .insert::<[u8]>(header("c", None));
+    for headers in [Some(headers), None] {
+        let mut record = BaseRecord::<str, str>::to(&world.name).payload("v");
+        record.headers = headers;
+        producers.plain.send(record).map_err(|(e, _)| e).expect("it is queued");
+    }
+    producers.plain.flush(Duration::from_secs(30)).expect("they are there");
+    let (brokers, job) = (STACK.kafka.brokers(), world.name.clone());
+    let log = Kafka::new(kafka::Settings { brokers, job, properties: Vec::new(), queue_kb: 1024, headers: true });
+    let mut reader = log.read(&[(checkpoint::TopicPartition::new(world.name.as_str(), 0), 0)]).expect("a reader");
+    let mut found = Vec::new();
+    until(Duration::from_secs(30), "both records", || {
+        if let Some(batch) = reader.next(Duration::from_millis(50)).expect("no error") {
+            found.extend(
+                (0..batch.len())
+                    .map(|i| String::from_utf8(batch.headers.get(i).expect("headers").to_vec()).expect("UTF-8")),
+            );
+        }
+        found.len() == 2
+    });
+    let first: serde_json::Value = serde_json::from_str(&found[0]).expect("JSON");
+    let expected = serde_json::json!([{"key": "a", "value": "x \"y\""}, {"key": "b", "base64": "/wA="}, {"key": "c", "value": null}]);
+    assert_eq!((first, found[1].as_str()), (expected, "[]"));
 }
 
 fn s3(secret: &str, bucket: &str) -> S3 {

@@ -59,6 +59,8 @@ pub struct Settings {
     pub properties: Vec<(String, String)>,
     /// What one reader may hold in librdkafka's own queue, in KiB.
     pub queue_kb: usize,
+    /// Whether readers give the records' headers.
+    pub headers: bool,
 }
 
 /// A Kafka cluster.
@@ -223,7 +225,7 @@ impl Kafka {
         }
         consumer.assign(&list).map_err(|e| failed("cannot assign partitions".into(), e))?;
         Ok(KafkaReader {
-            queue: native::Queue::new(Arc::new(consumer))?,
+            queue: native::Queue::new(Arc::new(consumer), self.settings.headers)?,
             positions: from.iter().map(|(_, offset)| *offset).collect(),
             assigned: Assigned::new(from.iter().map(|(p, _)| p.clone()).collect()),
             ready: VecDeque::new(),

@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use rdkafka::{
     bindings as sys,
     client::{Client, ClientContext},
@@ -31,6 +32,7 @@ use crate::{Error, Moved, RawBatch, Result};
 pub(super) struct Queue {
     queue: *mut sys::rd_kafka_queue_t,
     consumer: Arc<BaseConsumer>,
+    headers: bool,
     messages: Vec<*mut sys::rd_kafka_message_t>,
 }
 
@@ -38,13 +40,13 @@ pub(super) struct Queue {
 unsafe impl Send for Queue {}
 
 impl Queue {
-    pub(super) fn new(consumer: Arc<BaseConsumer>) -> Result<Queue> {
+    pub(super) fn new(consumer: Arc<BaseConsumer>, headers: bool) -> Result<Queue> {
         // SAFETY: the client lives as long as `consumer`, which we keep.
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         if queue.is_null() {
             return Err(Error::bug("the consumer has no queue"));
         }
-        Ok(Queue { queue, consumer, messages: Vec::new() })
+        Ok(Queue { queue, consumer, headers, messages: Vec::new() })
     }
 
     pub(super) fn consumer(&self) -> &BaseConsumer {
@@ -105,6 +107,9 @@ impl Queue {
             unsafe {
                 batch.keys.push(bytes(message.key, message.key_len))?;
                 batch.values.push(bytes(message.payload, message.len))?;
+                if self.headers {
+                    batch.headers.push(Some(headers(message).as_bytes()))?;
+                }
             }
             // SAFETY: the message is alive.
             let epoch = unsafe { sys::rd_kafka_message_leader_epoch(message) };
@@ -121,6 +126,34 @@ impl Queue {
         }
         Ok(())
     }
+}
+
+/// The headers of a message as a JSON array of objects: `key`, and `value` or, where that is not UTF-8, `base64`.
+///
+/// # Safety
+/// The message is alive.
+unsafe fn headers(message: &sys::rd_kafka_message_t) -> String {
+    let mut found = ptr::null_mut();
+    let none = sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR;
+    // SAFETY: librdkafka parses them into the message, which keeps them alive; it does not change what the message says.
+    let code = unsafe { sys::rd_kafka_message_headers(message, &mut found) };
+    let mut list = Vec::new();
+    let (mut name, mut value, mut size) = (ptr::null(), ptr::null(), 0);
+    // SAFETY: the headers are alive, and past the last one the call says so and touches nothing.
+    while code == none
+        && unsafe { sys::rd_kafka_header_get_all(found, list.len(), &mut name, &mut value, &mut size) } == none
+    {
+        // SAFETY: librdkafka ends names with a zero and says how long values are.
+        let (key, value) = unsafe { (CStr::from_ptr(name).to_string_lossy(), bytes(value, size)) };
+        list.push(match value.map(std::str::from_utf8) {
+            Some(Ok(text)) => serde_json::json!({ "key": key, "value": text }),
+            Some(Err(_)) => {
+                serde_json::json!({ "key": key, "base64": BASE64_STANDARD.encode(value.unwrap_or_default()) })
+            }
+            None => serde_json::json!({ "key": key, "value": null }),
+        });
+    }
+    serde_json::Value::Array(list).to_string()
 }
 
 /// The name of a message's topic.

@@ -8,7 +8,7 @@ pub mod select;
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, StringArray, TimestampMicrosecondArray};
+use arrow_array::{Array, ArrayRef, BinaryArray, StringArray, TimestampMicrosecondArray};
 use timely::{
     container::NoopBuilder,
     dataflow::{Stream, channels::pact::Pipeline, operators::generic::operator::Operator},
@@ -44,6 +44,8 @@ pub enum SourceValue {
     Timestamp,
     /// `_key`
     Key,
+    /// `_headers`
+    Headers,
 }
 
 /// Builds query.
@@ -92,20 +94,25 @@ fn source_value(value: SourceValue, origin: &Origin, places: &[Place]) -> Result
             let micros = origin.timestamp_ms.iter().map(|ms| ms.filter(|ms| *ms >= 0).map(|ms| ms * 1000));
             Arc::new(TimestampMicrosecondArray::from_iter(micros).with_timezone("UTC"))
         }
-        SourceValue::Key => Arc::new(key_text(origin)?),
+        SourceValue::Key => Arc::new(text(&origin.key, origin, "_key")?),
+        SourceValue::Headers => match &origin.headers {
+            Some(headers) => Arc::new(text(headers, origin, "_headers")?),
+            None => constant("[]", origin.offset.len()),
+        },
     })
 }
 
-fn key_text(origin: &Origin) -> Result<StringArray, Bad> {
-    let (offsets, values, nulls) = origin.key.clone().into_parts();
+/// Bytes that must be UTF-8.
+fn text(bytes: &BinaryArray, origin: &Origin, column: &str) -> Result<StringArray, Bad> {
+    let (offsets, values, nulls) = bytes.clone().into_parts();
     StringArray::try_new(offsets, values, nulls).map_err(|_| {
-        let bad = (0..origin.key.len()).find(|row| std::str::from_utf8(origin.key.value(*row)).is_err()).unwrap_or(0);
+        let bad = (0..bytes.len()).find(|row| std::str::from_utf8(bytes.value(*row)).is_err()).unwrap_or(0);
         Bad {
             place: origin.place.value(bad),
             offset: origin.offset.value(bad),
             stage: "query",
-            column: Some("_key".into()),
-            reason: "the key is not UTF-8".into(),
+            column: Some(column.into()),
+            reason: "not UTF-8".into(),
         }
     })
 }
@@ -137,14 +144,21 @@ mod tests {
         for key in [Some(&b"k"[..]), None] {
             raw.keys.push(key).unwrap();
             raw.values.push(Some(b"{}")).unwrap();
+            raw.headers.push(Some(b"[1]")).unwrap();
         }
         let rows = Rows {
             columns: vec![Arc::new(Int64Array::from(vec![1, 2]))],
             origin: Some(Origin::new(raw, &[0, 1])),
             ..Rows::default()
         };
-        let all =
-            [SourceValue::Topic, SourceValue::Partition, SourceValue::Offset, SourceValue::Timestamp, SourceValue::Key];
+        let all = [
+            SourceValue::Topic,
+            SourceValue::Partition,
+            SourceValue::Offset,
+            SourceValue::Timestamp,
+            SourceValue::Key,
+            SourceValue::Headers,
+        ];
         let mut list: Vec<Expression> = all.map(Expression::Source).into();
         list.push(Expression::Column(0));
         let columns = evaluate(&rows, &list, &places).unwrap();
@@ -156,6 +170,7 @@ mod tests {
             [Some(5000), None]
         );
         assert_eq!(columns[4].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("k"), None]);
-        assert_eq!(columns[5].as_primitive::<Int64Type>().values(), &[1, 2]);
+        assert_eq!(columns[5].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("[1]"), Some("[1]")]);
+        assert_eq!(columns[6].as_primitive::<Int64Type>().values(), &[1, 2]);
     }
 }

@@ -121,7 +121,7 @@ fn find(column: &str, columns: &[SourceColumn]) -> Result<(Expression, Kind), St
         "_offset" => Some((SourceValue::Offset, Kind::BigInt)),
         "_timestamp" => Some((SourceValue::Timestamp, Kind::TimestampTz)),
         "_key" => Some((SourceValue::Key, Kind::Varchar(LONGEST))),
-        "_headers" => return Err("_headers is not supported yet".into()),
+        "_headers" => Some((SourceValue::Headers, Kind::Varchar(LONGEST))),
         _ => None,
     };
     if let Some((value, kind)) = source {
@@ -178,7 +178,6 @@ mod tests {
             ("SELECT ts FROM s.clicks", "no schema"),
             ("SELECT ts, userid AS ts FROM clicks", "selected twice"),
             ("SELECT ts FROM clicks UNION SELECT ts FROM clicks", "UNION"),
-            ("SELECT _headers FROM clicks", "_headers"),
             ("SELECT ts FRM clicks", "Expected"),
         ] {
             let error = parse(text, &streams()).unwrap_err();
