@@ -63,6 +63,12 @@ impl fmt::Display for Nonce {
 pub struct Micros(pub i64);
 
 impl Micros {
+    /// A Kafka timestamp in milliseconds since 1970; `None` where there is none (-1) or it lies outside of the years 1970 to
+    /// 9999. Producers may write any number.
+    pub fn from_millis(ms: i64) -> Option<Micros> {
+        (0..=253_402_300_799_999).contains(&ms).then(|| Micros(ms * 1000))
+    }
+
     /// `2026-11-24 10:54:54.000001` in UTC, as a Redshift literal wants it.
     pub fn to_text(self) -> String {
         let (days, rest) = (self.0.div_euclid(86_400_000_000), self.0.rem_euclid(86_400_000_000));
@@ -100,6 +106,18 @@ mod tests {
             (1_795_517_694_000_001, "2026-11-24 10:54:54.000001"),
         ] {
             assert_eq!(Micros(micros).to_text(), text);
+        }
+    }
+
+    #[test]
+    fn timestamps_of_records() {
+        assert_eq!(Micros::from_millis(1_795_517_694_001), Some(Micros(1_795_517_694_001_000)));
+        assert_eq!(
+            Micros::from_millis(253_402_300_799_999).map(Micros::to_text).as_deref(),
+            Some("9999-12-31 23:59:59.999000")
+        );
+        for ms in [-1, i64::MIN, i64::MAX, 253_402_300_800_000] {
+            assert_eq!(Micros::from_millis(ms), None, "{ms}");
         }
     }
 

@@ -205,29 +205,40 @@ fn an_epoch_is_whole_or_not_loaded() {
         leader_epoch: None,
         last: None,
     }];
-    let counts = Counts { records_read: 5, row_count: 4, skipped: 1, ..Counts::default() };
+    let counts =
+        Counts { records_read: 7, row_count: 4, skipped: 1, undecoded: 1, dead_letters: 1, ..Counts::default() };
+    let letters = Counts { row_count: 2, ..Counts::default() };
     let record = EpochRecord {
         epoch: Epoch(5),
         closed_at: Micros(0),
         watermark: None,
         plan: "p".into(),
         spans: spans.clone(),
-        counts: [("t".to_string(), counts)].into(),
+        counts: [("t".to_string(), counts), ("d".to_string(), letters)].into(),
     };
     let files = |pairs: &[(&str, u64)]| pairs.iter().map(|(t, n)| (t.to_string(), *n)).collect::<BTreeMap<_, _>>();
-    let whole = check_whole(&cut, 1, &record, &spans, &files(&[("t", 4)])).unwrap();
-    assert_eq!(whole.get(&partition("t", 0)).unwrap().end, 45);
+    let whole = |partitions, record: &EpochRecord, spans: &[Span], pairs: &[(&str, u64)], records| {
+        check_whole(&cut, partitions, record, spans, &files(pairs), &DeadLetters { table: "d", records })
+    };
+    let good = [("t", 4), ("d", 2)];
+    assert_eq!(whole(1, &record, &spans, &good, 2).unwrap().get(&partition("t", 0)).unwrap().end, 45);
 
     let mut uneven = record.clone();
     uneven.counts.get_mut("t").unwrap().skipped = 0;
+    let mut read = record.clone();
+    read.counts.get_mut("d").unwrap().records_read = 2;
     let mut late = spans.clone();
     late[0].start = 41;
     let cases = [
-        ("a partition did not report", check_whole(&cut, 2, &record, &spans, &files(&[("t", 4)]))),
-        ("a span with a gap", check_whole(&cut, 1, &record, &late, &files(&[("t", 4)]))),
-        ("counts", check_whole(&cut, 1, &uneven, &spans, &files(&[("t", 4)]))),
-        ("a file too few", check_whole(&cut, 1, &record, &spans, &files(&[]))),
-        ("a file nobody knows", check_whole(&cut, 1, &record, &spans, &files(&[("t", 4), ("u", 1)]))),
+        ("a partition did not report", whole(2, &record, &spans, &good, 2)),
+        ("a span with a gap", whole(1, &record, &late, &good, 2)),
+        ("counts", whole(1, &uneven, &spans, &good, 2)),
+        ("a dead letter too few", whole(1, &record, &spans, &good, 3)),
+        ("a dead letter too many", whole(1, &record, &spans, &good, 1)),
+        ("dead letters that were read", whole(1, &read, &spans, &good, 2)),
+        ("a file too few", whole(1, &record, &spans, &[("d", 2)], 2)),
+        ("a file of dead letters too few", whole(1, &record, &spans, &[("t", 4)], 2)),
+        ("a file nobody knows", whole(1, &record, &spans, &[("t", 4), ("d", 2), ("u", 1)], 2)),
     ];
     for (name, result) in cases {
         assert!(matches!(result, Err(Halt::NotWhole { .. })), "{name}: {result:?}");
