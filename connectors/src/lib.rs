@@ -198,8 +198,8 @@ pub struct TargetColumn {
     pub has_default: bool,
 }
 
-/// A type of a column that COPY can fill from Parquet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A type, as a target's column has it and as a job file declares it for a column of a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ColumnKind {
     /// 16 bits.
     SmallInt,
@@ -207,16 +207,81 @@ pub enum ColumnKind {
     Integer,
     /// 64 bits.
     BigInt,
+    /// So many digits, and so many of them behind the point.
+    Decimal(u8, u8),
+    /// 32-bit floating point.
+    Real,
     /// 64-bit floating point.
     Double,
     /// True or false.
     Boolean,
+    /// Text of at most so many single-byte characters.
+    Char(u32),
     /// UTF-8 text of at most so many bytes.
     Varchar(u32),
-    /// A moment in microseconds, with a zone.
+    /// At most so many bytes.
+    Varbyte(u32),
+    /// A day.
+    Date,
+    /// What a clock on some wall shows, in microseconds.
+    Timestamp,
+    /// A moment in microseconds.
     TimestampTz,
-    /// Anything else, by its name in the catalog.
+    /// Anything else, by its name. COPY cannot fill it from Parquet, or is not known to.
     Other(String),
+}
+
+impl ColumnKind {
+    /// Reads a type as Redshift's CREATE TABLE spells it, synonyms included.
+    /// <https://docs.aws.amazon.com/redshift/latest/dg/c_Supported_data_types.html>
+    pub fn parse(text: &str) -> Result<ColumnKind, String> {
+        let folded = text.trim().to_lowercase();
+        let (name, arguments) = match folded.split_once('(') {
+            None => (folded.as_str(), Vec::new()),
+            Some((name, rest)) => {
+                let inside =
+                    rest.trim_end().strip_suffix(')').ok_or_else(|| format!("{text:?} does not end with )"))?;
+                let numbers = inside.split(',').map(|n| n.trim().parse::<u32>());
+                (
+                    name.trim_end(),
+                    numbers.collect::<Result<_, _>>().map_err(|_| format!("{text:?}: not a whole number"))?,
+                )
+            }
+        };
+        let length = |most: u32| match arguments.as_slice() {
+            [n] if (1..=most).contains(n) => Ok(*n),
+            [] => Err(format!("{name} needs its length, like {name}(100)")),
+            _ => Err(format!("a {name} has 1 to {most} bytes")),
+        };
+        let plain = |kind: ColumnKind| match arguments.is_empty() {
+            true => Ok(kind),
+            false => Err(format!("{name} takes no numbers")),
+        };
+        match name {
+            "smallint" | "int2" => plain(ColumnKind::SmallInt),
+            "integer" | "int" | "int4" => plain(ColumnKind::Integer),
+            "bigint" | "int8" => plain(ColumnKind::BigInt),
+            "decimal" | "numeric" => match arguments.as_slice() {
+                [p] if (1..=38).contains(p) => Ok(ColumnKind::Decimal(*p as u8, 0)),
+                [p, s] if (1..=38).contains(p) && *s <= 37 && s <= p => Ok(ColumnKind::Decimal(*p as u8, *s as u8)),
+                // Bare, it is (18, 0), which is never what was meant.
+                [] => Err(format!("{name} needs its precision and scale, like {name}(18, 2)")),
+                _ => {
+                    Err(format!("a {name} has 1 to 38 digits, and at most 37 and no more than those behind the point"))
+                }
+            },
+            "real" | "float4" => plain(ColumnKind::Real),
+            "double precision" | "double" | "float8" | "float" => plain(ColumnKind::Double),
+            "boolean" | "bool" => plain(ColumnKind::Boolean),
+            "char" | "character" | "nchar" | "bpchar" => length(4096).map(ColumnKind::Char),
+            "varchar" | "character varying" | "nvarchar" => length(65_535).map(ColumnKind::Varchar),
+            "varbyte" | "varbinary" | "binary varying" => length(16_777_216).map(ColumnKind::Varbyte),
+            "date" => plain(ColumnKind::Date),
+            "timestamp" | "timestamp without time zone" => plain(ColumnKind::Timestamp),
+            "timestamptz" | "timestamp with time zone" => plain(ColumnKind::TimestampTz),
+            _ => Ok(ColumnKind::Other(folded)),
+        }
+    }
 }
 
 impl std::fmt::Display for ColumnKind {
@@ -225,9 +290,15 @@ impl std::fmt::Display for ColumnKind {
             ColumnKind::SmallInt => f.write_str("smallint"),
             ColumnKind::Integer => f.write_str("integer"),
             ColumnKind::BigInt => f.write_str("bigint"),
+            ColumnKind::Decimal(precision, scale) => write!(f, "decimal({precision},{scale})"),
+            ColumnKind::Real => f.write_str("real"),
             ColumnKind::Double => f.write_str("double precision"),
             ColumnKind::Boolean => f.write_str("boolean"),
+            ColumnKind::Char(bytes) => write!(f, "char({bytes})"),
             ColumnKind::Varchar(bytes) => write!(f, "varchar({bytes})"),
+            ColumnKind::Varbyte(bytes) => write!(f, "varbyte({bytes})"),
+            ColumnKind::Date => f.write_str("date"),
+            ColumnKind::Timestamp => f.write_str("timestamp"),
             ColumnKind::TimestampTz => f.write_str("timestamptz"),
             ColumnKind::Other(name) => f.write_str(name),
         }
@@ -235,7 +306,7 @@ impl std::fmt::Display for ColumnKind {
 }
 
 /// The name of a table: schema and table, both in lower case.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TableName {
     /// Its schema.
     pub schema: String,
@@ -247,6 +318,30 @@ impl std::fmt::Display for TableName {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}.{}", self.schema, self.table)
     }
+}
+
+/// The columns of a job's dead letters: one row for each record that could not be loaded. `target` is empty where the
+/// record did not decode, so that it concerns every target of its stream.
+pub fn dead_letter_columns() -> Vec<TargetColumn> {
+    let column = |name: &str, kind, not_null| TargetColumn { name: name.into(), kind, not_null, has_default: false };
+    vec![
+        column("epoch", ColumnKind::BigInt, true),
+        column("target", ColumnKind::Varchar(256), true),
+        column("topic", ColumnKind::Varchar(249), true),
+        column("kafka_partition", ColumnKind::Integer, true),
+        column("kafka_offset", ColumnKind::BigInt, true),
+        column("kafka_timestamp", ColumnKind::Timestamp, false),
+        column("stage", ColumnKind::Varchar(16), true),
+        column("column_name", ColumnKind::Varchar(127), false),
+        column("reason", ColumnKind::Varchar(1024), true),
+        column("raw_bytes", ColumnKind::Varchar(65_535), false),
+        column("raw_truncated", ColumnKind::Boolean, true),
+    ]
+}
+
+/// The table of a job's dead letters.
+pub fn dead_letter_table(schema: &str, job: &str) -> TableName {
+    TableName { schema: schema.into(), table: format!("{job}_dead_letters") }
 }
 
 /// What a start of a job got.

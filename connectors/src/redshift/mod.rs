@@ -407,23 +407,21 @@ impl Warehouse for Redshift {
         let mut session = self.connect()?;
         let rows = session
             .run(&format!(
-                "SELECT column_name, data_type, character_maximum_length, is_nullable, column_default FROM svv_columns \
-                 WHERE table_schema = {} AND table_name = {} ORDER BY ordinal_position",
+                "SELECT column_name, data_type, character_maximum_length, is_nullable, column_default, numeric_precision, \
+                 numeric_scale FROM svv_columns WHERE table_schema = {} AND table_name = {} ORDER BY ordinal_position",
                 literal(&table.schema),
                 literal(&table.table)
             ))?
             .rows;
         let columns = rows.iter().map(|row| {
-            let kind = match (row.text(1)?, row.maybe_number::<u32>(2)?) {
-                ("smallint", _) => ColumnKind::SmallInt,
-                ("integer", _) => ColumnKind::Integer,
-                ("bigint", _) => ColumnKind::BigInt,
-                ("double precision", _) => ColumnKind::Double,
-                ("boolean", _) => ColumnKind::Boolean,
-                ("character varying", Some(bytes)) => ColumnKind::Varchar(bytes),
-                ("timestamp with time zone", _) => ColumnKind::TimestampTz,
-                (other, _) => ColumnKind::Other(other.into()),
+            let name = row.text(1)?;
+            let numbers: Vec<String> = match name {
+                "numeric" => [row.optional(5), row.optional(6)].into_iter().flatten().collect(),
+                "character" | "character varying" | "binary varying" => row.optional(2).into_iter().collect(),
+                _ => Vec::new(),
             };
+            let spelled = if numbers.is_empty() { name.into() } else { format!("{name}({})", numbers.join(",")) };
+            let kind = ColumnKind::parse(&spelled).unwrap_or_else(|_| ColumnKind::Other(name.into()));
             Ok(TargetColumn {
                 name: row.text(0)?.into(),
                 kind,

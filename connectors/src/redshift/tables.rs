@@ -6,7 +6,7 @@ use super::{
     session::Session,
     text::{literal, name},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, dead_letter_columns};
 
 /// The control tables of a job, as quoted names.
 pub(super) struct Tables {
@@ -76,7 +76,12 @@ impl Tables {
         }
         let there = session.run(&format!("SELECT tablename FROM pg_tables WHERE schemaname = {schema}"))?.rows;
         let mut made = Vec::new();
-        for (suffix, columns) in TABLES {
+        let letters: Vec<String> = dead_letter_columns()
+            .iter()
+            .map(|c| format!("{} {}{}", c.name, c.kind, if c.not_null { " NOT NULL" } else { "" }))
+            .collect();
+        let letters = letters.join(", ");
+        for (suffix, columns) in TABLES.iter().chain(&[("dead_letters", letters.as_str())]) {
             let table = format!("{}_{suffix}", self.job);
             if there.iter().any(|row| row.optional(0).as_deref() == Some(&table)) {
                 continue;
@@ -137,8 +142,8 @@ pub(super) fn counts_row(epoch: Epoch, target: &str, counts: &Counts) -> String 
 /// One row of the offsets.
 pub(super) fn offsets_row(epoch: Epoch, span: &Span) -> String {
     let last = span.last.as_ref();
-    let timestamp =
-        last.filter(|l| l.timestamp_ms >= 0).map(|l| format!("'{}'", Micros(l.timestamp_ms * 1000).to_text()));
+    // A producer may have written any number; what is no moment of the years 1 to 9999 stays unknown.
+    let timestamp = last.and_then(|l| Micros::from_millis(l.timestamp_ms)).map(|at| format!("'{}'", at.to_text()));
     format!(
         "({epoch}, {}, {}, {}, {}, {}, {}, {}, {}, {})",
         literal(&span.partition.topic),
