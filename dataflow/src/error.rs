@@ -84,7 +84,9 @@ catalogue! {
     NotWhole "TG-3204" exit 22 "an epoch is not whole"
         cause "Files, counts or offsets of an epoch are missing or contradict each other." remedy "Nothing was changed. Please report it, with the whole output.";
     BadRecord "TG-4001" exit 23 "a record cannot be loaded"
-        cause "It does not decode, or a value does not fit into its column." remedy "Mend the record's producer, the declared columns or the table.";
+        cause "It does not decode, or a value does not fit into its column, and the job file says `reject = \"halt\"`." remedy "Mend the record's producer, the declared columns or the table; or let such records become dead letters.";
+    TooManyBadRecords "TG-4002" exit 23 "too many records cannot be loaded"
+        cause "The share of records that became dead letters is above `halt_above`; nothing of the open epoch was loaded." remedy "Mend the record's producer, the declared columns or the table; or raise the limit.";
 }
 
 /// An error of the program: its code, and what led to it.
@@ -169,6 +171,7 @@ impl From<Failure> for Error {
         let code = match &failure {
             Failure::Fenced { .. } => Code::Fenced,
             Failure::BadRecord { .. } => Code::BadRecord,
+            Failure::TooManyBadRecords { .. } => Code::TooManyBadRecords,
             Failure::Bug(_) => Code::Bug,
             Failure::Halt(_) => {
                 let Failure::Halt(halt) = failure else { return Error::new(Code::Bug, "a halt that is none") };

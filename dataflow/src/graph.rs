@@ -7,6 +7,7 @@ use connectors::{Acquired, Log, Objects, Warehouse};
 use operators::{
     Time,
     clock::ClockOptions,
+    dead_letters::{RejectOptions, Rejects},
     decode::DecodeOptions,
     events::Watch,
     fetch::FetchOptions,
@@ -33,6 +34,8 @@ pub struct Context {
     pub staging: Arc<Staging>,
     /// Who watches.
     pub watch: Watch,
+    /// What is done about records that cannot be loaded.
+    pub errors: RejectOptions,
     /// For clock.
     pub clock: ClockOptions,
     /// For fetch.
@@ -78,6 +81,7 @@ impl Context {
             warehouse: Mutex::new(Some(ports.warehouse)),
             staging: staging.clone(),
             watch,
+            errors: job.errors,
             clock: ClockOptions {
                 first,
                 interval: job.epoch.interval,
@@ -122,19 +126,30 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) {
     let fetched = operators::fetch(scope, commands, told.clone(), log.clone(), fetch.clone(), watch.clone());
     operators::clock(scope, fetched.stats, told, context.clock.clone()).connect_loop(to_fetch);
 
-    let decoded: Vec<_> = fetched
-        .streams
-        .into_iter()
-        .zip(&plan.streams)
-        .map(|(raw, stream)| {
-            operators::decode(raw, DecodeOptions { columns: stream.columns.clone(), places: fetch.places.clone() })
-        })
-        .collect();
+    // What decode, query and fit set aside goes one way from here on: a target of its own, the last.
+    let rejects = Rejects::new(context.errors, fetch.places.clone());
+    let mut letters = Vec::new();
+    let mut decoded = Vec::new();
+    for (raw, stream) in fetched.streams.into_iter().zip(&plan.streams) {
+        let options = DecodeOptions { stream: stream.name.clone(), columns: stream.columns.clone() };
+        let (rows, rejected) = operators::decode(raw, options, rejects.clone(), watch.clone());
+        letters.push(rejected);
+        decoded.push(rows);
+    }
 
-    let pieces = plan.queries.iter().zip(plan.targets.iter()).map(|((stream, list), target)| {
-        let rows = operators::query(decoded[*stream].clone(), list.clone(), fetch.places.clone());
-        let fitted = sink::fit(rows, target.clone(), fetch.places.clone());
-        let encoded = sink::encode(fitted, target.clone(), context.encode.clone());
+    let mut fitted = Vec::new();
+    for ((stream, list), target) in plan.queries.iter().zip(plan.targets.iter()) {
+        let (rows, places) = (decoded[*stream].clone(), fetch.places.clone());
+        let (rows, rejected) = operators::query(rows, target.name(), list.clone(), places, rejects.clone());
+        letters.push(rejected);
+        let (rows, rejected) = sink::fit(rows, target.clone(), rejects.clone(), watch.clone());
+        letters.push(rejected);
+        fitted.push(rows);
+    }
+    fitted.push(scope.concatenate(letters));
+
+    let pieces = fitted.into_iter().zip(plan.targets.iter()).map(|(rows, target)| {
+        let encoded = sink::encode(rows, target.clone(), context.encode.clone());
         sink::upload(scope, encoded, target.number, staging.clone(), objects.clone(), watch.clone())
     });
     let pieces = scope.concatenate(pieces.collect::<Vec<_>>());

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use connectors::{ColumnKind, TargetColumn, Warehouse};
+use connectors::{TargetColumn, Warehouse, dead_letter_columns};
 use operators::{
     decode::columns::SourceColumn,
     query::Expression,
     sink::{Target, fit},
+    values::Policy,
 };
 use sha2::{Digest, Sha256};
 
@@ -20,9 +21,9 @@ use crate::{
 pub struct Plan {
     /// Its streams, in the order of the job file.
     pub streams: Vec<StreamPlan>,
-    /// Its targets, by number.
+    /// Its targets, by number; behind them, as the last one, the dead letters.
     pub targets: Arc<[Arc<Target>]>,
-    /// Of each target the number of its stream and its SELECT list.
+    /// Of each target but the last the number of its stream and its SELECT list.
     pub queries: Vec<(usize, Arc<[Expression]>)>,
     /// SHA-256 of what it means, in hex.
     pub hash: String,
@@ -31,8 +32,8 @@ pub struct Plan {
 /// A stream.
 #[derive(Clone, Debug)]
 pub struct StreamPlan {
-    /// Its topic.
-    pub topic: String,
+    /// Its name.
+    pub name: String,
     /// The declared columns.
     pub columns: Arc<[SourceColumn]>,
 }
@@ -49,12 +50,16 @@ pub fn plan(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Plan> {
             ));
             continue;
         };
-        match fit_target(target, &columns) {
-            Ok(columns) => targets.push(Arc::new(Target { number, table: target.table.clone(), columns })),
-            Err(mut findings) => unfit.append(&mut findings),
-        }
         let stream = job.streams.iter().position(|s| s.name == target.selection.stream);
         let stream = stream.ok_or_else(|| Error::new(Code::Bug, "a query of no stream"))?;
+        match fit_target(target, &columns) {
+            Ok(columns) => {
+                let policies = target.selection.columns.iter().map(|c| c.policy).collect();
+                let (table, stream) = (target.table.clone(), Some(stream));
+                targets.push(Arc::new(Target { number, stream, table, columns, policies }));
+            }
+            Err(mut findings) => unfit.append(&mut findings),
+        }
         queries.push((stream, target.selection.columns.iter().map(|c| c.expression).collect()));
     }
     if !missing.is_empty() {
@@ -63,9 +68,25 @@ pub fn plan(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Plan> {
     if !unfit.is_empty() {
         return Err(Error::new(Code::Target, unfit.join("\n")));
     }
-    let streams =
-        job.streams.iter().map(|s| StreamPlan { topic: s.topic.clone(), columns: s.columns.as_slice().into() });
-    Ok(Plan { streams: streams.collect(), hash: hash(job, &targets), targets: targets.into(), queries })
+    let streams = job.streams.iter().map(|s| StreamPlan { name: s.name.clone(), columns: s.columns.as_slice().into() });
+    let hash = hash(job, &targets);
+    targets.push(Arc::new(dead_letters(job, warehouse)?));
+    Ok(Plan { streams: streams.collect(), hash, targets: targets.into(), queries })
+}
+
+/// The target of the dead letters, which must have the columns that `init` gives it.
+fn dead_letters(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Target> {
+    let (table, wanted) = (job.dead_letters(), dead_letter_columns());
+    let Some(found) = warehouse.columns(&table)? else {
+        return Err(Error::new(Code::NoTables, format!("there is no table {table}")));
+    };
+    let unlike = wanted.iter().find(|w| !found.iter().any(|f| f.name == w.name && f.kind == w.kind));
+    if let Some(column) = unlike {
+        let what = format!("table {table} has no column {} of type {}", column.name, column.kind);
+        return Err(Error::new(Code::NoTables, what));
+    }
+    let policies = vec![Policy::default(); wanted.len()];
+    Ok(Target { number: job.targets.len(), stream: None, table, columns: wanted, policies })
 }
 
 /// The columns of the table that the query fills, in its order; or everything that is in the way.
@@ -82,11 +103,7 @@ fn fit_target(target: &job::Target, columns: &[TargetColumn]) -> Result<Vec<Targ
                     .map_or(String::new(), |(_, name)| format!("; did you mean {name}?"));
                 findings.push(format!("table {table} has no column {}{near}", selected.name));
             }
-            Some(column) if !fit::can_fit(selected.kind, &column.kind) => {
-                let reason = match &column.kind {
-                    ColumnKind::Other(_) => "columns of that type are not supported yet",
-                    _ => "there is no conversion between the two",
-                };
+            Some(column) if let Err(reason) = fit::can_fit(&selected.kind, &column.kind) => {
                 findings.push(format!(
                     "column {} of table {table} is {} and the query gives {}: {reason}",
                     column.name, column.kind, selected.kind
@@ -108,17 +125,18 @@ fn fit_target(target: &job::Target, columns: &[TargetColumn]) -> Result<Vec<Targ
 
 /// Of everything that decides which rows come out, and of nothing else: not of addresses, intervals or worker counts.
 fn hash(job: &Job, targets: &[Arc<Target>]) -> String {
-    let mut text = String::from("tidegate plan 1\n");
+    let mut text = String::from("tidegate plan 2\n");
     for stream in &job.streams {
-        text += &format!("stream {:?} {:?}\n", stream.name, stream.topic);
+        text += &format!("stream {:?} {:?}\n", stream.name, stream.topics);
         for column in &stream.columns {
-            text += &format!(" column {:?} {}\n", column.name, column.kind);
+            text += &format!(" column {:?} {} {} {:?}\n", column.name, column.kind, column.path, column.policy);
         }
     }
     for (target, fitted) in job.targets.iter().zip(targets) {
         text += &format!("target {:?} from {:?}\n", target.table.to_string(), target.selection.stream);
         for (selected, column) in target.selection.columns.iter().zip(&fitted.columns) {
-            text += &format!(" {:?} {} = {:?}\n", column.name, column.kind, selected.expression);
+            let (name, kind) = (&column.name, &column.kind);
+            text += &format!(" {name:?} {kind} = {:?} {:?}\n", selected.expression, selected.policy);
         }
     }
     Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
@@ -129,7 +147,7 @@ mod tests {
     use operators::query::select;
 
     use super::*;
-    use operators::decode::columns::Kind;
+    use connectors::ColumnKind;
 
     fn column(name: &str, kind: ColumnKind, not_null: bool, has_default: bool) -> TargetColumn {
         TargetColumn { name: name.into(), kind, not_null, has_default }
@@ -137,8 +155,10 @@ mod tests {
 
     #[test]
     fn a_query_is_held_against_its_table() {
-        let source = |name: &str, kind| SourceColumn { name: name.into(), kind };
-        let streams = [("s".to_string(), vec![source("a", Kind::BigInt), source("b", Kind::Varchar(5))])];
+        let streams = [(
+            "s".to_string(),
+            vec![SourceColumn::new("a", ColumnKind::BigInt), SourceColumn::new("b", ColumnKind::Varchar(5))],
+        )];
         let target = |query: &str| job::Target {
             table: connectors::TableName { schema: "x".into(), table: "t".into() },
             selection: select::parse(query, &streams).unwrap(),
@@ -147,7 +167,7 @@ mod tests {
             column("amount", ColumnKind::SmallInt, true, false),
             column("b", ColumnKind::Varchar(3), false, false),
             column("at", ColumnKind::TimestampTz, true, true),
-            column("n", ColumnKind::Other("numeric".into()), false, false),
+            column("n", ColumnKind::Other("super".into()), false, false),
         ];
         let fitted = fit_target(&target("SELECT b, a AS amount FROM s"), &columns).unwrap();
         assert_eq!(fitted.iter().map(|c| c.name.as_str()).collect::<Vec<_>>(), ["b", "amount"]);
@@ -155,7 +175,7 @@ mod tests {
         for part in [
             "no column amuont; did you mean amount?",
             "column at of table x.t is timestamptz",
-            "numeric",
+            "SUPER columns come later",
             "column amount of table x.t is NOT NULL",
         ] {
             assert!(findings.iter().any(|f| f.contains(part)), "{part}: {findings:?}");

@@ -39,10 +39,9 @@ pub fn recover(
     let targets: Vec<String> = plan.targets.iter().map(|t| t.name()).collect();
     let acquired = acquire(warehouse, &mut |facts| {
         // A topic that is gone is the job file's mistake, unless it was read before.
-        if let Some(gone) =
-            job.streams.iter().find(|s| !starts.keys().any(|p| *p.topic == *s.topic) && facts.cut.knows_topic(&s.topic))
-        {
-            return Err(Halt::TopicGone(gone.topic.as_str().into()));
+        let gone = |topic: &&String| !starts.keys().any(|p| *p.topic == ***topic) && facts.cut.knows_topic(topic);
+        if let Some(gone) = job.streams.iter().flat_map(|s| &s.topics).find(gone) {
+            return Err(Halt::TopicGone(gone.as_str().into()));
         }
         protocol::admit(facts, &starts, &targets, now(), &plan.hash)
     })?;
@@ -50,7 +49,8 @@ pub fn recover(
     let source = source_facts(job, log, cut)?;
     let seek = protocol::check_source(cut, &source)?;
     let places = seek.into_iter().map(|(partition, start)| {
-        let stream = job.streams.iter().position(|s| s.topic == *partition.topic).unwrap_or_default();
+        let stream =
+            job.streams.iter().position(|s| s.topics.iter().any(|t| **t == *partition.topic)).unwrap_or_default();
         let facts = &source[&partition];
         Place {
             topic_id: facts.topic_id.clone(),
@@ -68,12 +68,12 @@ pub fn recover(
 /// the manifest knows it (which only the fence can tell).
 fn starts(job: &Job, log: &dyn Log) -> Result<BTreeMap<TopicPartition, Start>> {
     let mut starts = BTreeMap::new();
-    for stream in &job.streams {
-        if log.partitions(&stream.topic)?.is_none() {
+    for (stream, topic) in job.streams.iter().flat_map(|s| s.topics.iter().map(move |topic| (s, topic))) {
+        if log.partitions(topic)?.is_none() {
             continue;
         }
-        let of_topic = log.starts(&stream.topic, stream.start)?;
-        starts.extend(of_topic.into_iter().map(|(p, start)| (TopicPartition::new(stream.topic.as_str(), p), start)));
+        let of_topic = log.starts(topic, stream.start)?;
+        starts.extend(of_topic.into_iter().map(|(p, start)| (TopicPartition::new(topic.as_str(), p), start)));
     }
     Ok(starts)
 }
@@ -99,14 +99,14 @@ fn acquire(warehouse: &mut dyn Warehouse, admit: connectors::Admit<'_>) -> Resul
 fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPartition, protocol::SourceFacts>> {
     let mut facts = BTreeMap::new();
     let mut missing = BTreeSet::new();
-    for stream in &job.streams {
-        match log.partitions(&stream.topic)? {
+    for topic in job.streams.iter().flat_map(|s| &s.topics) {
+        match log.partitions(topic)? {
             Some(partitions) => {
-                facts.extend(partitions.into_iter().map(|(p, f)| (TopicPartition::new(stream.topic.as_str(), p), f)));
+                facts.extend(partitions.into_iter().map(|(p, f)| (TopicPartition::new(topic.as_str(), p), f)));
             }
-            None if cut.knows_topic(&stream.topic) => return Err(Halt::TopicGone(stream.topic.as_str().into()).into()),
+            None if cut.knows_topic(topic) => return Err(Halt::TopicGone(topic.as_str().into()).into()),
             None => {
-                missing.insert(format!("there is no topic {}", stream.topic));
+                missing.insert(format!("there is no topic {topic}"));
             }
         }
     }

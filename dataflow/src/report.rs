@@ -1,9 +1,10 @@
 //! What a running job shows: a bar on a terminal, lines elsewhere. Everything goes to standard error.
 
 use std::{
+    collections::BTreeMap,
     io::{IsTerminal, Write},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -17,6 +18,9 @@ pub struct Report {
     offsets: AtomicU64,
     records: AtomicU64,
     rows: AtomicU64,
+    dead_letters: AtomicU64,
+    /// Values that a policy changed, by stream or table, and column.
+    changed: Mutex<BTreeMap<(String, String), u64>>,
     /// With `--until-caught-up`, how many offsets there are to read.
     total: Option<u64>,
     bar: Option<ProgressBar>,
@@ -35,7 +39,16 @@ impl Report {
             bar
         });
         let zero = AtomicU64::default;
-        Arc::new(Report { offsets: zero(), records: zero(), rows: zero(), total, bar, since: Instant::now() })
+        Arc::new(Report {
+            offsets: zero(),
+            records: zero(),
+            rows: zero(),
+            dead_letters: zero(),
+            changed: Mutex::default(),
+            total,
+            bar,
+            since: Instant::now(),
+        })
     }
 
     /// For the operators.
@@ -54,16 +67,23 @@ impl Report {
                 }
             }
             Event::Step { .. } => {}
-            Event::Loaded { first, last, rows, records, bytes, took, attempts } => {
+            Event::Changed { place, column, values } => {
+                if let Ok(mut changed) = self.changed.lock() {
+                    *changed.entry((place, column)).or_default() += values;
+                }
+            }
+            Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts } => {
                 let loaded = self.rows.fetch_add(rows, Ordering::Relaxed) + rows;
+                self.dead_letters.fetch_add(dead_letters, Ordering::Relaxed);
                 if let Some(bar) = &self.bar {
                     bar.set_message(format!("{loaded} rows loaded"));
                     return;
                 }
                 let epochs = if first == last { format!("epoch {first}") } else { format!("epochs {first} to {last}") };
                 let tries = if attempts > 1 { format!(", {attempts} tries") } else { String::new() };
+                let letters = counted(dead_letters, "dead letter");
                 self.line(&format!(
-                    "loaded {epochs}: {records} records, {rows} rows, {bytes} bytes, {:.2} s{tries}",
+                    "loaded {epochs}: {records} records, {rows} rows{letters}, {bytes} bytes, {:.2} s{tries}",
                     took.as_secs_f64()
                 ));
             }
@@ -102,10 +122,25 @@ impl Report {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+        if let Ok(changed) = self.changed.lock() {
+            for ((place, column), values) in changed.iter() {
+                self.line(&format!("{place}: {values} values of column {column} did not fit and were changed"));
+            }
+        }
         let (records, rows) = (self.records.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed));
+        let letters = counted(self.dead_letters.load(Ordering::Relaxed), "dead letter");
         self.line(&format!(
-            "done: {records} records read, {rows} rows loaded, {:.1} s",
+            "done: {records} records read, {rows} rows loaded{letters}, {:.1} s",
             self.since.elapsed().as_secs_f64()
         ));
+    }
+}
+
+/// `, 2 things`, or nothing where there are none.
+fn counted(number: u64, thing: &str) -> String {
+    match number {
+        0 => String::new(),
+        1 => format!(", 1 {thing}"),
+        _ => format!(", {number} {thing}s"),
     }
 }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use connectors::{
-    ColumnKind, TableName, TargetColumn, Warehouse,
+    ColumnKind, TableName, TargetColumn, Warehouse, dead_letter_columns, dead_letter_table,
     memory::{Entry, MemoryLog, MemoryObjects, MemoryWarehouse},
 };
 use tidegate::{
@@ -72,6 +72,9 @@ struct World {
 
 const PARTITIONS: usize = 5;
 
+/// The dead letters' name in the counts.
+const LETTERS: &str = "tidegate.graph_dead_letters";
+
 impl World {
     fn new() -> World {
         // A worker that fails would be waited for by the others for ever; the program has a hook of its own for that.
@@ -105,6 +108,7 @@ impl World {
             ),
             (table("two"), vec![column("n", ColumnKind::Integer)]),
             (table("three"), vec![column("n", ColumnKind::BigInt)]),
+            (dead_letter_table("tidegate", "graph"), dead_letter_columns()),
         ]);
         let (log, objects) = (MemoryLog::default(), MemoryObjects::default());
         log.create("a", PARTITIONS);
@@ -129,11 +133,15 @@ impl World {
         run::work(context, workers).unwrap();
     }
 
-    /// So many entries more in each partition: records, tombstones, and entries that nobody sees, also at the very end.
+    /// So many entries more in each partition: records, tombstones, records that do not decode or do not fit one of the
+    /// tables, and entries that nobody sees, also at the very end.
     fn fill(&self, count: i64) {
         for n in 0..count {
             for partition in 0..PARTITIONS as i32 {
-                match (n + i64::from(partition)) % 7 {
+                match (n + i64::from(partition)) % 11 {
+                    1 => self.log.send("a", partition, r#"{"n":"#),
+                    // Too large for one of the two tables.
+                    2 => self.log.send("a", partition, r#"{"n":3000000000}"#),
                     3 => self.log.append("a", partition, Entry::Record { key: None, value: None, timestamp_ms: 0 }),
                     5 => self.log.append("a", partition, Entry::Unseen),
                     _ => self.log.send("a", partition, &format!(r#"{{"n":{n},"t":"x"}}"#)),
@@ -149,10 +157,16 @@ impl World {
     fn check(&self) {
         let records = self.warehouse.records();
         let mut rows: BTreeMap<&str, u64> = BTreeMap::new();
+        let mut set_aside = 0;
         for record in &records {
             let in_spans = record.spans.iter().filter(|s| &*s.partition.topic == "a");
             let in_spans: u64 = in_spans.map(|s| self.log.seen(&s.partition, s.start, s.end) as u64).sum();
+            set_aside += record.counts["public.one"].undecoded;
             for (target, counts) in &record.counts {
+                if target == LETTERS {
+                    continue;
+                }
+                set_aside += counts.dead_letters;
                 let expected = if target == "public.three" { 0 } else { in_spans };
                 assert_eq!(counts.records_read, expected, "epoch {}, {target}", record.epoch);
                 assert!(counts.add_up());
@@ -173,6 +187,7 @@ impl World {
             assert_eq!(copied.get(target).unwrap_or(&0), &rows[target], "{target}");
         }
         assert_eq!(copied.get("public.three"), None, "no COPY without rows");
+        assert_eq!(copied.get(LETTERS).unwrap_or(&0), &set_aside, "each record that was set aside is one dead letter");
     }
 }
 
@@ -183,6 +198,8 @@ fn a_topic_that_stands_still_is_loaded_whole_by_any_number_of_workers() {
         world.fill(1000);
         world.run(workers, None);
         world.check();
+        let letters: u64 = world.warehouse.copies().iter().filter(|(t, _)| t == LETTERS).map(|(_, n)| n).sum();
+        assert_eq!(letters, 908, "of 5000 an eleventh does not decode, and an eleventh does not fit one table");
         let epochs = world.warehouse.records().len();
         world.run(workers, None);
         assert_eq!(world.warehouse.records().len(), epochs, "nothing moved, so there is no epoch");

@@ -15,6 +15,15 @@ pub enum Event {
         /// How far its partitions moved, control records and aborted ones included.
         offsets: u64,
     },
+    /// Values that did not fit were changed as the job file says.
+    Changed {
+        /// The stream, if they did not fit the declared type; the target, if its column.
+        place: String,
+        /// The column.
+        column: String,
+        /// How many.
+        values: u64,
+    },
     /// A load reached a step.
     Step {
         /// Its first epoch.
@@ -30,6 +39,8 @@ pub enum Event {
         last: Epoch,
         /// Rows, over all targets.
         rows: u64,
+        /// Records that were set aside.
+        dead_letters: u64,
         /// Records read, over all streams.
         records: u64,
         /// Bytes of its files.

@@ -18,7 +18,28 @@ pub enum Failure {
         partition: TopicPartition,
         /// Its offset.
         offset: i64,
-        /// Where on its way it failed: decode or fit.
+        /// Where on its way it failed: decode, query or fit.
+        stage: &'static str,
+        /// The column, if it is one column's fault.
+        column: Option<String>,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// So many records that cannot be loaded that the job says to halt.
+    #[error(
+        "{bad} of the last {seen} records cannot be loaded; the newest is {partition} at offset {offset}: {reason}{}",
+        .column.as_ref().map_or(String::new(), |c| format!(" (column {c})"))
+    )]
+    TooManyBadRecords {
+        /// How many.
+        bad: u64,
+        /// Of how many.
+        seen: u64,
+        /// The partition of one of them.
+        partition: TopicPartition,
+        /// Its offset.
+        offset: i64,
+        /// Where on its way it failed.
         stage: &'static str,
         /// The column, if it is one column's fault.
         column: Option<String>,

@@ -8,7 +8,10 @@
 //! * [`sink`]: what a target's table asks for: [`mod@sink::fit`], [`mod@sink::encode`], [`mod@sink::upload`], then [`mod@sink::seal`] and
 //!   [`mod@sink::load`] on worker 0.
 //!
-//! Besides them: [`rows`] is what travels on an edge, [`background`] the one bridge between a worker and what blocks,
+//! Decode, query and fit set aside what they cannot pass on, as [`dead_letters`]: rows of one more target, which go the same
+//! way from encode on.
+//!
+//! Besides them: [`values`] are single values and what is done with those that do not fit, [`rows`] is what travels on an edge, [`background`] the one bridge between a worker and what blocks,
 //! [`failure`] how an operator ends the process, [`events`] what it tells whoever watches.
 //!
 //! The rules of the engine: operators never block; each drops its initial capability at once unless it is a source, holds
@@ -16,6 +19,7 @@
 
 pub mod background;
 pub mod clock;
+pub mod dead_letters;
 pub mod decode;
 pub mod events;
 pub mod failure;
@@ -23,6 +27,7 @@ pub mod fetch;
 pub mod query;
 pub mod rows;
 pub mod sink;
+pub mod values;
 
 pub use clock::clock;
 pub use decode::decode;

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BinaryArray, Int32Array, Int64Array, builder::BooleanBufferBuilder};
-use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, Int32Array, Int64Array, cast::AsArray};
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow_select::filter::FilterBuilder;
 use checkpoint::Counts;
 use connectors::{BytesColumn, RawBatch};
 use timely::Accountable;
@@ -40,10 +41,10 @@ pub struct Origin {
 }
 
 /// Timely counts records by this, and takes 0 for "empty, not sent". A batch whose records were all left out still carries
-/// its counts, so it is the records read that count.
+/// its counts, so it is the records read that count; dead letters were not read here, so it is their rows.
 impl Accountable for Rows {
     fn record_count(&self) -> i64 {
-        self.counts.records_read as i64
+        self.counts.records_read.max(self.len() as u64) as i64
     }
 }
 
@@ -61,6 +62,24 @@ impl Rows {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+
+    /// Only the rows for which `keep` is true, in columns and origin; the counts are the caller's.
+    pub fn keep(&mut self, keep: &BooleanArray) {
+        let filter = FilterBuilder::new(keep).optimize().build();
+        let kept = |array: &dyn Array| match filter.filter(array) {
+            Ok(array) => array,
+            Err(e) => fail(Failure::Bug(format!("cannot filter a batch: {e}"))),
+        };
+        self.columns = self.columns.iter().map(|column| kept(column)).collect();
+        self.origin = self.origin.take().map(|origin| Origin {
+            place: kept(&origin.place).as_primitive().clone(),
+            offset: kept(&origin.offset).as_primitive().clone(),
+            timestamp_ms: kept(&origin.timestamp_ms).as_primitive().clone(),
+            key: kept(&origin.key).as_binary().clone(),
+            value: kept(&origin.value).as_binary().clone(),
+            headers: origin.headers.as_ref().map(|headers| kept(headers).as_binary().clone()),
+        });
+    }
 }
 
 impl Origin {
@@ -74,24 +93,6 @@ impl Origin {
             key: binary(batch.keys),
             value: binary(batch.values),
             headers: (!batch.headers.present.is_empty()).then(|| binary(batch.headers)),
-        }
-    }
-
-    /// The rows for which `keep` is true.
-    pub fn filter(&self, keep: &arrow_array::BooleanArray) -> Origin {
-        let filter = |array: &dyn Array| match arrow_select::filter::filter(array, keep) {
-            Ok(array) => array,
-            Err(e) => fail(Failure::Bug(format!("cannot filter a batch: {e}"))),
-        };
-        let int64 = |array: &Int64Array| filter(array).as_any().downcast_ref::<Int64Array>().cloned();
-        let bytes = |array: &BinaryArray| filter(array).as_any().downcast_ref::<BinaryArray>().cloned();
-        let place = filter(&self.place).as_any().downcast_ref::<Int32Array>().cloned();
-        match (place, int64(&self.offset), int64(&self.timestamp_ms), bytes(&self.key), bytes(&self.value)) {
-            (Some(place), Some(offset), Some(timestamp_ms), Some(key), Some(value)) => {
-                let headers = self.headers.as_ref().and_then(bytes);
-                Origin { place, offset, timestamp_ms, key, value, headers }
-            }
-            _ => fail(Failure::Bug("filter changed a type".into())),
         }
     }
 }

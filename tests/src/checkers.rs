@@ -15,6 +15,7 @@ use crate::world::{STACK, World, wait};
 pub fn control_tables(world: &World) {
     let job = format!("tidegate.{}", world.name);
     let table = &world.name;
+    let letters = format!("{job}_dead_letters");
     for (what, sql) in [
         (
             "an epoch is missing or there twice",
@@ -51,13 +52,31 @@ pub fn control_tables(world: &World) {
         (
             "counts do not add up",
             format!(
-                "SELECT * FROM {job}_rows WHERE records_read <> row_count + filtered + skipped + undecoded + dead_letters"
+                "SELECT * FROM {job}_rows WHERE records_read <> row_count + filtered + skipped + undecoded + dead_letters AND target <> '{letters}'"
             ),
         ),
         (
             "the table has other rows than were counted",
             format!(
-                "SELECT 1 FROM (SELECT sum(row_count) AS counted FROM {job}_rows) c WHERE counted <> (SELECT count(*) FROM {table})"
+                "SELECT 1 FROM (SELECT sum(row_count) AS counted FROM {job}_rows WHERE target <> '{letters}') c WHERE counted <> (SELECT count(*) FROM {table})"
+            ),
+        ),
+        (
+            "an epoch has other dead letters than were counted",
+            format!(
+                "SELECT r.epoch, r.row_count FROM {job}_rows r WHERE r.target = '{letters}' AND r.row_count <> (SELECT count(*) FROM {letters} d WHERE d.epoch = r.epoch)"
+            ),
+        ),
+        (
+            "an epoch has other dead letters than records that were set aside",
+            format!(
+                "SELECT epoch FROM {job}_rows GROUP BY epoch HAVING sum(CASE WHEN target = '{letters}' THEN row_count ELSE 0 END) <> max(undecoded) + sum(dead_letters)"
+            ),
+        ),
+        (
+            "a dead letter lies outside the cuts of its epoch",
+            format!(
+                "SELECT d.epoch, d.kafka_offset FROM {letters} d WHERE NOT EXISTS (SELECT 1 FROM {job}_offsets o WHERE o.epoch = d.epoch AND o.topic = d.topic AND o.kafka_partition = d.kafka_partition AND d.kafka_offset >= o.start_offset AND d.kafka_offset < o.end_offset) LIMIT 3"
             ),
         ),
         (
@@ -76,7 +95,7 @@ pub fn control_tables(world: &World) {
                 "SELECT r.epoch, r.row_count, count(t.kafka_offset) FROM {job}_rows r \
              LEFT JOIN {job}_offsets o ON o.epoch = r.epoch AND o.end_offset > o.start_offset \
              LEFT JOIN {table} t ON t.kafka_partition = o.kafka_partition AND t.kafka_offset >= o.start_offset AND t.kafka_offset < o.end_offset \
-             GROUP BY 1, 2 HAVING r.row_count <> count(t.kafka_offset)"
+             WHERE r.target <> '{letters}' GROUP BY 1, 2 HAVING r.row_count <> count(t.kafka_offset)"
             ),
         ),
     ] {
@@ -101,8 +120,9 @@ impl Watcher {
         let stop = Arc::new(AtomicBool::new(false));
         let (samples, while_loading) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let sql = format!(
-            "SELECT coalesce(sum(r.row_count), 0), (SELECT count(*) FROM {}) FROM tidegate.{}_rows r JOIN tidegate.{}_manifest m ON m.epoch = r.epoch",
-            world.name, world.name, world.name
+            "SELECT coalesce(sum(r.row_count), 0), (SELECT count(*) FROM {0}) + (SELECT count(*) FROM tidegate.{0}_dead_letters) \
+             FROM tidegate.{0}_rows r JOIN tidegate.{0}_manifest m ON m.epoch = r.epoch",
+            world.name
         );
         let (stopping, counted, open) = (stop.clone(), samples.clone(), while_loading.clone());
         let thread = thread::spawn(move || {

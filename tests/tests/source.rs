@@ -111,8 +111,9 @@ fn a_partition_added_to_a_topic_begins_at_0() {
 }
 
 #[test]
-fn a_bad_record_halts_the_job_and_is_named() {
-    let world = World::new("bad", 1);
+fn a_bad_record_halts_the_job_where_it_says_so_and_is_named() {
+    let mut world = World::new("bad", 1);
+    world.more += "[errors]\nreject = \"halt\"\n";
     let mut events = Events::new(&world.name, 1);
     events.send(10, None);
     events.flush();

@@ -9,11 +9,13 @@ mod reader;
 use std::{ops::Range, time::Duration};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use connectors::{StartAt, TableName, redshift::Tls};
+use connectors::{ColumnKind, StartAt, TableName, redshift::Tls};
 use operators::{
-    decode::columns::{Kind, SourceColumn},
+    dead_letters::RejectOptions,
+    decode::{columns::SourceColumn, path::Path},
     query::select::{self, Selection},
-    sink::encode::Compression,
+    sink::{encode::Compression, fit},
+    values::{Action, Policy, timestamp},
 };
 use toml::de::{DeTable, DeValue};
 
@@ -40,8 +42,17 @@ pub struct Job {
     pub staging: Staging,
     /// The warehouse.
     pub redshift: Redshift,
+    /// What is done about records that cannot be loaded.
+    pub errors: RejectOptions,
     /// Bytes in flight over all workers of a process.
     pub budget_bytes: u64,
+}
+
+impl Job {
+    /// The table of its dead letters.
+    pub fn dead_letters(&self) -> TableName {
+        connectors::dead_letter_table(&self.redshift.schema, &self.name)
+    }
 }
 
 /// The value of a property.
@@ -53,14 +64,14 @@ pub enum Property {
     Secret(Secret),
 }
 
-/// A stream: an append-only topic.
+/// A stream: append-only topics.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// Its name in queries, in lower case.
     pub name: String,
-    /// The topic.
-    pub topic: String,
-    /// Where the topic begins when no epoch has read it yet.
+    /// Its topics; records of all have the same columns.
+    pub topics: Vec<String>,
+    /// Where a topic begins when no epoch has read it yet.
     pub start: StartAt,
     /// The declared columns.
     pub columns: Vec<SourceColumn>,
@@ -207,11 +218,7 @@ fn read(mut root: Section<'_>, findings: &mut Findings) -> Option<Job> {
     let redshift = section(&mut root, findings, "redshift").and_then(|s| read_redshift(s, findings));
     let epoch = read_epoch(root.section(findings, "epoch"), findings);
     let budget_bytes = read_memory(root.section(findings, "memory"), findings);
-    if let Some(mut errors) = root.section(findings, "errors") {
-        errors.one_of(findings, "reject", &[("halt", ())]);
-        errors.not_yet(findings, "halt_above", "a limit for dead letters");
-        errors.finish(findings);
-    }
+    let errors = read_errors(root.section(findings, "errors"), findings);
     let streams = read_streams(&mut root, findings);
     let targets = read_targets(&mut root, &streams, findings);
     root.finish(findings);
@@ -225,8 +232,28 @@ fn read(mut root: Section<'_>, findings: &mut Findings) -> Option<Job> {
         epoch,
         staging: staging?,
         redshift: redshift?,
+        errors,
         budget_bytes,
     })
+}
+
+fn read_errors(errors: Option<Section<'_>>, findings: &mut Findings) -> RejectOptions {
+    let Some(mut errors) = errors else { return RejectOptions::default() };
+    let halt = errors.one_of(findings, "reject", &[("dead-letter", false), ("halt", true)]).unwrap_or(false);
+    let halt_above = errors.text(findings, "halt_above").and_then(|share| {
+        if share.value == "off" {
+            return None;
+        }
+        let percent = share.value.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+        let found = percent.filter(|percent| (0.0..100.0).contains(percent)).map(|percent| percent / 100.0);
+        if found.is_none() {
+            let what = format!("`halt_above`: {:?} is not a share", share.value);
+            findings.add(share.span, what, "write it like \"5%\", from 0% up to 100%, or \"off\"");
+        }
+        found
+    });
+    errors.finish(findings);
+    RejectOptions { halt, halt_above }
 }
 
 fn is_job_name(name: &str) -> bool {
@@ -372,9 +399,9 @@ fn read_streams(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> 
     }
     let mut streams: Vec<Stream> = Vec::new();
     for mut section in sections {
-        let (name, topic) = (section.required(findings, "name"), section.required(findings, "topic"));
+        let name = section.required(findings, "name");
+        let topics = read_topics(&mut section, findings);
         for (key, what) in [
-            ("topics", "several topics in one stream"),
             ("event_time", "event time and late rows"),
             ("dedup", "removing duplicates"),
             ("key", "columns out of the record's key"),
@@ -389,17 +416,37 @@ fn read_streams(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> 
         {
             findings.add(name.span.clone(), format!("there are two streams {}", name.value), "");
         }
-        if let Some(topic) = &topic
-            && streams.iter().any(|s| s.topic == topic.value)
-        {
-            findings.add(topic.span.clone(), format!("topic {} belongs to another stream already", topic.value), "");
+        for (number, topic) in topics.iter().enumerate() {
+            let earlier = topics[..number].iter().any(|t| t.value == topic.value);
+            if earlier || streams.iter().any(|s| s.topics.contains(&topic.value)) {
+                let what = match earlier {
+                    true => format!("topic {} stands here twice", topic.value),
+                    false => format!("topic {} belongs to another stream already", topic.value),
+                };
+                findings.add(topic.span.clone(), what, "");
+            }
         }
         section.finish(findings);
-        if let (Some(name), Some(topic)) = (name, topic) {
-            streams.push(Stream { name: name.value.to_lowercase(), topic: topic.value, start, columns });
+        if let Some(name) = name {
+            let topics = topics.into_iter().map(|topic| topic.value).collect();
+            streams.push(Stream { name: name.value.to_lowercase(), topics, start, columns });
         }
     }
     streams
+}
+
+/// `topic = "a"` or `topics = ["a", "b"]`.
+fn read_topics(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Placed<String>> {
+    let several = section.texts(findings, "topics");
+    match several {
+        None => section.required(findings, "topic").into_iter().collect(),
+        Some(topics) => {
+            if let Some(topic) = section.text(findings, "topic") {
+                findings.add(topic.span, "`topic` and `topics` exclude each other", "name them all in `topics`");
+            }
+            topics
+        }
+    }
 }
 
 fn read_start(section: &mut Section<'_>, findings: &mut Findings) -> StartAt {
@@ -410,10 +457,10 @@ fn read_start(section: &mut Section<'_>, findings: &mut Findings) -> StartAt {
         DeValue::String(text) if text == "latest" => return StartAt::Latest,
         DeValue::Table(table) if table.len() == 1 => {
             if let Some(time) = table.get("time").and_then(|t| t.get_ref().as_str()) {
-                match operators::decode::timestamp::parse(time) {
-                    Ok(micros) => return StartAt::Time(micros.div_euclid(1000)),
-                    Err(why) => {
-                        findings.add(value.span(), why, help);
+                match timestamp::moment(time) {
+                    Ok((micros, _)) => return StartAt::Time(micros.div_euclid(1000)),
+                    Err(problem) => {
+                        findings.add(value.span(), problem.reason(), help);
                         return StartAt::Earliest;
                     }
                 }
@@ -437,60 +484,76 @@ fn read_columns(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Sourc
     let mut columns: Vec<SourceColumn> = Vec::new();
     for mut column in sections {
         let (name, kind) = (column.required(findings, "name"), column.required(findings, "type"));
-        column.not_yet(findings, "path", "a value inside another");
-        column.not_yet(findings, "on", "what is done with values that do not fit");
-        column.finish(findings);
-        let kind = kind.and_then(|kind| {
-            parse_kind(&kind.value)
-                .map_err(|why| {
-                    findings.add(
-                        kind.span,
-                        why,
-                        "smallint, integer, bigint, double precision, boolean, varchar(n), timestamptz",
-                    )
-                })
-                .ok()
+        let path = column.text(findings, "path").and_then(|path| {
+            let read = Path::parse(&path.value);
+            read.map_err(|why| {
+                findings.add(
+                    path.span,
+                    format!("`path`: {why}"),
+                    "write it like \"a.b[0].c\", or [\"a.b\"] for a key with a point",
+                )
+            })
+            .ok()
         });
-        if let Some(name) = &name
-            && columns.iter().any(|c| c.name.eq_ignore_ascii_case(&name.value))
-        {
+        let policy = column.section(findings, "on").map(|on| read_policy(on, Policy::default(), findings));
+        column.finish(findings);
+        let kind = kind.and_then(|kind| read_kind(&kind, findings));
+        let Some(name) = name else { continue };
+        if columns.iter().any(|c| c.name == name.value.to_lowercase()) {
             findings.add(
                 name.span.clone(),
                 format!("there are two columns {} (names are lower case in SQL)", name.value),
-                "",
+                "give one of them another name, and say with `path` which key of the record it is",
             );
         }
-        if let Some(name) = &name
-            && name.value.starts_with('_')
-        {
+        if name.value.starts_with('_') {
             findings.add(name.span.clone(), "names that begin with _ are those of the record's own values", "");
         }
-        if let Some(name) = name {
-            // Of a type that is not understood it is there all the same, so that a query may name it.
-            columns.push(SourceColumn { name: name.value, kind: kind.unwrap_or(Kind::Boolean) });
-        }
+        // Of a type that is not understood it is there all the same, so that a query may name it.
+        let declared = SourceColumn::new(&name.value, kind.unwrap_or(ColumnKind::Boolean));
+        let path = path.unwrap_or(declared.path);
+        columns.push(SourceColumn { path, policy: policy.unwrap_or_default(), ..declared });
     }
     columns
 }
 
-fn parse_kind(text: &str) -> Result<Kind, String> {
-    let folded = text.trim().to_lowercase();
-    Ok(match folded.as_str() {
-        "smallint" | "int2" => Kind::SmallInt,
-        "integer" | "int" | "int4" => Kind::Integer,
-        "bigint" | "int8" => Kind::BigInt,
-        "double precision" | "double" | "float8" => Kind::Double,
-        "boolean" | "bool" => Kind::Boolean,
-        "timestamptz" | "timestamp with time zone" => Kind::TimestampTz,
-        other => {
-            let length = other.strip_prefix("varchar(").and_then(|rest| rest.strip_suffix(')'));
-            match length.and_then(|n| n.trim().parse::<u32>().ok()) {
-                Some(bytes @ 1..=65_535) => Kind::Varchar(bytes),
-                Some(_) => return Err(format!("{text}: a varchar has 1 to 65535 bytes")),
-                None => return Err(format!("type {text:?} is not supported")),
-            }
+fn read_kind(text: &Placed<String>, findings: &mut Findings) -> Option<ColumnKind> {
+    let help = "smallint, integer, bigint, decimal(p,s), real, double precision, boolean, char(n), varchar(n), \
+                varbyte(n), date, timestamp, timestamptz";
+    match ColumnKind::parse(&text.value) {
+        Ok(kind @ ColumnKind::Other(_)) => {
+            let why = match fit::can_fit(&kind, &kind) {
+                Err(why)
+                    if text.value.to_lowercase().starts_with("time") || text.value.eq_ignore_ascii_case("super") =>
+                {
+                    format!(": {why}")
+                }
+                _ => String::new(),
+            };
+            findings.add(text.span.clone(), format!("type {:?} is not supported{why}", text.value), help);
+            None
         }
-    })
+        Ok(kind) => Some(kind),
+        Err(why) => {
+            findings.add(text.span.clone(), why, help);
+            None
+        }
+    }
+}
+
+/// What is done with values that do not fit. What it does not say stays as in `base`.
+fn read_policy(mut on: Section<'_>, base: Policy, findings: &mut Findings) -> Policy {
+    let (reject, null) = (("reject", Action::Reject), ("null", Action::Null));
+    let (truncate, round) = (("truncate", Action::Truncate), ("round", Action::Round));
+    let strip = ("strip", Action::Truncate);
+    let policy = Policy {
+        long: on.one_of(findings, "long", &[reject, truncate, null]).unwrap_or(base.long),
+        range: on.one_of(findings, "range", &[reject, null]).unwrap_or(base.range),
+        scale: on.one_of(findings, "scale", &[reject, round, truncate, null]).unwrap_or(base.scale),
+        nul: on.one_of(findings, "nul", &[reject, strip, null]).unwrap_or(base.nul),
+    };
+    on.finish(findings);
+    policy
 }
 
 fn read_targets(root: &mut Section<'_>, streams: &[Stream], findings: &mut Findings) -> Vec<Target> {
@@ -504,6 +567,7 @@ fn read_targets(root: &mut Section<'_>, streams: &[Stream], findings: &mut Findi
         let (table, query) = (section.required(findings, "table"), section.required(findings, "query"));
         section.one_of(findings, "mode", &[("append", ())]);
         section.not_yet(findings, "key", "the key of an upsert");
+        let on = section.section(findings, "on");
         section.finish(findings);
         let table = table.and_then(|table| read_table_name(&table, findings));
         if let Some((table, span)) = &table
@@ -515,12 +579,35 @@ fn read_targets(root: &mut Section<'_>, streams: &[Stream], findings: &mut Findi
         let selection = query.filter(|_| !streams.is_empty()).and_then(|query| {
             select::parse(&query.value, &known).map_err(|why| findings.add(query.span, why, "")).ok()
         });
-        if let (Some((table, _)), Some(selection)) = (table, selection) {
+        if let (Some((table, _)), Some(mut selection)) = (table, selection) {
+            if let Some(on) = on {
+                read_column_policies(on, &mut selection, findings);
+            }
             targets.push(Target { table, selection });
+        }
+    }
+    // Where something else is wrong, a query that is not understood may be the one that reads it.
+    let whole = findings.0.is_empty();
+    for stream in streams {
+        if whole && !targets.iter().any(|t| t.selection.stream == stream.name) {
+            let what = format!("no target reads stream {}", stream.name);
+            findings.add(root.span(), what, "add a [[target]] whose query reads it, or remove the stream");
         }
     }
     targets.sort_by(|a, b| a.table.cmp(&b.table));
     targets
+}
+
+/// `on = { note = { long = "truncate" } }`, by the target's columns.
+fn read_column_policies(on: Section<'_>, selection: &mut Selection, findings: &mut Findings) {
+    for (name, span, _) in on.entries() {
+        let column = selection.columns.iter_mut().find(|c| c.name == name.to_lowercase());
+        match (column, on.named_section(findings, name)) {
+            (Some(column), Some(section)) => column.policy = read_policy(section, column.policy, findings),
+            (None, _) => findings.add(span, format!("the query selects no column {name}"), ""),
+            (_, None) => {}
+        }
+    }
 }
 
 fn read_table_name(table: &Placed<String>, findings: &mut Findings) -> Option<(TableName, Range<usize>)> {

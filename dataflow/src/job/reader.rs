@@ -202,6 +202,40 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// A table below this one, where keys are names.
+    pub fn named_section(&self, findings: &mut Findings, name: &'a str) -> Option<Section<'a>> {
+        let value = self.table.get(name)?;
+        match value.get_ref() {
+            DeValue::Table(table) => Some(Section::new(table, value.span(), name)),
+            _ => {
+                self.wrong_type(findings, name, value, &format!("{name} = {{ ... }}"));
+                None
+            }
+        }
+    }
+
+    /// A list of at least one string, each with `${NAME}` replaced.
+    pub fn texts(&mut self, findings: &mut Findings, key: &'static str) -> Option<Vec<Placed<String>>> {
+        let value = self.get(key)?;
+        let DeValue::Array(items) = value.get_ref() else {
+            self.wrong_type(findings, key, value, &format!("{key} = [\"...\"]"));
+            return None;
+        };
+        let mut texts = Vec::new();
+        if items.is_empty() {
+            findings.add(value.span(), format!("`{key}` is empty"), format!("write it like {key} = [\"a\", \"b\"]"));
+        }
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::String(text) => {
+                    texts.extend(expand(findings, text, item.span()).map(|value| Placed { value, span: item.span() }))
+                }
+                _ => self.wrong_type(findings, key, item, &format!("{key} = [\"...\"]")),
+            }
+        }
+        Some(texts)
+    }
+
     /// Tables `[[key]]`.
     pub fn sections(&mut self, findings: &mut Findings, key: &'static str) -> Vec<Section<'a>> {
         let Some(value) = self.get(key) else { return Vec::new() };

@@ -72,12 +72,10 @@ fn each_mistake_is_found_and_named() {
         ("\"security.protocol\"", "\"isolation.level\"", "`isolation.level` cannot be set", "aborted transactions"),
         ("\"security.protocol\"", "\"group.id\"", "`group.id` cannot be set", "never by a consumer group"),
         ("{ env = \"KAFKA_PASSWORD\" }", "[]", "`sasl.password` is a secret", "env"),
-        (
-            "topic = \"clicks\"",
-            "topic = \"clicks\"\ntopics = [\"clicks\"]",
-            "`topics` (several topics in one stream) is not supported yet",
-            "",
-        ),
+        ("topic = \"clicks\"", "topic = \"clicks\"\ntopics = [\"other\"]", "exclude each other", "`topics`"),
+        ("topic = \"clicks\"", "topics = []", "`topics` is empty", "[\"a\", \"b\"]"),
+        ("topic = \"clicks\"", "topics = [\"a\", \"a\"]", "topic a stands here twice", ""),
+        ("topic = \"clicks\"", "topics = [1]", "`topics` is a integer", "[\"...\"]"),
         ("start = { time = \"2026-11-24T00:00:00Z\" }", "start = \"sometime\"", "`start` cannot be this", "earliest"),
         (
             "start = { time = \"2026-11-24T00:00:00Z\" }",
@@ -95,12 +93,14 @@ fn each_mistake_is_found_and_named() {
             "",
         ),
         ("type = \"bigint\" }", "type = \"bigint\" }, { name = \"_key\", type = \"bigint\" }", "begin with _", ""),
-        (
-            "name = \"userId\"",
-            "name = \"userId\", path = \"a.b\"",
-            "`path` (a value inside another) is not supported yet",
-            "",
-        ),
+        ("name = \"userId\"", "name = \"userId\", path = \"a.[0]\"", "`path`", "a.b[0].c"),
+        ("name = \"userId\"", "name = \"userId\", on = { lnog = \"null\" }", "unknown key `lnog`", "`long`"),
+        ("name = \"userId\"", "name = \"userId\", on = { range = \"round\" }", "`range` cannot be", "\"null\""),
+        ("type = \"bigint\"", "type = \"super\"", "come later", "varchar(n)"),
+        ("type = \"bigint\"", "type = \"time\"", "whether Redshift loads TIME", "varchar(n)"),
+        ("type = \"bigint\"", "type = \"decimal\"", "needs its precision and scale", "decimal(p,s)"),
+        ("mode = \"append\"", "on = { nothing = { long = \"null\" } }", "selects no column nothing", ""),
+        ("mode = \"append\"", "on = { event_id = \"null\" }", "`event_id` is a string", "event_id = { ... }"),
         ("mode = \"append\"", "mode = \"upsert\"", "`mode` cannot be \"upsert\"", "\"append\""),
         ("Analytics.Clicks", "clicks", "is not a table with its schema", "analytics.clicks"),
         ("Analytics.Clicks", "analytics.a", "belongs to another target", ""),
@@ -115,7 +115,14 @@ fn each_mistake_is_found_and_named() {
         ("tls = \"off\"", "tls = \"maybe\"", "`tls` cannot be \"maybe\"", "verify-full"),
         ("tls = \"off\"", "port = 70000", "70000 is no port", ""),
         ("[epoch]", "[memory]\nbudget = \"1 MB\"\n[epoch]", "`budget` is too small", "32 MB"),
-        ("[epoch]", "[errors]\nreject = \"dead-letter\"\n[epoch]", "`reject` cannot be \"dead-letter\"", "\"halt\""),
+        ("[epoch]", "[errors]\nreject = \"ignore\"\n[epoch]", "`reject` cannot be \"ignore\"", "\"halt\""),
+        ("[epoch]", "[errors]\nhalt_above = \"5\"\n[epoch]", "`halt_above`: \"5\" is not a share", "\"5%\""),
+        (
+            "[epoch]",
+            "[[stream]]\nname = \"b\"\ntopic = \"b\"\ncolumns = [ { name = \"a\", type = \"date\" } ]\n[epoch]",
+            "no target reads stream b",
+            "[[target]]",
+        ),
         (
             "[epoch]",
             "[status]\naddress = \"x\"\n[epoch]",
@@ -128,6 +135,29 @@ fn each_mistake_is_found_and_named() {
         assert!(findings.iter().any(|f| f.what.contains(what) && f.help.contains(help)), "{to}: {findings:?}");
         assert_eq!(findings.len(), 1, "{to}: {findings:?}");
     }
+}
+
+#[test]
+fn what_is_said_about_values_and_records_that_do_not_fit() {
+    let text = GOOD
+        .replace(
+            "name = \"userId\", type = \"bigint\"",
+            "name = \"who\", type = \"varchar(9)\", path = \"a.userId\", on = { long = \"truncate\", nul = \"strip\" }",
+        )
+        .replace("SELECT event_id, userid", "SELECT event_id, who AS u")
+        .replace("mode = \"append\"", "on = { U = { nul = \"null\" } }")
+        .replace("topic = \"clicks\"", "topics = [\"a\", \"b\"]")
+        .replace("[epoch]", "[errors]\nhalt_above = \"2.5%\"\n[epoch]");
+    let job = parse(&text).unwrap();
+    assert_eq!(job.errors, RejectOptions { halt: false, halt_above: Some(0.025) });
+    assert_eq!(job.streams[0].topics, ["a", "b"]);
+    let column = &job.streams[0].columns[1];
+    assert_eq!((column.name.as_str(), &column.path), ("who", &Path::parse("a.userId").unwrap()));
+    let policy = Policy { long: Action::Truncate, nul: Action::Truncate, ..Policy::default() };
+    assert_eq!(column.policy, policy);
+    let selected = &job.targets[1].selection.columns[1];
+    assert_eq!((selected.name.as_str(), selected.policy), ("u", Policy { nul: Action::Null, ..policy }));
+    assert_eq!(parse(GOOD).unwrap().errors, RejectOptions { halt: false, halt_above: None });
 }
 
 #[test]

@@ -3,57 +3,44 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BooleanArray, Float64Array, Int16Array, Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array,
+    Int32Array, Int64Array, StringArray, TimestampMicrosecondArray,
 };
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use connectors::ColumnKind;
 
-/// A declared type of a source column.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// 16 bits.
-    SmallInt,
-    /// 32 bits.
-    Integer,
-    /// 64 bits.
-    BigInt,
-    /// 64-bit floating point.
-    Double,
-    /// True or false.
-    Boolean,
-    /// UTF-8 text of at most so many bytes.
-    Varchar(u32),
-    /// A moment, in microseconds.
-    TimestampTz,
-}
-
-impl std::fmt::Display for Kind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Kind::SmallInt => f.write_str("smallint"),
-            Kind::Integer => f.write_str("integer"),
-            Kind::BigInt => f.write_str("bigint"),
-            Kind::Double => f.write_str("double precision"),
-            Kind::Boolean => f.write_str("boolean"),
-            Kind::Varchar(bytes) => write!(f, "varchar({bytes})"),
-            Kind::TimestampTz => f.write_str("timestamptz"),
-        }
-    }
-}
+use super::path::Path;
+use crate::{
+    failure::{Failure, fail},
+    values::{Action, Policy, Problem, fit_text, number, timestamp},
+};
 
 /// A declared column.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceColumn {
-    /// The key in the record, as it is written there.
+    /// Its name in queries, in lower case.
     pub name: String,
-    /// Its type.
-    pub kind: Kind,
+    /// Where in the record its value stands.
+    pub path: Path,
+    /// Its type; never [`ColumnKind::Other`].
+    pub kind: ColumnKind,
+    /// What is done with values that do not fit the type.
+    pub policy: Policy,
 }
 
-/// Why a record cannot become a row.
+impl SourceColumn {
+    /// The top-level key `name`, and every value that does not fit rejected.
+    pub fn new(name: &str, kind: ColumnKind) -> SourceColumn {
+        SourceColumn { name: name.to_lowercase(), path: Path::key(name), kind, policy: Policy::default() }
+    }
+}
+
+/// Why a record cannot become a row. Begins with words that do not depend on the record, then a colon.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     /// The column, if one is to blame.
-    pub column: Option<String>,
+    pub column: Option<usize>,
     /// Why.
     pub reason: String,
 }
@@ -96,20 +83,51 @@ impl Value<'_> {
 pub struct Builders {
     columns: Vec<Builder>,
     rows: usize,
+    /// Columns of the row under way whose value was changed by policy.
+    touched: Vec<usize>,
+    changed: Vec<u64>,
+    spare: String,
 }
 
 impl Builders {
     /// Empty ones.
     pub fn new(columns: &[SourceColumn]) -> Builders {
-        Builders { columns: columns.iter().map(|c| Builder::new(c.kind)).collect(), rows: 0 }
+        Builders {
+            columns: columns.iter().map(Builder::new).collect(),
+            rows: 0,
+            touched: Vec::new(),
+            changed: vec![0; columns.len()],
+            spare: String::new(),
+        }
     }
 
     /// Sets a column of the row under way. Set twice, the later value counts.
     #[inline]
-    pub fn set(&mut self, column: usize, value: Value<'_>) -> Result<(), String> {
+    pub fn set(&mut self, column: usize, value: Value<'_>) -> Result<(), Problem> {
+        self.unset(column);
         let builder = &mut self.columns[column];
-        builder.truncate(self.rows);
-        builder.push(value)
+        match builder.push(value, &mut self.spare) {
+            Ok(false) => return Ok(()),
+            Ok(true) => {}
+            Err(problem) => {
+                builder.truncate(self.rows); // it may have failed half-way
+                if builder.policy.action(&problem) != Action::Null {
+                    return Err(problem);
+                }
+                builder.push_null();
+            }
+        }
+        self.touched.push(column);
+        Ok(())
+    }
+
+    /// Takes back what was set of a column in the row under way.
+    #[inline]
+    pub fn unset(&mut self, column: usize) {
+        let builder = &mut self.columns[column];
+        if builder.valid.len > self.rows {
+            builder.truncate(self.rows);
+        }
     }
 
     /// Ends the row; columns that were not set are NULL.
@@ -121,19 +139,23 @@ impl Builders {
                 builder.push_null();
             }
         }
+        for column in self.touched.drain(..) {
+            self.changed[column] += 1;
+        }
     }
 
     /// Takes back what was set of the row under way.
     pub fn roll_back(&mut self) {
-        for builder in &mut self.columns {
-            builder.truncate(self.rows);
-        }
+        self.touched.clear();
+        (0..self.columns.len()).for_each(|column| self.unset(column));
     }
 
-    /// The columns of all rows; the builders begin anew.
-    pub fn finish(&mut self) -> Vec<ArrayRef> {
+    /// The columns of all rows, and of each how many values a policy changed; the builders begin anew.
+    pub fn finish(&mut self) -> (Vec<ArrayRef>, Vec<u64>) {
         self.rows = 0;
-        self.columns.iter_mut().map(Builder::finish).collect()
+        let changed = self.changed.clone();
+        self.changed.fill(0);
+        (self.columns.iter_mut().map(Builder::finish).collect(), changed)
     }
 }
 
@@ -173,93 +195,180 @@ impl Valid {
     }
 }
 
+/// Values of different lengths, one behind the other.
+struct Bytes {
+    most: usize,
+    data: Vec<u8>,
+    ends: Vec<i32>,
+}
+
+impl Bytes {
+    fn new(most: u32) -> Bytes {
+        Bytes { most: most as usize, data: Vec::new(), ends: vec![0] }
+    }
+
+    /// Ends the value that was appended to `data`.
+    #[inline]
+    fn end(&mut self) -> Result<(), Problem> {
+        let full = |_| Problem::Kind("more than 2 GiB of text in one batch".into());
+        self.ends.push(i32::try_from(self.data.len()).map_err(full)?);
+        Ok(())
+    }
+}
+
 enum Values {
     Int16(Vec<i16>),
     Int32(Vec<i32>),
     Int64(Vec<i64>),
+    Decimal {
+        precision: u8,
+        scale: u8,
+        units: Vec<i128>,
+    },
+    Real(Vec<f32>),
     Double(Vec<f64>),
     Boolean(Vec<bool>),
-    Text { most: usize, data: Vec<u8>, ends: Vec<i32> },
-    Micros(Vec<i64>),
+    /// `single`: only characters of one byte.
+    Text {
+        single: bool,
+        bytes: Bytes,
+    },
+    Binary(Bytes),
+    Days(Vec<i32>),
+    /// `zoned`: moments; else what a clock shows.
+    Micros {
+        zoned: bool,
+        micros: Vec<i64>,
+    },
 }
 
 struct Builder {
     values: Values,
     valid: Valid,
+    policy: Policy,
 }
 
 impl Builder {
-    fn new(kind: Kind) -> Builder {
-        let values = match kind {
-            Kind::SmallInt => Values::Int16(Vec::new()),
-            Kind::Integer => Values::Int32(Vec::new()),
-            Kind::BigInt => Values::Int64(Vec::new()),
-            Kind::Double => Values::Double(Vec::new()),
-            Kind::Boolean => Values::Boolean(Vec::new()),
-            Kind::Varchar(bytes) => Values::Text { most: bytes as usize, data: Vec::new(), ends: vec![0] },
-            Kind::TimestampTz => Values::Micros(Vec::new()),
+    fn new(column: &SourceColumn) -> Builder {
+        let values = match &column.kind {
+            ColumnKind::SmallInt => Values::Int16(Vec::new()),
+            ColumnKind::Integer => Values::Int32(Vec::new()),
+            ColumnKind::BigInt => Values::Int64(Vec::new()),
+            ColumnKind::Decimal(precision, scale) => {
+                Values::Decimal { precision: *precision, scale: *scale, units: Vec::new() }
+            }
+            ColumnKind::Real => Values::Real(Vec::new()),
+            ColumnKind::Double => Values::Double(Vec::new()),
+            ColumnKind::Boolean => Values::Boolean(Vec::new()),
+            ColumnKind::Char(most) => Values::Text { single: true, bytes: Bytes::new(*most) },
+            ColumnKind::Varchar(most) => Values::Text { single: false, bytes: Bytes::new(*most) },
+            ColumnKind::Varbyte(most) => Values::Binary(Bytes::new(*most)),
+            ColumnKind::Date => Values::Days(Vec::new()),
+            ColumnKind::Timestamp => Values::Micros { zoned: false, micros: Vec::new() },
+            ColumnKind::TimestampTz => Values::Micros { zoned: true, micros: Vec::new() },
+            ColumnKind::Other(name) => fail(Failure::Bug(format!("a declared column of type {name}"))),
         };
-        Builder { values, valid: Valid::default() }
+        Builder { values, valid: Valid::default(), policy: column.policy }
     }
 
+    /// Whether a policy changed the value. What a type takes, `docs/types.md` says as well.
     #[inline]
-    fn push(&mut self, value: Value<'_>) -> Result<(), String> {
+    fn push(&mut self, value: Value<'_>, spare: &mut String) -> Result<bool, Problem> {
         if value == Value::Null {
             self.push_null();
-            return Ok(());
+            return Ok(false);
         }
-        let refused = |kind: &str| Err(format!("{} where {kind} is declared", value.name()));
+        let refused = |kind: &str| Err(Problem::Kind(format!("{} where {kind} is declared", value.name())));
+        let mut changed = false;
         match (&mut self.values, value) {
-            (Values::Int16(values), Value::Number(text)) => values.push(integer(text, "smallint")?),
-            (Values::Int32(values), Value::Number(text)) => values.push(integer(text, "integer")?),
-            (Values::Int64(values), Value::Number(text)) => values.push(integer(text, "bigint")?),
+            (Values::Int16(values), Value::Number(text)) => values.push(number::integer(text, "smallint")?),
+            (Values::Int32(values), Value::Number(text)) => values.push(number::integer(text, "integer")?),
+            (Values::Int64(values), Value::Number(text)) => values.push(number::integer(text, "bigint")?),
             (Values::Int16(_) | Values::Int32(_) | Values::Int64(_), _) => return refused("an integer"),
-            (Values::Double(values), Value::Number(text)) => values.push(double(text)?),
+            (Values::Decimal { precision, scale, units }, Value::Number(text)) => {
+                let (value, lost) = number::decimal(text, *precision, *scale, self.policy.scale)?;
+                units.push(value);
+                changed = lost;
+            }
+            (Values::Decimal { .. }, _) => return refused("a decimal"),
+            (Values::Real(values), Value::Number(text)) => values.push(number::real(text)?),
+            (Values::Double(values), Value::Number(text)) => values.push(number::double(text)?),
+            (Values::Real(values), Value::Text(text)) => match number::special(text) {
+                Some(value) => values.push(value as f32),
+                None => return refused("real"),
+            },
+            (Values::Double(values), Value::Text(text)) => match number::special(text) {
+                Some(value) => values.push(value),
+                None => return refused("double precision"),
+            },
+            (Values::Real(_), _) => return refused("real"),
             (Values::Double(_), _) => return refused("double precision"),
             (Values::Boolean(values), Value::Boolean(value)) => values.push(value),
             (Values::Boolean(_), _) => return refused("boolean"),
-            (Values::Text { most, data, ends }, Value::Text(text) | Value::Number(text) | Value::Nested(text)) => {
-                put_text(text, *most, data, ends)?;
+            (Values::Text { single, bytes }, value) => {
+                let text = match value {
+                    Value::Text(text) | Value::Number(text) | Value::Nested(text) => text,
+                    Value::Boolean(true) => "true",
+                    Value::Boolean(false) => "false",
+                    Value::Null => "",
+                };
+                let (text, by_policy) = fit_text(text, bytes.most, *single, &self.policy, spare)?;
+                let Some(text) = text else {
+                    self.push_null();
+                    return Ok(true);
+                };
+                bytes.data.extend_from_slice(text.as_bytes());
+                bytes.end()?;
+                changed = by_policy;
             }
-            (Values::Text { most, data, ends }, Value::Boolean(value)) => {
-                put_text(if value { "true" } else { "false" }, *most, data, ends)?;
+            (Values::Binary(bytes), Value::Text(text)) => changed = push_base64(text, bytes, &self.policy)?,
+            (Values::Binary(_), _) => return refused("varbyte (as base64)"),
+            (Values::Days(values), Value::Text(text)) => values.push(timestamp::day(text)?),
+            (Values::Days(_), _) => return refused("date"),
+            (Values::Micros { zoned, micros }, Value::Text(text)) => {
+                let (value, lost) = if *zoned { timestamp::moment(text)? } else { timestamp::wall_clock(text)? };
+                micros.push(value);
+                changed = lost;
             }
-            (Values::Text { .. }, Value::Null) => {}
-            (Values::Micros(values), Value::Text(text)) => values.push(super::timestamp::parse(text)?),
-            (Values::Micros(_), _) => return refused("timestamptz"),
+            (Values::Micros { zoned: true, .. }, _) => return refused("timestamptz"),
+            (Values::Micros { zoned: false, .. }, _) => return refused("timestamp"),
         }
         self.valid.push(true);
-        Ok(())
+        Ok(changed)
     }
 
     #[inline]
     fn push_null(&mut self) {
         match &mut self.values {
             Values::Int16(values) => values.push(0),
-            Values::Int32(values) => values.push(0),
-            Values::Int64(values) | Values::Micros(values) => values.push(0),
+            Values::Int32(values) | Values::Days(values) => values.push(0),
+            Values::Int64(values) | Values::Micros { micros: values, .. } => values.push(0),
+            Values::Decimal { units, .. } => units.push(0),
+            Values::Real(values) => values.push(0.0),
             Values::Double(values) => values.push(0.0),
             Values::Boolean(values) => values.push(false),
-            Values::Text { data, ends, .. } => ends.push(data.len() as i32),
+            // What was appended before fits, or the value before this one would have been refused.
+            Values::Text { bytes, .. } | Values::Binary(bytes) => bytes.ends.push(bytes.data.len() as i32),
         }
         self.valid.push(false);
     }
 
-    #[inline]
+    /// Back to so many rows, also from the middle of a value that was refused.
     fn truncate(&mut self, rows: usize) {
-        if self.valid.len <= rows {
-            return;
+        if self.valid.len > rows {
+            self.valid.truncate(rows);
         }
-        self.valid.truncate(rows);
         match &mut self.values {
             Values::Int16(values) => values.truncate(rows),
-            Values::Int32(values) => values.truncate(rows),
-            Values::Int64(values) | Values::Micros(values) => values.truncate(rows),
+            Values::Int32(values) | Values::Days(values) => values.truncate(rows),
+            Values::Int64(values) | Values::Micros { micros: values, .. } => values.truncate(rows),
+            Values::Decimal { units, .. } => units.truncate(rows),
+            Values::Real(values) => values.truncate(rows),
             Values::Double(values) => values.truncate(rows),
             Values::Boolean(values) => values.truncate(rows),
-            Values::Text { data, ends, .. } => {
-                ends.truncate(rows + 1);
-                data.truncate(ends[rows] as usize);
+            Values::Text { bytes, .. } | Values::Binary(bytes) => {
+                bytes.ends.truncate(rows + 1);
+                bytes.data.truncate(bytes.ends[rows] as usize);
             }
         }
     }
@@ -271,57 +380,54 @@ impl Builder {
             let size = values.len();
             std::mem::replace(values, Vec::with_capacity(size))
         }
+        let ends = |bytes: &mut Bytes| {
+            let offsets = OffsetBuffer::new(ScalarBuffer::from(take(&mut bytes.ends)));
+            bytes.ends.push(0);
+            offsets
+        };
         match &mut self.values {
             Values::Int16(values) => Arc::new(Int16Array::new(take(values).into(), nulls)),
             Values::Int32(values) => Arc::new(Int32Array::new(take(values).into(), nulls)),
             Values::Int64(values) => Arc::new(Int64Array::new(take(values).into(), nulls)),
-            Values::Micros(values) => {
-                Arc::new(TimestampMicrosecondArray::new(take(values).into(), nulls).with_timezone("UTC"))
+            Values::Decimal { precision, scale, units } => {
+                let array = Decimal128Array::new(take(units).into(), nulls);
+                match array.with_precision_and_scale(*precision, *scale as i8) {
+                    Ok(array) => Arc::new(array),
+                    Err(e) => fail(Failure::Bug(format!("decimal({precision},{scale}): {e}"))),
+                }
             }
+            Values::Real(values) => Arc::new(Float32Array::new(take(values).into(), nulls)),
             Values::Double(values) => Arc::new(Float64Array::new(take(values).into(), nulls)),
             Values::Boolean(values) => Arc::new(BooleanArray::new(take(values).into(), nulls)),
-            Values::Text { data, ends, .. } => {
-                let offsets = OffsetBuffer::new(ScalarBuffer::from(take(ends)));
-                ends.push(0);
-                Arc::new(StringArray::new(offsets, Buffer::from_vec(take(data)), nulls))
+            Values::Days(values) => Arc::new(Date32Array::new(take(values).into(), nulls)),
+            Values::Micros { zoned, micros } => {
+                let array = TimestampMicrosecondArray::new(take(micros).into(), nulls);
+                Arc::new(array.with_timezone_opt(zoned.then_some("UTC")))
+            }
+            Values::Text { bytes, .. } => {
+                let offsets = ends(bytes);
+                Arc::new(StringArray::new(offsets, Buffer::from_vec(take(&mut bytes.data)), nulls))
+            }
+            Values::Binary(bytes) => {
+                let offsets = ends(bytes);
+                Arc::new(BinaryArray::new(offsets, Buffer::from_vec(take(&mut bytes.data)), nulls))
             }
         }
     }
 }
 
-#[inline]
-fn put_text(text: &str, most: usize, data: &mut Vec<u8>, ends: &mut Vec<i32>) -> Result<(), String> {
-    if text.len() > most {
-        return Err(format!("{} bytes of text where varchar({most}) is declared", text.len()));
+/// Bytes are written as base64 in JSON. Whether they were cut.
+fn push_base64(text: &str, bytes: &mut Bytes, policy: &Policy) -> Result<bool, Problem> {
+    let start = bytes.data.len();
+    BASE64_STANDARD.decode_vec(text, &mut bytes.data).map_err(|e| Problem::Kind(format!("not base64: {e}")))?;
+    let length = bytes.data.len() - start;
+    let long = length > bytes.most;
+    if long && policy.long != Action::Truncate {
+        return Err(Problem::Long(format!("longer than varbyte({}): {length} bytes", bytes.most)));
     }
-    // Redshift takes no such character into text.
-    if text.as_bytes().contains(&0) {
-        return Err("text with a NUL character".into());
-    }
-    let end = i32::try_from(data.len() + text.len()).map_err(|_| "more than 2 GiB of text in one batch".to_string())?;
-    data.extend_from_slice(text.as_bytes());
-    ends.push(end);
-    Ok(())
-}
-
-/// From the text, so that no digit is lost on the way through a floating-point number.
-#[inline]
-fn integer<T: std::str::FromStr>(text: &str, kind: &str) -> Result<T, String> {
-    text.parse().map_err(|_| {
-        if text.bytes().any(|b| matches!(b, b'.' | b'e' | b'E')) {
-            format!("{text} is not written as an integer")
-        } else {
-            format!("{text} does not fit into {kind}")
-        }
-    })
-}
-
-#[inline]
-fn double(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
-        _ => Err(format!("{text} does not fit into double precision")),
-    }
+    bytes.data.truncate(start + length.min(bytes.most));
+    bytes.end()?;
+    Ok(long)
 }
 
 #[cfg(test)]
@@ -331,29 +437,47 @@ mod tests {
     use super::*;
 
     fn all_kinds() -> Vec<SourceColumn> {
-        [Kind::SmallInt, Kind::Integer, Kind::BigInt, Kind::Double, Kind::Boolean, Kind::Varchar(4), Kind::TimestampTz]
-            .into_iter()
-            .enumerate()
-            .map(|(i, kind)| SourceColumn { name: format!("c{i}"), kind })
-            .collect()
+        let kinds = [
+            ColumnKind::SmallInt,
+            ColumnKind::Integer,
+            ColumnKind::BigInt,
+            ColumnKind::Double,
+            ColumnKind::Boolean,
+            ColumnKind::Varchar(4),
+            ColumnKind::TimestampTz,
+            ColumnKind::Decimal(38, 5),
+            ColumnKind::Real,
+            ColumnKind::Char(3),
+            ColumnKind::Varbyte(3),
+            ColumnKind::Date,
+            ColumnKind::Timestamp,
+        ];
+        kinds.into_iter().enumerate().map(|(i, kind)| SourceColumn::new(&format!("c{i}"), kind)).collect()
     }
+
+    const GOOD: [Value<'_>; 13] = [
+        Value::Number("-32768"),
+        Value::Number("2147483647"),
+        Value::Number("9007199254740993"),
+        Value::Number("1e-3"),
+        Value::Boolean(true),
+        Value::Text("äö"),
+        Value::Text("2026-11-24T10:54:54Z"),
+        Value::Number("999999999999999999999999999999999.99999"),
+        Value::Number("0.1"),
+        Value::Text("abc"),
+        Value::Text("AAEC"),
+        Value::Text("2026-11-24"),
+        Value::Text("2026-11-24T10:54:54.000001"),
+    ];
 
     #[test]
     fn a_bad_row_leaves_nothing_behind() {
         let columns = all_kinds();
         let mut builders = Builders::new(&columns);
-        let good = [
-            Value::Number("-32768"),
-            Value::Number("2147483647"),
-            Value::Number("9007199254740993"),
-            Value::Number("1e-3"),
-            Value::Boolean(true),
-            Value::Text("äö"),
-            Value::Text("2026-11-24T10:54:54Z"),
-        ];
         for bad in 0..=columns.len() {
             // Values up to `bad`, then a value that fits into no column: the row goes.
-            for (column, value) in good.iter().enumerate().take(bad) {
+            for (column, value) in GOOD.iter().enumerate().take(bad) {
                 builders.set(column, *value).unwrap();
             }
             if bad < columns.len() {
@@ -364,12 +488,17 @@ mod tests {
             builders.end_row();
         }
         builders.end_row(); // all NULL
-        let arrays = builders.finish();
+        let (arrays, changed) = builders.finish();
         assert!(arrays.iter().all(|a| a.len() == 2 && a.is_valid(0) && a.is_null(1)));
+        assert_eq!(changed, vec![0; columns.len()]);
         assert_eq!(arrays[0].as_primitive::<Int16Type>().value(0), -32768);
         assert_eq!(arrays[2].as_primitive::<Int64Type>().value(0), 9_007_199_254_740_993);
         assert_eq!(arrays[5].as_string::<i32>().value(0), "äö");
-        assert!(builders.finish().iter().all(|a| a.is_empty()));
+        assert_eq!(arrays[7].as_primitive::<Decimal128Type>().value(0), 10i128.pow(38) - 1);
+        assert_eq!(arrays[8].as_primitive::<Float32Type>().value(0), 0.1);
+        assert_eq!(arrays[10].as_binary::<i32>().value(0), [0, 1, 2]);
+        assert_eq!(arrays[12].as_primitive::<TimestampMicrosecondType>().value(0), 1_795_517_694_000_001);
+        assert!(builders.finish().0.iter().all(|a| a.is_empty()));
     }
 
     #[test]
@@ -382,10 +511,13 @@ mod tests {
         }
         builders.set(1, Value::Null).unwrap();
         builders.set(1, Value::Number("3")).unwrap();
+        builders.set(2, Value::Number("4")).unwrap();
+        builders.unset(2);
         builders.end_row();
-        let arrays = builders.finish();
+        let (arrays, _) = builders.finish();
         assert_eq!(arrays[0].as_primitive::<Int16Type>().value(0), 2);
         assert_eq!(arrays[1].as_primitive::<Int32Type>().value(0), 3);
+        assert!(arrays[2].is_null(0));
         assert_eq!(arrays[5].as_string::<i32>().value(0), "2");
     }
 
@@ -394,19 +526,57 @@ mod tests {
         let columns = all_kinds();
         let mut builders = Builders::new(&columns);
         for (column, value, reason) in [
-            (0, Value::Number("32768"), "32768 does not fit into smallint"),
-            (2, Value::Number("9223372036854775808"), "9223372036854775808 does not fit into bigint"),
-            (1, Value::Number("1.0"), "1.0 is not written as an integer"),
+            (0, Value::Number("32768"), "out of range for smallint: 32768"),
+            (2, Value::Number("9223372036854775808"), "out of range for bigint: 9223372036854775808"),
+            (1, Value::Number("1.0"), "a number that is not written as an integer: 1.0"),
             (1, Value::Text("1"), "a string where an integer is declared"),
-            (3, Value::Number("1e999"), "1e999 does not fit into double precision"),
+            (3, Value::Number("1e999"), "out of range for double precision: 1e999"),
+            (3, Value::Text("nan"), "a string where double precision is declared"),
             (4, Value::Number("1"), "a number where boolean is declared"),
-            (5, Value::Text("äöü"), "6 bytes of text where varchar(4) is declared"),
+            (5, Value::Text("äöü"), "longer than varchar(4): 6 bytes"),
             (5, Value::Text("a\0b"), "text with a NUL character"),
             (6, Value::Number("1"), "a number where timestamptz is declared"),
+            (7, Value::Number("0.000001"), "more digits behind the point than decimal(38,5): 0.000001"),
+            (7, Value::Text("NaN"), "a string where a decimal is declared"),
+            (8, Value::Number("1e39"), "out of range for real: 1e39"),
+            (9, Value::Text("abcd"), "longer than char(3): 4 bytes"),
+            (9, Value::Text("ä"), "a character of several bytes where char takes only those of one"),
+            (10, Value::Text("AAECAw=="), "longer than varbyte(3): 4 bytes"),
+            (10, Value::Nested("[1]"), "an object or array where varbyte (as base64) is declared"),
+            (11, Value::Text("2026-11-24T"), "not a date: \"2026-11-24T\" (it is not written YYYY-MM-DD)"),
+            (12, Value::Boolean(true), "a boolean where timestamp is declared"),
         ] {
-            assert_eq!(builders.set(column, value), Err(reason.to_string()));
+            assert_eq!(builders.set(column, value).map_err(Problem::reason), Err(reason.to_string()));
             builders.roll_back();
         }
-        assert!(builders.finish().iter().all(|a| a.is_empty()));
+        assert!(builders.finish().0.iter().all(|a| a.is_empty()));
+    }
+
+    #[test]
+    fn what_a_policy_changes_is_counted() {
+        let all = Policy { long: Action::Truncate, range: Action::Null, scale: Action::Round, nul: Action::Truncate };
+        let columns: Vec<SourceColumn> = all_kinds().into_iter().map(|c| SourceColumn { policy: all, ..c }).collect();
+        let mut builders = Builders::new(&columns);
+        for (column, value) in [
+            (0, Value::Number("40000")),
+            (5, Value::Text("a\0bcdef")),
+            (6, Value::Text("2026-02-30T00:00:00Z")),
+            (7, Value::Number("0.000005")),
+            (9, Value::Text("abcd")),
+            (10, Value::Text("AAECAw==")),
+            (12, Value::Text("2026-11-24T10:54:54.0000019")),
+        ] {
+            builders.set(column, value).unwrap();
+        }
+        builders.end_row();
+        // A row that goes takes its counts with it.
+        builders.set(0, Value::Number("40000")).unwrap();
+        builders.roll_back();
+        let (arrays, changed) = builders.finish();
+        assert_eq!(changed, [1, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 0, 1]);
+        assert!(arrays[0].is_null(0) && arrays[6].is_null(0));
+        assert_eq!(arrays[5].as_string::<i32>().value(0), "abcd");
+        assert_eq!(arrays[7].as_primitive::<Decimal128Type>().value(0), 1);
+        assert_eq!(arrays[10].as_binary::<i32>().value(0), [0, 1, 2]);
     }
 }

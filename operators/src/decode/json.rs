@@ -1,38 +1,67 @@
 //! JSON text to columns: RFC 8259, strictly, in one pass, without a tree.
 //!
-//! The declared columns drive it. A key that is declared sets its column, any other is skipped, but not unread: text that
-//! is no JSON is refused also inside a value that nobody asked for. Of a key that stands twice the later counts.
+//! The declared columns drive it: their paths make a tree of what is wanted, and the record is read along it. A key that
+//! leads nowhere is skipped, but not unread: text that is no JSON is refused also inside a value that nobody asked for. Of
+//! a key that stands twice in one object the later counts, with all that is below it.
 //!
-//! Records of one topic have their keys in one order, mostly. So the decoder remembers which column followed which, and
-//! tries that one first; the search by name is for the rest.
+//! Records of one topic have their keys in one order, mostly. So each node remembers which key followed which, and that
+//! one is tried first; the search by name is for the rest.
 
-use super::columns::{Builders, Error, SourceColumn, Value};
+use super::{
+    columns::{Builders, Error, SourceColumn, Value},
+    path::Step,
+};
 
 /// How deep objects and arrays may stand in each other.
 const DEEPEST: usize = 128;
 
 /// Decodes records of one stream.
 pub struct Decoder {
-    names: Vec<Box<[u8]>>,
-    /// `follows[i]` is the column that came after column `i - 1` last time; `follows[0]` the first one.
-    follows: Vec<usize>,
+    /// What is wanted of a record; the first is the record itself.
+    nodes: Vec<Node>,
     /// For text with escapes.
     unescaped: String,
+}
+
+/// What is wanted of a value, and of what is below it.
+#[derive(Default)]
+struct Node {
+    /// The columns that want the value itself.
+    columns: Vec<usize>,
+    /// The keys that lead on, and the node of each.
+    keys: Vec<(Box<[u8]>, usize)>,
+    /// The places of an array that lead on, in order, and the node of each.
+    items: Vec<(usize, usize)>,
+    /// `follows[i]` is the key that came after key `i - 1` last time; `follows[0]` the first one.
+    follows: Vec<usize>,
+    /// All columns of the nodes below.
+    below: Vec<usize>,
 }
 
 impl Decoder {
     /// For these columns.
     pub fn new(columns: &[SourceColumn]) -> Decoder {
-        let names: Vec<Box<[u8]>> = columns.iter().map(|c| c.name.as_bytes().into()).collect();
-        let follows = (0..=names.len()).collect();
-        Decoder { names, follows, unescaped: String::new() }
+        let mut nodes = vec![Node::default()];
+        for (column, declared) in columns.iter().enumerate() {
+            let mut at = 0;
+            for step in &declared.path.0 {
+                nodes[at].below.push(column);
+                at = child(&mut nodes, at, step);
+            }
+            nodes[at].columns.push(column);
+        }
+        for node in &mut nodes {
+            node.follows = (0..=node.keys.len()).collect();
+            node.items.sort_unstable();
+        }
+        Decoder { nodes, unescaped: String::new() }
     }
 
     /// Decodes one record into one row. When it fails the row is taken back.
     pub fn decode(&mut self, record: &[u8], builders: &mut Builders) -> Result<(), Error> {
         let result = match std::str::from_utf8(record) {
             Ok(text) => self.record(Text { text, at: 0 }, builders),
-            Err(e) => Err(Error::new(format!("not UTF-8 at byte {}", e.valid_up_to()))),
+            Err(e) => Err(Error::new(format!("not UTF-8: at byte {}", e.valid_up_to()))),
         };
         match result {
             Ok(()) => builders.end_row(),
@@ -43,54 +72,102 @@ impl Decoder {
 
     fn record(&mut self, mut text: Text<'_>, builders: &mut Builders) -> Result<(), Error> {
         text.blanks();
-        if !text.take(b'{') {
+        if text.peek() != Some(b'{') {
             return Err(Error::new("the record is not a JSON object"));
         }
-        let mut place = 0; // behind the column that came last; 0 at the beginning
+        self.object(0, &mut text, builders)?;
+        text.end()
+    }
+
+    /// An object of which something below is wanted; its bracket is next.
+    fn object(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+        text.at += 1;
         text.blanks();
-        if !text.take(b'}') {
-            loop {
-                let column = self.key(&mut text, place)?;
-                text.blanks();
-                text.expect(b':')?;
-                text.blanks();
-                match column {
-                    Some(column) => {
-                        self.value(&mut text, column, builders)?;
-                        self.follows[place] = column;
-                        place = column + 1;
-                    }
-                    None => text.skip(0)?,
-                }
-                text.blanks();
-                if text.take(b',') {
-                    text.blanks();
-                    continue;
-                }
-                text.expect(b'}')?;
-                break;
-            }
+        if text.take(b'}') {
+            return Ok(());
         }
-        text.blanks();
-        match text.rest() {
-            [] => Ok(()),
-            _ => Err(text.unexpected("behind the end of the object")),
+        let mut place = 0; // behind the key that came last; 0 at the beginning
+        loop {
+            let key = self.key(node, text, place)?;
+            text.blanks();
+            text.expect(b':')?;
+            text.blanks();
+            match key {
+                Some(key) => {
+                    self.value(self.nodes[node].keys[key].1, text, builders)?;
+                    self.nodes[node].follows[place] = key;
+                    place = key + 1;
+                }
+                None => text.skip(0)?,
+            }
+            text.blanks();
+            if text.take(b'}') {
+                return Ok(());
+            }
+            text.expect(b',')?;
+            text.blanks();
         }
     }
 
-    /// The column of the key here, if it is declared.
-    fn key(&mut self, text: &mut Text<'_>, place: usize) -> Result<Option<usize>, Error> {
-        if let Some(guess) = self.follows.get(place).copied().filter(|guess| *guess < self.names.len())
-            && text.take_key(&self.names[guess])
-        {
+    /// An array of which an element is wanted; its bracket is next.
+    fn array(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+        let (mut place, mut next) = (0, 0);
+        text.skip_all(b']', |text| {
+            let wanted = self.nodes[node].items.get(next).filter(|(item, _)| *item == place).map(|(_, child)| *child);
+            place += 1;
+            match wanted {
+                Some(child) => {
+                    next += 1;
+                    self.value(child, text, builders)
+                }
+                None => text.skip(0),
+            }
+        })
+    }
+
+    /// Which of the node's keys stands here, if any.
+    #[inline]
+    fn key(&mut self, node: usize, text: &mut Text<'_>, place: usize) -> Result<Option<usize>, Error> {
+        let Node { keys, follows, .. } = &self.nodes[node];
+        let guess = follows.get(place).copied().unwrap_or(usize::MAX);
+        if keys.get(guess).is_some_and(|(name, _)| text.take_key(name)) {
             return Ok(Some(guess));
         }
         text.expect(b'"')?;
         let key = text.string(&mut self.unescaped)?;
-        Ok(self.names.iter().position(|name| **name == *key.as_bytes()))
+        Ok(keys.iter().position(|(name, _)| **name == *key.as_bytes()))
     }
 
-    fn value(&mut self, text: &mut Text<'_>, column: usize, builders: &mut Builders) -> Result<(), Error> {
+    /// A value that is wanted, or something below it.
+    #[inline]
+    fn value(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+        if !self.nodes[node].below.is_empty() {
+            return self.inner(node, text, builders);
+        }
+        self.leaf(node, text, builders)
+    }
+
+    /// A value of which something below is wanted. Where it is no such object or array, that is missing.
+    fn inner(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+        let start = text.at;
+        let wanted = &self.nodes[node];
+        // A key that stands twice: what the earlier one left below is gone.
+        wanted.below.iter().for_each(|column| builders.unset(*column));
+        match text.peek() {
+            Some(b'{') if !wanted.keys.is_empty() => self.object(node, text, builders)?,
+            Some(b'[') if !wanted.items.is_empty() => self.array(node, text, builders)?,
+            _ => text.skip(0)?,
+        }
+        if self.nodes[node].columns.is_empty() {
+            return Ok(());
+        }
+        // The value itself is wanted as well: read it once more.
+        text.at = start;
+        self.leaf(node, text, builders)
+    }
+
+    #[inline]
+    fn leaf(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
         let value = match text.peek() {
             Some(b'"') => {
                 text.at += 1;
@@ -107,11 +184,57 @@ impl Decoder {
             Some(b'n') => text.word("null").map(|()| Value::Null)?,
             _ => return Err(text.unexpected("where a value should be")),
         };
-        builders.set(column, value).map_err(|reason| {
-            let name = String::from_utf8_lossy(&self.names[column]).into_owned();
-            Error { column: Some(name), reason }
-        })
+        for column in &self.nodes[node].columns {
+            let set = builders.set(*column, value);
+            set.map_err(|problem| Error { column: Some(*column), reason: problem.reason() })?;
+        }
+        Ok(())
     }
+}
+
+/// The node that a step leads to, made if it is not there yet.
+fn child(nodes: &mut Vec<Node>, at: usize, step: &Step) -> usize {
+    let new = nodes.len();
+    match step {
+        Step::Key(name) => {
+            if let Some((_, node)) = nodes[at].keys.iter().find(|(key, _)| **key == *name.as_bytes()) {
+                return *node;
+            }
+            nodes[at].keys.push((name.as_bytes().into(), new));
+        }
+        Step::Item(place) => {
+            if let Some((_, node)) = nodes[at].items.iter().find(|(item, _)| item == place) {
+                return *node;
+            }
+            nodes[at].items.push((*place, new));
+        }
+    }
+    nodes.push(Node::default());
+    new
+}
+
+/// Whether a text is one JSON value and nothing else, by the same rules as a record.
+pub fn is_json(text: &str) -> bool {
+    let mut text = Text { text, at: 0 };
+    text.blanks();
+    text.skip(0).and_then(|()| text.end()).is_ok()
+}
+
+/// The value at a path as it is written, where it is there; `None` where it is not; an error where the text is no JSON.
+pub fn find<'a>(text: &'a str, path: &[Step]) -> Result<Option<&'a str>, Error> {
+    let mut text = Text { text, at: 0 };
+    text.blanks();
+    let found = text.find(path)?;
+    text.end()?;
+    Ok(found)
+}
+
+/// What a JSON string says, without quotes and escapes.
+pub fn unquote(json: &str) -> Result<String, Error> {
+    let mut text = Text { text: json, at: 0 };
+    text.expect(b'"')?;
+    let mut unescaped = String::new();
+    text.string(&mut unescaped).map(str::to_string)
 }
 
 /// A text and how far it is read.
@@ -144,6 +267,53 @@ impl<'a> Text<'a> {
             return Ok(());
         }
         Err(self.unexpected(&format!("where {:?} should be", byte as char)))
+    }
+
+    /// Nothing but blanks may follow.
+    fn end(&mut self) -> Result<(), Error> {
+        self.blanks();
+        match self.rest() {
+            [] => Ok(()),
+            _ => Err(self.unexpected("behind the end of the value")),
+        }
+    }
+
+    /// Reads over a value and gives what stands at the path below it.
+    fn find(&mut self, path: &[Step]) -> Result<Option<&'a str>, Error> {
+        let mut found = None;
+        let start = self.at;
+        match (path.split_first(), self.peek()) {
+            (None, _) => {
+                self.skip(0)?;
+                found = Some(&self.text[start..self.at]);
+            }
+            (Some((Step::Key(key), rest)), Some(b'{')) => self.skip_all(b'}', |text| {
+                text.expect(b'"')?;
+                let mut unescaped = String::new();
+                let here = text.string(&mut unescaped)? == key;
+                text.blanks();
+                text.expect(b':')?;
+                text.blanks();
+                match here {
+                    true => found = text.find(rest)?,
+                    false => text.skip(0)?,
+                }
+                Ok(())
+            })?,
+            (Some((Step::Item(item), rest)), Some(b'[')) => {
+                let mut place = 0;
+                self.skip_all(b']', |text| {
+                    match place == *item {
+                        true => found = text.find(rest)?,
+                        false => text.skip(0)?,
+                    }
+                    place += 1;
+                    Ok(())
+                })?;
+            }
+            _ => self.skip(0)?,
+        }
+        Ok(found)
     }
 
     #[inline]
@@ -243,17 +413,17 @@ impl<'a> Text<'a> {
         let code = match first {
             0xd800..=0xdbff => {
                 if !(self.take(b'\\') && self.take(b'u')) {
-                    return Err(Error::new(format!("half a surrogate pair at byte {}", self.at)));
+                    return Err(Error::new(format!("half a surrogate pair: at byte {}", self.at)));
                 }
                 let second = self.hex4()?;
                 if !(0xdc00..=0xdfff).contains(&second) {
-                    return Err(Error::new(format!("half a surrogate pair at byte {}", self.at)));
+                    return Err(Error::new(format!("half a surrogate pair: at byte {}", self.at)));
                 }
                 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
             }
             code => code,
         };
-        char::from_u32(code).ok_or_else(|| Error::new(format!("half a surrogate pair at byte {}", self.at)))
+        char::from_u32(code).ok_or_else(|| Error::new(format!("half a surrogate pair: at byte {}", self.at)))
     }
 
     fn hex4(&mut self) -> Result<u32, Error> {
@@ -371,11 +541,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::decode::columns::Kind;
+    use crate::decode::path::Path;
+    use connectors::ColumnKind;
 
     fn columns() -> Vec<SourceColumn> {
-        [("id", Kind::BigInt), ("name", Kind::Varchar(1000)), ("x", Kind::Double)]
-            .map(|(name, kind)| SourceColumn { name: name.into(), kind })
+        [("id", ColumnKind::BigInt), ("name", ColumnKind::Varchar(1000)), ("x", ColumnKind::Double)]
+            .map(|(name, kind)| SourceColumn::new(name, kind))
             .into()
     }
 
@@ -387,7 +558,7 @@ mod tests {
         let columns = columns();
         let (mut decoder, mut builders) = (Decoder::new(&columns), Builders::new(&columns));
         let results: Vec<_> = records.iter().map(|r| decoder.decode(r.as_bytes(), &mut builders)).collect();
-        let arrays = builders.finish();
+        let (arrays, _) = builders.finish();
         let (ids, names) = (arrays[0].as_primitive::<Int64Type>(), arrays[1].as_string::<i32>());
         let mut row = 0;
         results
@@ -447,7 +618,7 @@ mod tests {
             r#"{"id":4,"name":"d"}"#,
         ]);
         assert!(got[0].is_ok() && got[3] == Ok((Some(4), Some("d".into()))));
-        assert_eq!(got[1], Err("1.5 is not written as an integer".into()));
+        assert_eq!(got[1], Err("a number that is not written as an integer: 1.5".into()));
         assert_eq!(got[2], Err("not JSON: the end at byte 15 where a value should be".into()));
     }
 
@@ -493,7 +664,68 @@ mod tests {
         assert_eq!(one(&deep), Err("more than 128 objects and arrays in each other".into()));
         let columns = columns();
         let error = Decoder::new(&columns).decode(b"{\"a\":\"\xff\"}", &mut Builders::new(&columns)).unwrap_err();
-        assert_eq!(error.reason, "not UTF-8 at byte 6");
+        assert_eq!(error.reason, "not UTF-8: at byte 6");
+    }
+
+    /// Each record's columns as text.
+    fn by_path(paths: &[&str], record: &str) -> Result<Vec<Option<String>>, Error> {
+        let column = |path: &&str| SourceColumn {
+            path: Path::parse(path).unwrap(),
+            ..SourceColumn::new(path, ColumnKind::Varchar(100))
+        };
+        let columns: Vec<SourceColumn> = paths.iter().map(column).collect();
+        let (mut decoder, mut builders) = (Decoder::new(&columns), Builders::new(&columns));
+        decoder.decode(record.as_bytes(), &mut builders)?;
+        let (arrays, _) = builders.finish();
+        Ok(arrays.iter().map(|a| a.is_valid(0).then(|| a.as_string::<i32>().value(0).to_string())).collect())
+    }
+
+    #[test]
+    fn values_inside_others() {
+        let paths = ["a", "a.b", "a.b[1]", "a.b[3].c", "x", "x"];
+        let some = |text: &str| Some(text.to_string());
+        for (record, expected) in [
+            (
+                r#"{"a":{"b":[1,"\u0032",3,{"c":true}]},"x":7}"#,
+                [
+                    some(r#"{"b":[1,"\u0032",3,{"c":true}]}"#),
+                    some(r#"[1,"\u0032",3,{"c":true}]"#),
+                    some("2"),
+                    some("true"),
+                    some("7"),
+                    some("7"),
+                ],
+            ),
+            // Not there, or there is something else on the way.
+            ("{}", [None, None, None, None, None, None]),
+            (r#"{"a":null,"x":null}"#, [None, None, None, None, None, None]),
+            (r#"{"a":"text"}"#, [some("text"), None, None, None, None, None]),
+            (r#"{"a":[{"b":1}]}"#, [some(r#"[{"b":1}]"#), None, None, None, None, None]),
+            (r#"{"a":{"b":{"1":2}}}"#, [some(r#"{"b":{"1":2}}"#), some(r#"{"1":2}"#), None, None, None, None]),
+            (r#"{"a":{"b":[]}}"#, [some(r#"{"b":[]}"#), some("[]"), None, None, None, None]),
+            // The later counts, with all that is below it.
+            (r#"{"a":{"b":[1,2]},"a":{"c":1}}"#, [some(r#"{"c":1}"#), None, None, None, None, None]),
+            (r#"{"a":{"b":[1,2],"b":3}}"#, [some(r#"{"b":[1,2],"b":3}"#), some("3"), None, None, None, None]),
+            (r#"{"a":{"b":[1,2]},"a":null}"#, [None, None, None, None, None, None]),
+        ] {
+            assert_eq!(by_path(&paths, record), Ok(expected.to_vec()), "{record}");
+        }
+        for record in [r#"{"a":{"b":[1,}}"#, r#"{"a":{"b":[1]"#, r#"{"a":{b:1}}"#, r#"{"a":{"b":[1 2]}}"#] {
+            assert!(by_path(&paths, record).is_err(), "{record}");
+        }
+        let error = by_path(&["a.b"], &format!(r#"{{"a":{{"b":"{}"}}}}"#, "x".repeat(101))).unwrap_err();
+        assert_eq!(error, Error { column: Some(0), reason: "longer than varchar(100): 101 bytes".into() });
+    }
+
+    #[test]
+    fn values_by_path_without_columns() {
+        let path = |text: &str| Path::parse(text).unwrap().0;
+        let text = r#" {"a":{"b":[10, {"c":"\u00e4"}]},"a":{"b":[11]}} "#;
+        assert_eq!(find(text, &path("a.b[0]")), Ok(Some("11")));
+        assert_eq!(find(text, &path("a.b[1].c")), Ok(None), "the later a has none");
+        assert_eq!(find(r#"{"a":["x"]}"#, &path("a[0]")).unwrap().map(unquote), Some(Ok("x".into())));
+        assert!(find("{", &path("a")).is_err() && find("{} x", &path("a")).is_err());
+        assert!(is_json(" [1] ") && is_json("1") && !is_json("") && !is_json("{]") && !is_json("1 2"));
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {
@@ -517,7 +749,7 @@ mod tests {
         /// What serde_json writes we read, and what it refuses after a change of one byte we refuse as well.
         #[test]
         fn we_accept_what_serde_json_accepts(value in json(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-            let columns = [SourceColumn { name: "unused".into(), kind: Kind::Varchar(65535) }];
+            let columns = [SourceColumn::new("unused", ColumnKind::Varchar(65535))];
             let accepts = |bytes: &[u8]| Decoder::new(&columns).decode(bytes, &mut Builders::new(&columns)).is_ok();
             let mut text = serde_json::to_vec(&serde_json::json!({ "v": value })).unwrap();
             prop_assert!(accepts(&text), "{}", String::from_utf8_lossy(&text));

@@ -1,128 +1,112 @@
 //! Bytes to columns of the declared types.
 //!
-//! * Input: raw batches of one stream. Output: the same rows with the declared columns; tombstones are left out and counted
-//!   as skipped.
+//! * Input: raw batches of one stream. Output: the same rows with the declared columns, and the dead letters of those
+//!   that do not decode; tombstones are left out and counted as skipped.
 //! * Time: each batch at its own. It holds nothing and keeps no state.
-//! * Failure: a record that does not decode ends the process with its topic, partition and offset.
+//! * Failure: none that a record could cause, unless the job says to halt at them.
 //!
 //! A format is a plain function from bytes to the checked builders of [`columns`], which take a row back when it turns
 //! out bad in the middle, so the rows beside it are not lost with it.
 
 pub mod columns;
 pub mod json;
-pub mod timestamp;
+pub mod path;
 
 use std::sync::Arc;
 
-use arrow_array::{Array, BooleanArray};
-use timely::{
-    container::NoopBuilder,
-    dataflow::{
-        Stream,
-        channels::pact::Pipeline,
-        operators::{InputCapability, generic::operator::Operator},
-    },
-};
+use arrow_array::{Array, ArrayRef, BooleanArray};
+use timely::dataflow::Stream;
 
 use crate::{
     Rows, Time,
+    dead_letters::{Rejected, Rejects, split},
+    events::{Event, Watch},
     failure::{Failure, fail},
-    fetch::Place,
-    rows::Origin,
 };
 use columns::{Builders, SourceColumn};
 
 /// What decode must know of a stream.
 #[derive(Clone)]
 pub struct DecodeOptions {
+    /// The stream's name.
+    pub stream: String,
     /// The declared columns, in their order.
     pub columns: Arc<[SourceColumn]>,
-    /// All partitions of the job, to name the one of a bad record.
-    pub places: Arc<[Place]>,
 }
 
-/// Builds decode for one stream of JSON records.
-pub fn decode<'s>(raw: Stream<'s, Time, Rows>, options: DecodeOptions) -> Stream<'s, Time, Rows> {
-    raw.unary::<NoopBuilder<Rows>, _, _, _>(Pipeline, "Decode", move |_, _| {
-        let mut decoder = json::Decoder::new(&options.columns);
-        let mut builders = Builders::new(&options.columns);
-        move |input, output| {
-            input.for_each(|capability: InputCapability<Time>, rows: &mut Rows| {
-                let mut rows = std::mem::take(rows);
-                if let Err(bad) = decode_batch(&mut rows, &mut decoder, &mut builders) {
-                    fail(bad.into_failure(&options.places));
-                }
-                output.session_with_builder(&capability).give_container(&mut rows);
-            });
+/// Builds decode for one stream of JSON records. Rows, and dead letters.
+pub fn decode<'s>(
+    raw: Stream<'s, Time, Rows>,
+    options: DecodeOptions,
+    rejects: Rejects,
+    watch: Watch,
+) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
+    let mut decoder = json::Decoder::new(&options.columns);
+    let mut builders = Builders::new(&options.columns);
+    split("Decode", raw, move |epoch, mut rows| {
+        rejects.saw(rows.counts.records_read);
+        let Decoded { columns, changed, rejected } = decode_batch(&rows, &options.columns, &mut decoder, &mut builders);
+        for (column, values) in options.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
+            watch(Event::Changed { place: options.stream.clone(), column: column.name.clone(), values });
         }
+        let letters = rejects.set_aside(epoch, "decode", "", &mut rows, &rejected);
+        rows.counts.undecoded += rejected.len() as u64;
+        rows.counts.row_count -= rejected.len() as u64;
+        leave_out_tombstones(&mut rows);
+        rows.columns = columns;
+        (rows, letters)
     })
 }
 
-/// A record that cannot become a row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Bad {
-    /// The place of its partition.
-    pub place: i32,
-    /// Its offset.
-    pub offset: i64,
-    /// Where it failed.
-    pub stage: &'static str,
-    /// The column, if one is to blame.
-    pub column: Option<String>,
-    /// Why.
-    pub reason: String,
+/// What came of a batch.
+struct Decoded {
+    /// The columns of the rows that decoded, in order.
+    columns: Vec<ArrayRef>,
+    /// Of each column how many values a policy changed.
+    changed: Vec<u64>,
+    /// The rows that did not decode.
+    rejected: Vec<Rejected>,
 }
 
-impl Bad {
-    /// As the end of the process.
-    pub fn into_failure(self, places: &[Place]) -> Failure {
-        let Bad { place, offset, stage, column, reason } = self;
-        match places.get(place as usize) {
-            Some(place) => Failure::BadRecord { partition: place.partition.clone(), offset, stage, column, reason },
-            None => Failure::Bug(format!("a record of unknown place {place}")),
-        }
-    }
-}
-
-/// Decodes a batch in place.
-fn decode_batch(rows: &mut Rows, decoder: &mut json::Decoder, builders: &mut Builders) -> Result<(), Bad> {
-    let Some(origin) = &rows.origin else { return Ok(()) };
+fn decode_batch(
+    rows: &Rows,
+    columns: &[SourceColumn],
+    decoder: &mut json::Decoder,
+    builders: &mut Builders,
+) -> Decoded {
+    let Some(origin) = &rows.origin else { fail(Failure::Bug("decode without the bytes of its records".into())) };
+    let mut rejected = Vec::new();
     for row in 0..origin.value.len() {
         if origin.value.is_null(row) {
-            continue;
+            continue; // a tombstone
         }
         if let Err(error) = decoder.decode(origin.value.value(row), builders) {
-            return Err(bad_row(origin, row, error));
+            let column = error.column.map(|column| columns[column].name.clone());
+            rejected.push(Rejected { row, column, reason: error.reason });
         }
     }
+    let (columns, changed) = builders.finish();
+    Decoded { columns, changed, rejected }
+}
+
+fn leave_out_tombstones(rows: &mut Rows) {
+    let Some(origin) = &rows.origin else { return };
     let tombstones = origin.value.null_count();
     if tombstones > 0 {
         let keep = BooleanArray::from_iter((0..origin.value.len()).map(|row| Some(origin.value.is_valid(row))));
-        rows.origin = Some(origin.filter(&keep));
+        rows.keep(&keep);
         rows.counts.skipped += tombstones as u64;
         rows.counts.row_count -= tombstones as u64;
-    }
-    rows.columns = builders.finish();
-    Ok(())
-}
-
-fn bad_row(origin: &Origin, row: usize, error: columns::Error) -> Bad {
-    Bad {
-        place: origin.place.value(row),
-        offset: origin.offset.value(row),
-        stage: "decode",
-        column: error.column,
-        reason: error.reason,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use arrow_array::{cast::AsArray, types::Int64Type};
-    use connectors::RawBatch;
+    use connectors::{ColumnKind, RawBatch};
 
     use super::*;
-    use columns::Kind;
+    use crate::rows::Origin;
 
     fn batch(values: &[Option<&str>]) -> Rows {
         let mut raw = RawBatch::default();
@@ -139,27 +123,25 @@ mod tests {
     }
 
     #[test]
-    fn tombstones_are_left_out_and_counted() {
-        let columns = [SourceColumn { name: "a".into(), kind: Kind::BigInt }];
+    fn bad_records_and_tombstones_are_named_and_the_others_go_on() {
+        let columns = [SourceColumn::new("a", ColumnKind::SmallInt)];
         let (mut decoder, mut builders) = (json::Decoder::new(&columns), Builders::new(&columns));
-        let mut rows = batch(&[None, Some(r#"{"a":1}"#), None, Some(r#"{"a":2}"#)]);
-        decode_batch(&mut rows, &mut decoder, &mut builders).unwrap();
-        assert_eq!(rows.columns[0].as_primitive::<Int64Type>().values(), &[1, 2]);
-        assert_eq!(rows.origin.as_ref().unwrap().offset.values(), &[101, 103]);
-        assert_eq!((rows.counts.records_read, rows.counts.skipped, rows.counts.row_count), (4, 2, 2));
-        assert!(rows.counts.add_up());
+        let mut rows =
+            batch(&[Some("{"), None, Some(r#"{"a":1}"#), Some(r#"{"a":70000}"#), Some(r#"{"a":2}"#), Some("")]);
+        let decoded = decode_batch(&rows, &columns, &mut decoder, &mut builders);
+        let named: Vec<_> = decoded.rejected.iter().map(|r| (r.row, r.column.as_deref())).collect();
+        assert_eq!(named, [(0, None), (3, Some("a")), (5, None)]);
+        assert_eq!(decoded.columns[0].as_primitive::<arrow_array::types::Int16Type>().values(), &[1, 2]);
+        leave_out_tombstones(&mut rows);
+        assert_eq!(rows.origin.as_ref().unwrap().offset.values(), &[100, 102, 103, 104, 105]);
+        assert_eq!((rows.counts.records_read, rows.counts.skipped, rows.counts.row_count), (6, 1, 5));
         // The builders begin anew.
-        let mut rows = batch(&[Some(r#"{"a":3}"#)]);
-        decode_batch(&mut rows, &mut decoder, &mut builders).unwrap();
-        assert_eq!((rows.len(), rows.columns[0].len()), (1, 1));
-    }
-
-    #[test]
-    fn a_bad_record_is_named() {
-        let columns = [SourceColumn { name: "a".into(), kind: Kind::SmallInt }];
+        let columns = [SourceColumn::new("a", ColumnKind::BigInt)];
         let (mut decoder, mut builders) = (json::Decoder::new(&columns), Builders::new(&columns));
-        let bad = decode_batch(&mut batch(&[Some(r#"{"a":1}"#), Some(r#"{"a":70000}"#)]), &mut decoder, &mut builders)
-            .unwrap_err();
-        assert_eq!((bad.place, bad.offset, bad.stage, bad.column.as_deref()), (7, 101, "decode", Some("a")));
+        for value in [3, 4] {
+            let text = format!(r#"{{"a":{value}}}"#);
+            let decoded = decode_batch(&batch(&[Some(&text)]), &columns, &mut decoder, &mut builders);
+            assert_eq!(decoded.columns[0].as_primitive::<Int64Type>().values(), &[value]);
+        }
     }
 }

@@ -1,22 +1,22 @@
 //! The SELECT of a target.
 //!
-//! * Input: decoded rows of one stream. Output: rows whose columns are those of the SELECT list, in its order.
+//! * Input: decoded rows of one stream. Output: rows whose columns are those of the SELECT list, in its order; and the dead
+//!   letters of those on which the SELECT fails.
 //! * Time: each batch at its own. It holds nothing and keeps no state.
-//! * Failure: none; what a SELECT may say is decided once, in [`select`].
+//! * Failure: none that a record could cause, unless the job says to halt at them; what a SELECT may say is decided once,
+//!   in [`select`].
 
 pub mod select;
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, BinaryArray, StringArray, TimestampMicrosecondArray};
-use timely::{
-    container::NoopBuilder,
-    dataflow::{Stream, channels::pact::Pipeline, operators::generic::operator::Operator},
-};
+use arrow_array::{Array, ArrayRef, BinaryArray, StringArray, TimestampMicrosecondArray, builder::StringBuilder};
+use checkpoint::Micros;
+use timely::dataflow::Stream;
 
 use crate::{
     Rows, Time,
-    decode::Bad,
+    dead_letters::{Rejected, Rejects, split},
     failure::{Failure, fail},
     fetch::Place,
     rows::{Origin, constant},
@@ -48,38 +48,42 @@ pub enum SourceValue {
     Headers,
 }
 
-/// Builds query.
+/// Builds query for the target of this name. Rows, and dead letters.
 pub fn query<'s>(
     decoded: Stream<'s, Time, Rows>,
+    target: String,
     list: Arc<[Expression]>,
     places: Arc<[Place]>,
-) -> Stream<'s, Time, Rows> {
-    decoded.unary::<NoopBuilder<Rows>, _, _, _>(Pipeline, "Query", move |_, _| {
-        move |input, output| {
-            input.for_each(|capability, rows: &mut Rows| {
-                let mut rows = std::mem::take(rows);
-                match evaluate(&rows, &list, &places) {
-                    Ok(columns) => rows.columns = columns,
-                    Err(bad) => fail(bad.into_failure(&places)),
-                }
-                output.session_with_builder(&capability).give_container(&mut rows);
-            });
-        }
+    rejects: Rejects,
+) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
+    split("Query", decoded, move |epoch, mut rows| {
+        let (columns, rejected) = evaluate(&rows, &list, &places);
+        rows.columns = columns;
+        let letters = rejects.set_aside(epoch, "query", &target, &mut rows, &rejected);
+        rows.counts.dead_letters += rejected.len() as u64;
+        rows.counts.row_count -= rejected.len() as u64;
+        (rows, letters)
     })
 }
 
-fn evaluate(rows: &Rows, list: &[Expression], places: &[Place]) -> Result<Vec<ArrayRef>, Bad> {
+/// The columns of all rows, and those that are to be taken out again.
+fn evaluate(rows: &Rows, list: &[Expression], places: &[Place]) -> (Vec<ArrayRef>, Vec<Rejected>) {
     let Some(origin) = &rows.origin else { fail(Failure::Bug("query without the origin of its rows".into())) };
-    list.iter()
+    let mut rejected = BTreeMap::new();
+    let columns = list
+        .iter()
         .map(|expression| match expression {
-            Expression::Column(number) => Ok(rows.columns[*number].clone()),
-            Expression::Source(value) => source_value(*value, origin, places),
+            Expression::Column(number) => rows.columns[*number].clone(),
+            Expression::Source(value) => source_value(*value, origin, places, &mut rejected),
         })
-        .collect()
+        .collect();
+    (columns, rejected.into_values().collect())
 }
 
-fn source_value(value: SourceValue, origin: &Origin, places: &[Place]) -> Result<ArrayRef, Bad> {
-    Ok(match value {
+type RejectedRows = BTreeMap<usize, Rejected>;
+
+fn source_value(value: SourceValue, origin: &Origin, places: &[Place], rejected: &mut RejectedRows) -> ArrayRef {
+    match value {
         // A batch has one topic.
         SourceValue::Topic => {
             let place = origin.place.values().first().and_then(|p| places.get(*p as usize));
@@ -91,30 +95,33 @@ fn source_value(value: SourceValue, origin: &Origin, places: &[Place]) -> Result
         }
         SourceValue::Offset => Arc::new(origin.offset.clone()),
         SourceValue::Timestamp => {
-            let micros = origin.timestamp_ms.iter().map(|ms| ms.filter(|ms| *ms >= 0).map(|ms| ms * 1000));
+            let micros = origin.timestamp_ms.values().iter().map(|ms| Micros::from_millis(*ms).map(|at| at.0));
             Arc::new(TimestampMicrosecondArray::from_iter(micros).with_timezone("UTC"))
         }
-        SourceValue::Key => Arc::new(text(&origin.key, origin, "_key")?),
+        SourceValue::Key => Arc::new(text(&origin.key, "_key", rejected)),
         SourceValue::Headers => match &origin.headers {
-            Some(headers) => Arc::new(text(headers, origin, "_headers")?),
+            Some(headers) => Arc::new(text(headers, "_headers", rejected)),
             None => constant("[]", origin.offset.len()),
         },
-    })
+    }
 }
 
 /// Bytes that must be UTF-8.
-fn text(bytes: &BinaryArray, origin: &Origin, column: &str) -> Result<StringArray, Bad> {
+fn text(bytes: &BinaryArray, column: &str, rejected: &mut RejectedRows) -> StringArray {
     let (offsets, values, nulls) = bytes.clone().into_parts();
-    StringArray::try_new(offsets, values, nulls).map_err(|_| {
-        let bad = (0..bytes.len()).find(|row| std::str::from_utf8(bytes.value(*row)).is_err()).unwrap_or(0);
-        Bad {
-            place: origin.place.value(bad),
-            offset: origin.offset.value(bad),
-            stage: "query",
-            column: Some(column.into()),
-            reason: "not UTF-8".into(),
+    if let Ok(texts) = StringArray::try_new(offsets, values, nulls) {
+        return texts;
+    }
+    let mut texts = StringBuilder::with_capacity(bytes.len(), bytes.values().len());
+    for (row, value) in bytes.iter().enumerate() {
+        let text = value.map(std::str::from_utf8);
+        if let Some(Err(error)) = &text {
+            let reason = format!("not UTF-8: at byte {}", error.valid_up_to());
+            rejected.entry(row).or_insert(Rejected { row, column: Some(column.into()), reason });
         }
-    })
+        texts.append_option(text.and_then(Result::ok));
+    }
+    texts.finish()
 }
 
 #[cfg(test)]
@@ -136,18 +143,18 @@ mod tests {
         };
         let places = [place(3), place(4)];
         let mut raw = RawBatch {
-            partitions: vec![0, 1],
-            offsets: vec![10, 20],
-            timestamps_ms: vec![5, -1],
+            partitions: vec![0, 1, 1],
+            offsets: vec![10, 20, 21],
+            timestamps_ms: vec![5, -1, i64::MAX],
             ..RawBatch::default()
         };
-        for key in [Some(&b"k"[..]), None] {
+        for key in [Some(&b"k"[..]), None, Some(b"\xff")] {
             raw.keys.push(key).unwrap();
             raw.values.push(Some(b"{}")).unwrap();
             raw.headers.push(Some(b"[1]")).unwrap();
         }
         let rows = Rows {
-            columns: vec![Arc::new(Int64Array::from(vec![1, 2]))],
+            columns: vec![Arc::new(Int64Array::from(vec![1, 2, 3]))],
             origin: Some(Origin::new(raw, &[0, 1])),
             ..Rows::default()
         };
@@ -161,16 +168,17 @@ mod tests {
         ];
         let mut list: Vec<Expression> = all.map(Expression::Source).into();
         list.push(Expression::Column(0));
-        let columns = evaluate(&rows, &list, &places).unwrap();
-        assert_eq!(columns[0].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("t"), Some("t")]);
-        assert_eq!(columns[1].as_primitive::<Int32Type>().values(), &[3, 4]);
-        assert_eq!(columns[2].as_primitive::<Int64Type>().values(), &[10, 20]);
+        let (columns, rejected) = evaluate(&rows, &list, &places);
+        assert_eq!(rejected.iter().map(|r| (r.row, r.column.as_deref())).collect::<Vec<_>>(), [(2, Some("_key"))]);
+        assert_eq!(columns[0].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("t"); 3]);
+        assert_eq!(columns[1].as_primitive::<Int32Type>().values(), &[3, 4, 4]);
+        assert_eq!(columns[2].as_primitive::<Int64Type>().values(), &[10, 20, 21]);
         assert_eq!(
             columns[3].as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>(),
-            [Some(5000), None]
+            [Some(5000), None, None]
         );
-        assert_eq!(columns[4].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("k"), None]);
-        assert_eq!(columns[5].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("[1]"), Some("[1]")]);
-        assert_eq!(columns[6].as_primitive::<Int64Type>().values(), &[1, 2]);
+        assert_eq!(columns[4].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("k"), None, None]);
+        assert_eq!(columns[5].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("[1]"); 3]);
+        assert_eq!(columns[6].as_primitive::<Int64Type>().values(), &[1, 2, 3]);
     }
 }

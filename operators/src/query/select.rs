@@ -9,7 +9,9 @@ use sqlparser::{
 };
 
 use super::{Expression, SourceValue};
-use crate::decode::columns::{Kind, SourceColumn};
+use connectors::ColumnKind;
+
+use crate::{decode::columns::SourceColumn, values::Policy};
 
 /// A SELECT that is understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +30,9 @@ pub struct SelectedColumn {
     /// What it is made of.
     pub expression: Expression,
     /// Its type.
-    pub kind: Kind,
+    pub kind: ColumnKind,
+    /// Of a column of the stream what is done with values that do not fit; for the target as well.
+    pub policy: Policy,
 }
 
 /// The longest text in Redshift.
@@ -75,8 +79,8 @@ pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Sele
             },
             other => return Err(format!("{other}: expressions are not supported yet, only columns")),
         };
-        let (expression, kind) = find(&column, columns)?;
-        selected.push(SelectedColumn { name: name.unwrap_or(column), expression, kind });
+        let (expression, kind, policy) = find(&column, columns)?;
+        selected.push(SelectedColumn { name: name.unwrap_or(column), expression, kind, policy });
     }
     for (i, column) in selected.iter().enumerate() {
         if selected[..i].iter().any(|c| c.name == column.name) {
@@ -114,21 +118,21 @@ fn fold(ident: &Ident) -> String {
     ident.value.to_lowercase()
 }
 
-fn find(column: &str, columns: &[SourceColumn]) -> Result<(Expression, Kind), String> {
+fn find(column: &str, columns: &[SourceColumn]) -> Result<(Expression, ColumnKind, Policy), String> {
     let source = match column {
-        "_topic" => Some((SourceValue::Topic, Kind::Varchar(249))),
-        "_partition" => Some((SourceValue::Partition, Kind::Integer)),
-        "_offset" => Some((SourceValue::Offset, Kind::BigInt)),
-        "_timestamp" => Some((SourceValue::Timestamp, Kind::TimestampTz)),
-        "_key" => Some((SourceValue::Key, Kind::Varchar(LONGEST))),
-        "_headers" => Some((SourceValue::Headers, Kind::Varchar(LONGEST))),
+        "_topic" => Some((SourceValue::Topic, ColumnKind::Varchar(249))),
+        "_partition" => Some((SourceValue::Partition, ColumnKind::Integer)),
+        "_offset" => Some((SourceValue::Offset, ColumnKind::BigInt)),
+        "_timestamp" => Some((SourceValue::Timestamp, ColumnKind::TimestampTz)),
+        "_key" => Some((SourceValue::Key, ColumnKind::Varchar(LONGEST))),
+        "_headers" => Some((SourceValue::Headers, ColumnKind::Varchar(LONGEST))),
         _ => None,
     };
     if let Some((value, kind)) = source {
-        return Ok((Expression::Source(value), kind));
+        return Ok((Expression::Source(value), kind, Policy::default()));
     }
-    match columns.iter().position(|c| c.name.to_lowercase() == column) {
-        Some(number) => Ok((Expression::Column(number), columns[number].kind)),
+    match columns.iter().position(|c| c.name == column) {
+        Some(number) => Ok((Expression::Column(number), columns[number].kind.clone(), columns[number].policy)),
         None => Err(format!("there is no column {column} in the stream")),
     }
 }
@@ -138,10 +142,10 @@ mod tests {
     use super::*;
 
     fn streams() -> Vec<(String, Vec<SourceColumn>)> {
-        let column = |name: &str, kind| SourceColumn { name: name.into(), kind };
+        let column = |name: &str, kind: ColumnKind| SourceColumn::new(name, kind);
         vec![
-            ("clicks".into(), vec![column("userId", Kind::BigInt), column("ts", Kind::TimestampTz)]),
-            ("other".into(), vec![column("a", Kind::Double)]),
+            ("clicks".into(), vec![column("userId", ColumnKind::BigInt), column("ts", ColumnKind::TimestampTz)]),
+            ("other".into(), vec![column("a", ColumnKind::Double)]),
         ]
     }
 
@@ -155,7 +159,7 @@ mod tests {
         let expressions: Vec<Expression> = selection.columns.iter().map(|c| c.expression).collect();
         use Expression::*;
         assert_eq!(expressions, [Column(0), Column(1), Source(SourceValue::Offset), Source(SourceValue::Key)]);
-        assert_eq!(parse("select a from other", &streams()).unwrap().columns[0].kind, Kind::Double);
+        assert_eq!(parse("select a from other", &streams()).unwrap().columns[0].kind, ColumnKind::Double);
     }
 
     #[test]

@@ -198,26 +198,46 @@ mod tests {
     fn target() -> Target {
         let column = |name: &str, kind| TargetColumn { name: name.into(), kind, not_null: true, has_default: false };
         Target {
-            number: 0,
             table: TableName { schema: "s".into(), table: "t".into() },
             columns: vec![
                 column("a", ColumnKind::BigInt),
                 column("b", ColumnKind::Varchar(9)),
                 column("c", ColumnKind::SmallInt),
                 column("d", ColumnKind::TimestampTz),
+                column("e", ColumnKind::Decimal(9, 2)),
+                column("f", ColumnKind::Decimal(18, 2)),
+                column("g", ColumnKind::Decimal(20, 2)),
+                column("h", ColumnKind::Date),
+                column("i", ColumnKind::Timestamp),
+                column("j", ColumnKind::Varbyte(9)),
+                column("k", ColumnKind::Char(1)),
+                column("l", ColumnKind::Real),
             ],
+            ..Target::default()
         }
     }
 
     fn rows(count: usize) -> Rows {
         let numbers: Vec<i64> = (0..count as i64).collect();
         let texts: Vec<String> = numbers.iter().map(|n| n.to_string()).collect();
+        let decimal = |precision| -> arrow_array::ArrayRef {
+            let array = arrow_array::Decimal128Array::from(vec![150; count]);
+            Arc::new(array.with_precision_and_scale(precision, 2).unwrap())
+        };
         let mut rows = Rows {
             columns: vec![
                 Arc::new(Int64Array::from(numbers.clone())),
                 Arc::new(StringArray::from(texts)),
                 Arc::new(arrow_array::Int16Array::from(vec![1; count])),
-                Arc::new(arrow_array::TimestampMicrosecondArray::from(numbers).with_timezone("UTC")),
+                Arc::new(arrow_array::TimestampMicrosecondArray::from(numbers.clone()).with_timezone("UTC")),
+                decimal(9),
+                decimal(18),
+                decimal(20),
+                Arc::new(arrow_array::Date32Array::from(vec![1; count])),
+                Arc::new(arrow_array::TimestampMicrosecondArray::from(numbers)),
+                Arc::new(arrow_array::BinaryArray::from_vec(vec![b"x"; count])),
+                Arc::new(StringArray::from(vec!["x"; count])),
+                Arc::new(arrow_array::Float32Array::from(vec![1.5; count])),
             ],
             ..Rows::default()
         };
@@ -239,7 +259,7 @@ mod tests {
             let reader = SerializedFileReader::new(body.clone()).unwrap();
             let mut text = Vec::new();
             parquet::schema::printer::print_schema(&mut text, reader.metadata().file_metadata().schema());
-            let expected = "message arrow_schema {\n  OPTIONAL INT64 a;\n  OPTIONAL BYTE_ARRAY b (STRING);\n  OPTIONAL INT32 c (INTEGER(16,true));\n  OPTIONAL INT64 d (TIMESTAMP(MICROS,true));\n}\n";
+            let expected = "message arrow_schema {\n  OPTIONAL INT64 a;\n  OPTIONAL BYTE_ARRAY b (STRING);\n  OPTIONAL INT32 c (INTEGER(16,true));\n  OPTIONAL INT64 d (TIMESTAMP(MICROS,true));\n  OPTIONAL INT32 e (DECIMAL(9,2));\n  OPTIONAL INT64 f (DECIMAL(18,2));\n  OPTIONAL FIXED_LEN_BYTE_ARRAY (9) g (DECIMAL(20,2));\n  OPTIONAL INT32 h (DATE);\n  OPTIONAL INT64 i (TIMESTAMP(MICROS,false));\n  OPTIONAL BYTE_ARRAY j;\n  OPTIONAL BYTE_ARRAY k (STRING);\n  OPTIONAL FLOAT l;\n}\n";
             assert_eq!(String::from_utf8(text).unwrap(), expected);
             assert_eq!(reader.metadata().file_metadata().version(), 1);
         }

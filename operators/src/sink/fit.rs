@@ -1,42 +1,55 @@
 //! Every value against the target's column.
 //!
 //! * Input: rows with the columns of the query. Output: rows whose columns have exactly the types that COPY wants for the
-//!   target's columns, without their origin.
+//!   target's columns, without their origin; and the dead letters of those that do not fit.
 //! * Time: each batch at its own. It holds nothing and keeps no state.
-//! * Failure: a value that does not fit ends the process with its record's topic, partition and offset. Redshift's Parquet
-//!   COPY is all or nothing, so a value that does not fit there would fail the whole load.
+//! * Failure: none that a row could cause, unless the job says to halt at them. Redshift's Parquet COPY is all or nothing,
+//!   so a value that does not fit there would fail the whole load: nothing may be left for it to find.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray,
+    Array, ArrayRef, ArrowPrimitiveType, BinaryArray, PrimitiveArray,
+    builder::{BinaryBuilder, StringBuilder},
     cast::AsArray,
-    types::{Int16Type, Int32Type, Int64Type},
+    types::{Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type},
 };
-use arrow_schema::DataType;
+use arrow_buffer::NullBufferBuilder;
+use arrow_schema::{DataType, TimeUnit};
 use connectors::{ColumnKind, TargetColumn};
-use timely::{
-    container::NoopBuilder,
-    dataflow::{Stream, channels::pact::Pipeline, operators::generic::operator::Operator},
-};
+use timely::dataflow::Stream;
 
 use super::Target;
 use crate::{
     Rows, Time,
-    decode::{Bad, columns::Kind},
+    dead_letters::{Rejected, Rejects, split},
+    events::{Event, Watch},
     failure::{Failure, fail},
-    fetch::Place,
+    values::{Action, Policy, Problem, check_text, fit_text, number},
 };
 
-/// Whether values of a type can be checked against a column at all; decided once, when the job starts.
-pub fn can_fit(kind: Kind, column: &ColumnKind) -> bool {
-    let integer = |kind: &ColumnKind| matches!(kind, ColumnKind::SmallInt | ColumnKind::Integer | ColumnKind::BigInt);
-    match kind {
-        Kind::SmallInt | Kind::Integer | Kind::BigInt => integer(column),
-        Kind::Double => *column == ColumnKind::Double,
-        Kind::Boolean => *column == ColumnKind::Boolean,
-        Kind::Varchar(_) => matches!(column, ColumnKind::Varchar(_)),
-        Kind::TimestampTz => *column == ColumnKind::TimestampTz,
+/// Whether values of a type can be checked against a column at all, or why not; decided once, when the job starts.
+pub fn can_fit(kind: &ColumnKind, column: &ColumnKind) -> Result<(), &'static str> {
+    use ColumnKind::*;
+    match (kind, column) {
+        (_, Other(name)) if name == "super" => Err("SUPER columns come later; use varchar for now"),
+        (_, Other(name)) if name.starts_with("time") => {
+            Err("whether Redshift loads TIME from Parquet is not known; use varchar")
+        }
+        (_, Other(_)) => Err("columns of that type are not supported"),
+        (SmallInt | Integer | BigInt, SmallInt | Integer | BigInt | Decimal(..))
+        | (SmallInt, Real)
+        | (SmallInt | Integer, Double)
+        | (Decimal(..), Decimal(..))
+        | (Real, Real | Double)
+        | (Double, Double)
+        | (Boolean, Boolean)
+        | (Char(_) | Varchar(_), Char(_) | Varchar(_))
+        | (Varbyte(_), Varbyte(_))
+        | (Date, Date)
+        | (Timestamp, Timestamp)
+        | (TimestampTz, TimestampTz) => Ok(()),
+        _ => Err("values would be changed or lost on the way; say how, with a CAST in the query"),
     }
 }
 
@@ -46,97 +59,277 @@ pub fn arrow_type(column: &ColumnKind) -> Option<DataType> {
         ColumnKind::SmallInt => DataType::Int16,
         ColumnKind::Integer => DataType::Int32,
         ColumnKind::BigInt => DataType::Int64,
+        ColumnKind::Decimal(precision, scale) => DataType::Decimal128(*precision, *scale as i8),
+        ColumnKind::Real => DataType::Float32,
         ColumnKind::Double => DataType::Float64,
         ColumnKind::Boolean => DataType::Boolean,
-        ColumnKind::Varchar(_) => DataType::Utf8,
-        ColumnKind::TimestampTz => DataType::Timestamp(arrow_schema::TimeUnit::Microsecond, Some("UTC".into())),
+        ColumnKind::Char(_) | ColumnKind::Varchar(_) => DataType::Utf8,
+        ColumnKind::Varbyte(_) => DataType::Binary,
+        ColumnKind::Date => DataType::Date32,
+        ColumnKind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+        ColumnKind::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         ColumnKind::Other(_) => return None,
     })
 }
 
-/// Builds fit for one target.
-pub fn fit<'s>(rows: Stream<'s, Time, Rows>, target: Arc<Target>, places: Arc<[Place]>) -> Stream<'s, Time, Rows> {
-    rows.unary::<NoopBuilder<Rows>, _, _, _>(Pipeline, "Fit", move |_, _| {
-        move |input, output| {
-            input.for_each(|capability, rows: &mut Rows| {
-                let mut rows = std::mem::take(rows);
-                match fit_batch(&rows, &target.columns) {
-                    Ok(columns) => (rows.columns, rows.origin) = (columns, None),
-                    Err(bad) => fail(bad.into_failure(&places)),
-                }
-                output.session_with_builder(&capability).give_container(&mut rows);
-            });
+/// Builds fit for one target. Rows, and dead letters.
+pub fn fit<'s>(
+    rows: Stream<'s, Time, Rows>,
+    target: Arc<Target>,
+    rejects: Rejects,
+    watch: Watch,
+) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
+    let name = target.name();
+    split("Fit", rows, move |epoch, mut rows| {
+        let Fitted { columns, changed, rejected } = fit_batch(&rows.columns, &target);
+        for (column, values) in target.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
+            watch(Event::Changed { place: name.clone(), column: column.name.clone(), values });
         }
+        rows.columns = columns;
+        let letters = rejects.set_aside(epoch, "fit", &name, &mut rows, &rejected);
+        rows.counts.dead_letters += rejected.len() as u64;
+        rows.counts.row_count -= rejected.len() as u64;
+        rows.origin = None;
+        (rows, letters)
     })
 }
 
-fn fit_batch(rows: &Rows, columns: &[TargetColumn]) -> Result<Vec<ArrayRef>, Bad> {
-    let fitted = rows.columns.iter().zip(columns).map(|(array, column)| {
-        fit_column(array, column).map_err(|(row, reason)| {
-            let (place, offset) = rows.origin.as_ref().map_or((-1, -1), |o| (o.place.value(row), o.offset.value(row)));
-            Bad { place, offset, stage: "fit", column: Some(column.name.clone()), reason }
-        })
-    });
-    fitted.collect()
+/// What came of a batch.
+struct Fitted {
+    /// The columns of all rows, those that are rejected too.
+    columns: Vec<ArrayRef>,
+    /// Of each column how many values a policy changed, in rows that stay.
+    changed: Vec<u64>,
+    /// The rows that do not fit, each with the first column that is to blame.
+    rejected: Vec<Rejected>,
 }
 
-/// The column with the target's type, or the first row that does not fit and why.
-fn fit_column(array: &ArrayRef, column: &TargetColumn) -> Result<ArrayRef, (usize, String)> {
-    if column.not_null && array.null_count() > 0 {
-        let row = (0..array.len()).find(|row| array.is_null(*row)).unwrap_or(0);
-        return Err((row, "NULL where the target's column is NOT NULL".into()));
-    }
-    match (array.data_type(), &column.kind) {
-        (DataType::Int16, ColumnKind::SmallInt)
-        | (DataType::Int32, ColumnKind::Integer)
-        | (DataType::Int64, ColumnKind::BigInt) => Ok(array.clone()),
-        (DataType::Int16, ColumnKind::Integer) => cast::<Int16Type, Int32Type>(array, column),
-        (DataType::Int16, ColumnKind::BigInt) => cast::<Int16Type, Int64Type>(array, column),
-        (DataType::Int32, ColumnKind::SmallInt) => cast::<Int32Type, Int16Type>(array, column),
-        (DataType::Int32, ColumnKind::BigInt) => cast::<Int32Type, Int64Type>(array, column),
-        (DataType::Int64, ColumnKind::SmallInt) => cast::<Int64Type, Int16Type>(array, column),
-        (DataType::Int64, ColumnKind::Integer) => cast::<Int64Type, Int32Type>(array, column),
-        (DataType::Float64, ColumnKind::Double)
-        | (DataType::Boolean, ColumnKind::Boolean)
-        | (DataType::Timestamp(..), ColumnKind::TimestampTz) => Ok(array.clone()),
-        (DataType::Utf8, ColumnKind::Varchar(most)) => {
-            let texts = array.as_string::<i32>();
-            match texts.offsets().lengths().position(|length| length > *most as usize) {
-                None => Ok(array.clone()),
-                Some(row) => Err((
-                    row,
-                    format!("{} bytes of text where the target's column takes {most}", texts.value(row).len()),
-                )),
-            }
+fn fit_batch(columns: &[ArrayRef], target: &Target) -> Fitted {
+    let mut rejected: BTreeMap<usize, Rejected> = BTreeMap::new();
+    let mut fitted = Vec::with_capacity(columns.len());
+    for ((array, column), policy) in columns.iter().zip(&target.columns).zip(&target.policies) {
+        let column_fit = fit_column(array, column, policy);
+        for (row, reason) in &column_fit.bad {
+            let rejection = || Rejected { row: *row, column: Some(column.name.clone()), reason: reason.clone() };
+            rejected.entry(*row).or_insert_with(rejection);
         }
-        (found, wanted) => fail(Failure::Bug(format!("column {}: {found} for {wanted}", column.name))),
+        fitted.push(column_fit);
+    }
+    let stays = |row: &&usize| !rejected.contains_key(row);
+    Fitted {
+        changed: fitted.iter().map(|column| column.changed.iter().filter(stays).count() as u64).collect(),
+        columns: fitted.into_iter().map(|column| column.array).collect(),
+        rejected: rejected.into_values().collect(),
     }
 }
 
-/// Another width, with a check of each value where it is narrower.
-fn cast<From, To>(array: &ArrayRef, column: &TargetColumn) -> Result<ArrayRef, (usize, String)>
+/// A column with the target's type.
+#[derive(Debug)]
+struct ColumnFit {
+    array: ArrayRef,
+    /// Rows whose value does not fit, in order, and why. What stands there in the array means nothing.
+    bad: Vec<(usize, String)>,
+    /// Rows whose value a policy changed.
+    changed: Vec<usize>,
+}
+
+impl ColumnFit {
+    fn as_it_is(array: &ArrayRef) -> ColumnFit {
+        ColumnFit { array: array.clone(), bad: Vec::new(), changed: Vec::new() }
+    }
+}
+
+fn fit_column(array: &ArrayRef, column: &TargetColumn, policy: &Policy) -> ColumnFit {
+    let mut fit = convert(array, &column.kind, policy).unwrap_or_else(|| {
+        fail(Failure::Bug(format!("column {}: {} for {}", column.name, array.data_type(), column.kind)))
+    });
+    if column.not_null && fit.array.null_count() > 0 {
+        // A bad value left a NULL behind, and has its own reason.
+        let known: Vec<usize> = fit.bad.iter().map(|(row, _)| *row).collect();
+        let missing = (0..fit.array.len()).filter(|row| fit.array.is_null(*row) && known.binary_search(row).is_err());
+        let reason = "NULL where the target's column is NOT NULL";
+        fit.bad.extend(missing.map(|row| (row, reason.to_string())).collect::<Vec<_>>());
+        fit.bad.sort();
+    }
+    fit
+}
+
+/// `None` for a pair that [`can_fit`] excludes.
+fn convert(array: &ArrayRef, kind: &ColumnKind, policy: &Policy) -> Option<ColumnFit> {
+    use ColumnKind::*;
+    let from = array.data_type();
+    if Some(from) == arrow_type(kind).as_ref() {
+        return Some(match kind {
+            Char(most) => texts(array, *most, true, policy),
+            Varchar(most) => texts(array, *most, false, policy),
+            Varbyte(most) => bytes(array, *most, policy),
+            _ => ColumnFit::as_it_is(array),
+        });
+    }
+    let name = kind.to_string();
+    let out_of_range = |value: &dyn std::fmt::Display| Problem::Range(format!("out of range for {name}: {value}"));
+    macro_rules! narrow {
+        ($from:ty, $to:ty) => {
+            each::<$from, $to>(array, kind, policy, |value| match value.try_into() {
+                Ok(value) => Ok((value, false)),
+                Err(_) => Err(out_of_range(&value)),
+            })
+        };
+    }
+    macro_rules! widen {
+        ($from:ty, $to:ty) => {
+            each::<$from, $to>(array, kind, policy, |value| Ok((value.into(), false)))
+        };
+    }
+    Some(match (from, kind) {
+        (DataType::Int16, Integer) => widen!(Int16Type, Int32Type),
+        (DataType::Int16, BigInt) => widen!(Int16Type, Int64Type),
+        (DataType::Int32, SmallInt) => narrow!(Int32Type, Int16Type),
+        (DataType::Int32, BigInt) => widen!(Int32Type, Int64Type),
+        (DataType::Int64, SmallInt) => narrow!(Int64Type, Int16Type),
+        (DataType::Int64, Integer) => narrow!(Int64Type, Int32Type),
+        (DataType::Int16, Real) => widen!(Int16Type, Float32Type),
+        (DataType::Int16, Double) => widen!(Int16Type, Float64Type),
+        (DataType::Int32, Double) => widen!(Int32Type, Float64Type),
+        (DataType::Float32, Double) => widen!(Float32Type, Float64Type),
+        (DataType::Int16, Decimal(p, s)) => each::<Int16Type, Decimal128Type>(array, kind, policy, |value| {
+            number::rescale(value.into(), 0, *p, *s, policy.scale)
+        }),
+        (DataType::Int32, Decimal(p, s)) => each::<Int32Type, Decimal128Type>(array, kind, policy, |value| {
+            number::rescale(value.into(), 0, *p, *s, policy.scale)
+        }),
+        (DataType::Int64, Decimal(p, s)) => each::<Int64Type, Decimal128Type>(array, kind, policy, |value| {
+            number::rescale(value.into(), 0, *p, *s, policy.scale)
+        }),
+        (DataType::Decimal128(_, from), Decimal(p, s)) => {
+            each::<Decimal128Type, Decimal128Type>(array, kind, policy, |value| {
+                number::rescale(value, *from as u8, *p, *s, policy.scale)
+            })
+        }
+        _ => return None,
+    })
+}
+
+/// Converts value by value.
+fn each<From, To>(
+    array: &ArrayRef,
+    kind: &ColumnKind,
+    policy: &Policy,
+    convert: impl Fn(From::Native) -> Result<(To::Native, bool), Problem>,
+) -> ColumnFit
 where
     From: ArrowPrimitiveType,
     To: ArrowPrimitiveType,
-    To::Native: TryFrom<From::Native>,
 {
     let from = array.as_primitive::<From>();
-    let mut bad = None;
-    let values = from.values().iter().enumerate().map(|(row, value)| {
-        To::Native::try_from(*value).unwrap_or_else(|_| {
-            if from.is_valid(row) {
-                bad.get_or_insert((row, format!("{value:?} does not fit into {}", column.kind)));
+    let (mut bad, mut changed, mut made_null) = (Vec::new(), Vec::new(), Vec::new());
+    let values: Vec<To::Native> = (0..from.len())
+        .map(|row| {
+            if from.is_null(row) {
+                return To::Native::default();
             }
-            To::default_value()
+            let problem = match convert(from.value(row)) {
+                Ok((value, false)) => return value,
+                Ok((value, true)) => {
+                    changed.push(row);
+                    return value;
+                }
+                Err(problem) => problem,
+            };
+            if policy.action(&problem) == Action::Null {
+                changed.push(row);
+                made_null.push(row);
+            } else {
+                bad.push((row, problem.reason()));
+            }
+            To::Native::default()
         })
-    });
-    let values = PrimitiveArray::<To>::new(values.collect(), from.nulls().cloned());
-    bad.map_or(Ok(Arc::new(values) as ArrayRef), Err)
+        .collect();
+    let nulls = match made_null.as_slice() {
+        [] => from.nulls().cloned(),
+        rows => {
+            let mut nulls = NullBufferBuilder::new(from.len());
+            (0..from.len()).for_each(|row| nulls.append(from.is_valid(row) && rows.binary_search(&row).is_err()));
+            nulls.finish()
+        }
+    };
+    let array = PrimitiveArray::<To>::new(values.into(), nulls);
+    let array = match arrow_type(kind) {
+        Some(kind) => array.with_data_type(kind),
+        None => array,
+    };
+    ColumnFit { array: Arc::new(array), bad, changed }
+}
+
+fn texts(array: &ArrayRef, most: u32, single: bool, policy: &Policy) -> ColumnFit {
+    let texts = array.as_string::<i32>();
+    let most = most as usize;
+    // Nearly always nothing is wrong, which one pass over lengths and bytes shows.
+    let bytes = &texts.values()[texts.value_offsets()[0] as usize..texts.value_offsets()[texts.len()] as usize];
+    let clean = !bytes.contains(&0) && (!single || bytes.is_ascii());
+    if clean && texts.offsets().lengths().all(|length| length <= most) {
+        return ColumnFit::as_it_is(array);
+    }
+    let mut built = StringBuilder::with_capacity(texts.len(), bytes.len());
+    let (mut bad, mut changed, mut spare) = (Vec::new(), Vec::new(), String::new());
+    for (row, text) in texts.iter().enumerate() {
+        let Some(text) = text else {
+            built.append_null();
+            continue;
+        };
+        if check_text(text, most, single).is_ok() {
+            built.append_value(text);
+            continue;
+        }
+        match fit_text(text, most, single, policy, &mut spare) {
+            Ok((fitted, _)) => {
+                changed.push(row);
+                built.append_option(fitted);
+            }
+            Err(problem) => {
+                bad.push((row, problem.reason()));
+                built.append_null();
+            }
+        }
+    }
+    ColumnFit { array: Arc::new(built.finish()), bad, changed }
+}
+
+fn bytes(array: &ArrayRef, most: u32, policy: &Policy) -> ColumnFit {
+    let values: &BinaryArray = array.as_binary::<i32>();
+    let most = most as usize;
+    if values.offsets().lengths().all(|length| length <= most) {
+        return ColumnFit::as_it_is(array);
+    }
+    let mut built = BinaryBuilder::new();
+    let (mut bad, mut changed) = (Vec::new(), Vec::new());
+    for (row, value) in values.iter().enumerate() {
+        match (value, policy.long) {
+            (Some(value), _) if value.len() <= most => built.append_value(value),
+            (None, _) => built.append_null(),
+            (Some(value), Action::Truncate) => {
+                changed.push(row);
+                built.append_value(&value[..most]);
+            }
+            (Some(_), Action::Null) => {
+                changed.push(row);
+                built.append_null();
+            }
+            (Some(value), _) => {
+                bad.push((row, format!("longer than varbyte({most}): {} bytes", value.len())));
+                built.append_null();
+            }
+        }
+    }
+    ColumnFit { array: Arc::new(built.finish()), bad, changed }
 }
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Int32Array, Int64Array, StringArray};
+    use arrow_array::{
+        BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int16Array, Int32Array, Int64Array,
+        StringArray, TimestampMicrosecondArray,
+    };
 
     use super::*;
 
@@ -144,52 +337,97 @@ mod tests {
         TargetColumn { name: "c".into(), kind, not_null, has_default: false }
     }
 
+    fn fit(array: &ArrayRef, kind: ColumnKind) -> ColumnFit {
+        fit_column(array, &column(kind, false), &Policy::default())
+    }
+
     #[test]
     fn every_pair_that_is_promised_is_kept() {
-        let arrays: [(Kind, ArrayRef); 7] = [
-            (Kind::SmallInt, Arc::new(arrow_array::Int16Array::from(vec![Some(1), None]))),
-            (Kind::Integer, Arc::new(Int32Array::from(vec![Some(1), None]))),
-            (Kind::BigInt, Arc::new(Int64Array::from(vec![Some(1), None]))),
-            (Kind::Double, Arc::new(arrow_array::Float64Array::from(vec![Some(1.0), None]))),
-            (Kind::Boolean, Arc::new(arrow_array::BooleanArray::from(vec![Some(true), None]))),
-            (Kind::Varchar(9), Arc::new(StringArray::from(vec![Some("1"), None]))),
-            (
-                Kind::TimestampTz,
-                Arc::new(arrow_array::TimestampMicrosecondArray::from(vec![Some(1), None]).with_timezone("UTC")),
-            ),
+        let decimal = Decimal128Array::from(vec![Some(1), None]).with_precision_and_scale(5, 0).unwrap();
+        let micros = || TimestampMicrosecondArray::from(vec![Some(1), None]);
+        let arrays: [(ColumnKind, ArrayRef); 13] = [
+            (ColumnKind::SmallInt, Arc::new(Int16Array::from(vec![Some(1), None]))),
+            (ColumnKind::Integer, Arc::new(Int32Array::from(vec![Some(1), None]))),
+            (ColumnKind::BigInt, Arc::new(Int64Array::from(vec![Some(1), None]))),
+            (ColumnKind::Decimal(5, 0), Arc::new(decimal)),
+            (ColumnKind::Real, Arc::new(Float32Array::from(vec![Some(1.0), None]))),
+            (ColumnKind::Double, Arc::new(Float64Array::from(vec![Some(1.0), None]))),
+            (ColumnKind::Boolean, Arc::new(BooleanArray::from(vec![Some(true), None]))),
+            (ColumnKind::Char(9), Arc::new(StringArray::from(vec![Some("1"), None]))),
+            (ColumnKind::Varchar(9), Arc::new(StringArray::from(vec![Some("1"), None]))),
+            (ColumnKind::Varbyte(9), Arc::new(BinaryArray::from_opt_vec(vec![Some(b"1"), None]))),
+            (ColumnKind::Date, Arc::new(Date32Array::from(vec![Some(1), None]))),
+            (ColumnKind::Timestamp, Arc::new(micros())),
+            (ColumnKind::TimestampTz, Arc::new(micros().with_timezone("UTC"))),
         ];
-        let kinds = [
-            ColumnKind::SmallInt,
-            ColumnKind::Integer,
-            ColumnKind::BigInt,
-            ColumnKind::Double,
-            ColumnKind::Boolean,
+        let mut kinds: Vec<ColumnKind> = arrays.iter().map(|(kind, _)| kind.clone()).collect();
+        kinds.extend([
+            ColumnKind::Decimal(38, 37),
             ColumnKind::Varchar(1),
-            ColumnKind::TimestampTz,
-        ];
+            ColumnKind::Char(1),
+            ColumnKind::Varbyte(1),
+        ]);
         let mut pairs = 0;
         for (kind, array) in &arrays {
-            for column_kind in kinds.iter().filter(|c| can_fit(*kind, c)) {
-                let fitted = fit_column(array, &column(column_kind.clone(), false)).unwrap();
-                assert_eq!(Some(fitted.data_type().clone()), arrow_type(column_kind));
-                assert_eq!((fitted.len(), fitted.null_count()), (2, 1));
+            for to in kinds.iter().filter(|to| can_fit(kind, to).is_ok()) {
+                let fitted = fit(array, to.clone());
+                assert_eq!(Some(fitted.array.data_type().clone()), arrow_type(to), "{kind} to {to}");
+                assert_eq!((fitted.array.len(), fitted.array.null_count(), fitted.bad), (2, 1, vec![]));
                 pairs += 1;
             }
+            assert!(can_fit(kind, &ColumnKind::Other("super".into())).is_err());
         }
-        assert_eq!(pairs, 13);
+        assert_eq!(pairs, 40);
     }
 
     #[test]
     fn what_does_not_fit_is_found_at_its_row() {
-        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(32_767), None, Some(32_768)]));
-        assert_eq!(
-            fit_column(&numbers, &column(ColumnKind::SmallInt, false)),
-            Err((2, "32768 does not fit into smallint".into()))
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![Some(32_767), None, Some(32_768), Some(-40_000)]));
+        let small = fit(&numbers, ColumnKind::SmallInt);
+        let range = |value: i64| format!("out of range for smallint: {value}");
+        assert_eq!(small.bad, [(2, range(32_768)), (3, range(-40_000))]);
+        assert!(fit(&numbers, ColumnKind::Integer).bad.is_empty());
+        let required = fit_column(&numbers, &column(ColumnKind::SmallInt, true), &Policy::default());
+        assert_eq!(required.bad.iter().map(|(row, _)| *row).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(required.bad[0].1, "NULL where the target's column is NOT NULL");
+        assert_eq!(fit(&numbers, ColumnKind::Decimal(6, 2)).bad.iter().map(|b| b.0).collect::<Vec<_>>(), [0, 2, 3]);
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("abcd"), Some("äöü"), None, Some("a\0")]));
+        let fitted = fit(&texts, ColumnKind::Varchar(4));
+        assert_eq!(fitted.bad.iter().map(|b| b.0).collect::<Vec<_>>(), [1, 3]);
+        assert_eq!(fitted.array.as_string::<i32>().value(0), "abcd");
+        assert_eq!(fit(&texts, ColumnKind::Char(4)).bad.len(), 2);
+        // A slice looks at its own rows only.
+        assert!(fit(&texts.slice(0, 1), ColumnKind::Char(4)).bad.is_empty());
+        let bytes: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"ab", b"abc"]));
+        assert_eq!(fit(&bytes, ColumnKind::Varbyte(2)).bad, [(1, "longer than varbyte(2): 3 bytes".to_string())]);
+    }
+
+    #[test]
+    fn what_a_policy_changes_is_counted_where_the_row_stays() {
+        let policy =
+            Policy { long: Action::Truncate, range: Action::Null, scale: Action::Round, nul: Action::Truncate };
+        let decimals = Decimal128Array::from(vec![155, 99_950, 1]).with_precision_and_scale(5, 2).unwrap();
+        let target = Target {
+            columns: vec![
+                column(ColumnKind::Decimal(4, 1), false),
+                column(ColumnKind::SmallInt, true),
+                column(ColumnKind::Varchar(2), false),
+            ],
+            policies: vec![policy; 3],
+            ..Target::default()
+        };
+        let fitted = fit_batch(
+            &[
+                Arc::new(decimals),
+                Arc::new(Int32Array::from(vec![1, 2, 40_000])),
+                Arc::new(StringArray::from(vec!["ab", "a\0bc", "abc"])),
+            ],
+            &target,
         );
-        assert!(fit_column(&numbers, &column(ColumnKind::Integer, false)).is_ok());
-        assert_eq!(fit_column(&numbers, &column(ColumnKind::BigInt, true)).unwrap_err().0, 1);
-        let texts: ArrayRef = Arc::new(StringArray::from(vec!["abcd", "äöü"]));
-        assert_eq!(fit_column(&texts, &column(ColumnKind::Varchar(4), false)).unwrap_err().0, 1);
-        assert!(fit_column(&texts, &column(ColumnKind::Varchar(6), false)).is_ok());
+        assert_eq!(fitted.changed, [1, 0, 1]);
+        let rejected: Vec<_> = fitted.rejected.iter().map(|r| (r.row, r.reason.as_str())).collect();
+        assert_eq!(rejected, [(2, "NULL where the target's column is NOT NULL")]);
+        assert_eq!(fitted.columns[0].as_primitive::<Decimal128Type>().values(), &[16, 9995, 0]);
+        assert_eq!(fitted.columns[2].as_string::<i32>().value(1), "ab");
     }
 }

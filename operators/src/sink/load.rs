@@ -10,7 +10,7 @@
 //!   repeated blindly; everything else ends the process.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -55,7 +55,7 @@ pub struct LoadOptions {
     pub holder: Holder,
     /// Where COPY manifests go.
     pub staging: Arc<Staging>,
-    /// All targets, by number; in name order.
+    /// All targets, by number: in name order, the dead letters last.
     pub targets: Arc<[Arc<Target>]>,
     /// How long epochs without rows may wait.
     pub idle_interval: Duration,
@@ -220,18 +220,7 @@ impl Loader {
             }
             match result {
                 Ok(Outcome::Committed) => {
-                    let files = epochs.iter().flat_map(|e| &e.files);
-                    let (rows, bytes) = files.fold((0, 0), |(rows, bytes), f| (rows + f.rows, bytes + f.bytes));
-                    let records = epochs.iter().flat_map(|e| e.record.counts.values()).map(|c| c.records_read).sum();
-                    (self.watch)(Event::Loaded {
-                        first: range.first,
-                        last: range.last,
-                        rows,
-                        records,
-                        bytes,
-                        took: since.elapsed(),
-                        attempts,
-                    });
+                    (self.watch)(self.loaded(epochs, &range, since.elapsed(), attempts));
                     return Ok(());
                 }
                 Ok(Outcome::NotCommitted) => {}
@@ -246,6 +235,26 @@ impl Loader {
                 Err(source) => return Err(Failure::Port { doing: format!("gave up {doing}"), source }),
             }
         }
+    }
+
+    /// What was loaded, for whoever watches.
+    fn loaded(&self, epochs: &[SealedEpoch], range: &Range, took: Duration, attempts: u32) -> Event {
+        let (mut rows, mut dead_letters, mut records) = (0, 0, 0);
+        let mut streams = BTreeSet::new();
+        for target in self.options.targets.iter() {
+            let mut counts = Counts::default();
+            epochs.iter().filter_map(|e| e.record.counts.get(&target.name())).for_each(|c| counts.add(c));
+            match target.stream {
+                None => dead_letters += counts.row_count,
+                Some(stream) => {
+                    rows += counts.row_count;
+                    // Each target of a stream counts all its records.
+                    records += if streams.insert(stream) { counts.records_read } else { 0 };
+                }
+            }
+        }
+        let bytes = epochs.iter().flat_map(|e| &e.files).map(|f| f.bytes).sum();
+        Event::Loaded { first: range.first, last: range.last, rows, dead_letters, records, bytes, took, attempts }
     }
 
     fn rest(&self, pause: Duration) -> Duration {

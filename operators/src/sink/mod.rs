@@ -21,21 +21,27 @@ use checkpoint::Counts;
 use connectors::{TableName, TargetColumn};
 use serde::{Deserialize, Serialize};
 
+use crate::values::Policy;
+
 pub use encode::encode;
 pub use fit::fit;
 pub use load::load;
 pub use seal::seal;
 pub use upload::upload;
 
-/// A target table and its columns, as far as the query fills them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A target table and its columns, as far as the query fills them. The table of dead letters is one too, the last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// Its number: its place among the job's targets in name order.
     pub number: usize,
+    /// The number of the stream that it reads; `None` for the dead letters, which come from all.
+    pub stream: Option<usize>,
     /// Its table.
     pub table: TableName,
     /// The columns that the query fills, in the order of the SELECT list, as the catalog has them.
     pub columns: Vec<TargetColumn>,
+    /// What is done with values that do not fit, for each of the columns.
+    pub policies: Vec<Policy>,
 }
 
 impl Target {

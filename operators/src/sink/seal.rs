@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use checkpoint::{
     Counts, Cut, Digest, Epoch, EpochRecord, Micros, Span,
-    protocol::{self, Halt},
+    protocol::{self, DeadLetters, Halt},
 };
 use timely::{
     container::CapacityContainerBuilder,
@@ -42,7 +42,7 @@ pub struct SealOptions {
     pub plan: String,
     /// How many partitions report.
     pub partitions: usize,
-    /// All targets, by number.
+    /// All targets, by number; the last one takes the dead letters.
     pub targets: Arc<[Arc<Target>]>,
 }
 
@@ -137,7 +137,10 @@ impl Sealer {
             let target = options.targets.get(file.target).ok_or_else(|| not_whole("a file of an unknown target"))?;
             *rows.entry(target.name()).or_default() += file.rows;
         }
-        let counts = options.targets.iter().map(|t| (t.name(), counts.get(&t.number).copied().unwrap_or_default()));
+        let of = |target: &Target| counts.get(&target.number).copied().unwrap_or_default();
+        let table = options.targets.last().map(|t| t.name()).unwrap_or_default();
+        let dead_letters = DeadLetters { table: &table, records: set_aside(&options.targets, of) };
+        let counts = options.targets.iter().map(|t| (t.name(), of(t)));
         let record = EpochRecord {
             epoch,
             closed_at: Micros(closed_at),
@@ -146,8 +149,22 @@ impl Sealer {
             spans: spans.iter().filter(|span| span.start != span.end).cloned().collect(),
             counts: counts.collect(),
         };
-        self.cut = protocol::check_whole(&self.cut, options.partitions, &record, &spans, &rows)?;
+        self.cut = protocol::check_whole(&self.cut, options.partitions, &record, &spans, &rows, &dead_letters)?;
         self.digest = record.digest(&self.digest);
         Ok(SealedEpoch { record, digest: self.digest.clone(), files })
     }
+}
+
+/// How many records were set aside in all. One that does not decode is one dead letter, and counts for every target of its
+/// stream; one that fails later is one for each target that it fails for.
+fn set_aside(targets: &[Arc<Target>], counts: impl Fn(&Target) -> Counts) -> u64 {
+    let mut undecoded: BTreeMap<usize, u64> = BTreeMap::new();
+    let mut later = 0;
+    for target in targets {
+        let Some(stream) = target.stream else { continue };
+        let counts = counts(target);
+        undecoded.entry(stream).or_insert(counts.undecoded);
+        later += counts.dead_letters;
+    }
+    later + undecoded.values().sum::<u64>()
 }

@@ -1,0 +1,315 @@
+//! Records that could not be loaded, as rows of one more target.
+//!
+//! Decode, query and fit set such a record aside and go on with the others. What they set aside goes the same way as all
+//! rows from encode on, into the same transaction as the rest of its epoch, so a dead letter is loaded exactly once too.
+
+use std::{cell::RefCell, collections::VecDeque, fmt::Write as _, rc::Rc, sync::Arc};
+
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
+};
+use checkpoint::Micros;
+use timely::{
+    container::NoopBuilder,
+    dataflow::{
+        Stream,
+        channels::pact::Pipeline,
+        operators::generic::{OutputBuilder, builder_rc::OperatorBuilder},
+    },
+};
+
+use crate::{
+    Rows, Time,
+    failure::{Failure, fail},
+    fetch::Place,
+    rows::{Origin, constant},
+    values::cut,
+};
+
+/// How many bytes of a record its dead letter shows: as many as fit into the column as hex.
+const RAW_BYTES: usize = 65_535 / 2;
+/// How long the reason may be, in bytes.
+const REASON_BYTES: usize = 1024;
+/// How long the name of a column may be, in bytes.
+const NAME_BYTES: usize = 127;
+
+/// What the job does about records that cannot be loaded: each becomes a dead letter, unless said otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RejectOptions {
+    /// The first one ends the process.
+    pub halt: bool,
+    /// The share of the last [`WINDOW`] records above which the process ends, between 0 and 1.
+    pub halt_above: Option<f64>,
+}
+
+/// Over how many of the newest records the share of dead letters is taken.
+pub const WINDOW: u64 = 10_000;
+/// How many records must have been seen before there is a share.
+const ENOUGH: u64 = 1_000;
+
+/// A record of a batch that cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its row.
+    pub row: usize,
+    /// The column, if one is to blame.
+    pub column: Option<String>,
+    /// Why: words that do not depend on the record, then a colon and what was found.
+    pub reason: String,
+}
+
+/// Sets records aside: one for all operators of a worker.
+#[derive(Clone)]
+pub struct Rejects {
+    places: Arc<[Place]>,
+    halt: bool,
+    limit: Option<Rc<RefCell<Limit>>>,
+}
+
+impl Rejects {
+    /// For one worker. `places` are all partitions of the job.
+    pub fn new(options: RejectOptions, places: Arc<[Place]>) -> Rejects {
+        let limit = options.halt_above.map(|above| Rc::new(RefCell::new(Limit::new(above))));
+        Rejects { places, halt: options.halt, limit }
+    }
+
+    /// So many records came.
+    pub fn saw(&self, records: u64) {
+        if let Some(limit) = &self.limit {
+            limit.borrow_mut().saw(records);
+        }
+    }
+
+    /// Takes the rejected records out of a batch, and gives them as dead letters. `rejected` is in the order of the rows
+    /// and names none twice. The counts of the batch are the caller's.
+    pub fn set_aside(
+        &self,
+        epoch: Time,
+        stage: &'static str,
+        target: &str,
+        rows: &mut Rows,
+        rejected: &[Rejected],
+    ) -> Option<Rows> {
+        let first = rejected.first()?;
+        let Some(origin) = &rows.origin else { fail(Failure::Bug("a dead letter without an origin".into())) };
+        let over = self.limit.as_ref().and_then(|limit| limit.borrow_mut().rejected(rejected.len() as u64));
+        if self.halt || over.is_some() {
+            fail(self.failure(origin, stage, first, over));
+        }
+        let letters = letters(epoch, stage, target, origin, rejected, &self.places);
+        let mut keep = vec![true; rows.len()];
+        rejected.iter().for_each(|r| keep[r.row] = false);
+        rows.keep(&BooleanArray::from(keep));
+        Some(letters)
+    }
+
+    fn failure(&self, origin: &Origin, stage: &'static str, first: &Rejected, over: Option<(u64, u64)>) -> Failure {
+        let Some(place) = self.places.get(origin.place.value(first.row) as usize) else {
+            return Failure::Bug("a record of an unknown partition".into());
+        };
+        let (partition, offset) = (place.partition.clone(), origin.offset.value(first.row));
+        let (column, reason) = (first.column.clone(), first.reason.clone());
+        match over {
+            None => Failure::BadRecord { partition, offset, stage, column, reason },
+            Some((bad, seen)) => Failure::TooManyBadRecords { bad, seen, partition, offset, stage, column, reason },
+        }
+    }
+}
+
+/// The share of bad ones among the newest records. Pure.
+struct Limit {
+    above: f64,
+    /// Records and bad ones, batch by batch.
+    window: VecDeque<(u64, u64)>,
+    seen: u64,
+    bad: u64,
+}
+
+impl Limit {
+    fn new(above: f64) -> Limit {
+        Limit { above, window: VecDeque::new(), seen: 0, bad: 0 }
+    }
+
+    fn saw(&mut self, records: u64) {
+        self.window.push_back((records, 0));
+        self.seen += records;
+        while let Some((oldest, bad)) = self.window.front().copied()
+            && self.seen - oldest >= WINDOW
+        {
+            self.window.pop_front();
+            (self.seen, self.bad) = (self.seen - oldest, self.bad - bad);
+        }
+    }
+
+    /// So many of the records of the last batch are bad. Bad ones and all of the window, if they are too many now.
+    fn rejected(&mut self, count: u64) -> Option<(u64, u64)> {
+        if let Some((_, bad)) = self.window.back_mut() {
+            *bad += count;
+            self.bad += count;
+        }
+        (self.seen >= ENOUGH && self.bad as f64 > self.above * self.seen as f64).then_some((self.bad, self.seen))
+    }
+}
+
+/// The columns of [`connectors::dead_letter_columns`], one row for each rejected record.
+fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[Rejected], places: &[Place]) -> Rows {
+    let count = rejected.len();
+    let mut topics = StringBuilder::new();
+    let (mut columns, mut reasons, mut raws) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
+    let (mut partitions, mut offsets) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let (mut timestamps, mut truncated) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for Rejected { row, column, reason } in rejected {
+        let Some(place) = places.get(origin.place.value(*row) as usize) else {
+            fail(Failure::Bug("a record of an unknown partition".into()));
+        };
+        topics.append_value(&*place.partition.topic);
+        partitions.push(place.partition.partition);
+        offsets.push(origin.offset.value(*row));
+        timestamps.push(Micros::from_millis(origin.timestamp_ms.value(*row)).map(|at| at.0));
+        columns.append_option(column.as_deref().map(|name| printable(name, NAME_BYTES)));
+        reasons.append_value(printable(reason, REASON_BYTES));
+        let raw = origin.value.is_valid(*row).then(|| origin.value.value(*row));
+        truncated.push(raw.is_some_and(|raw| raw.len() > RAW_BYTES));
+        match raw {
+            None => raws.append_null(),
+            Some(raw) => {
+                for byte in &raw[..raw.len().min(RAW_BYTES)] {
+                    let _ = write!(raws, "{byte:02x}"); // a builder takes all
+                }
+                raws.append_value("");
+            }
+        }
+    }
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from(vec![epoch as i64; count])),
+        constant(target, count),
+        Arc::new(topics.finish()),
+        Arc::new(Int32Array::from(partitions)),
+        Arc::new(Int64Array::from(offsets)),
+        Arc::new(TimestampMicrosecondArray::from(timestamps)),
+        constant(stage, count),
+        Arc::new(columns.finish()),
+        Arc::new(reasons.finish()),
+        Arc::new(raws.finish()),
+        Arc::new(BooleanArray::from(truncated)),
+    ];
+    let mut rows = Rows { columns, ..Rows::default() };
+    rows.counts.row_count = count as u64;
+    rows
+}
+
+/// Text that Redshift takes into a column of so many bytes, whatever the record had in it.
+fn printable(text: &str, most: usize) -> String {
+    let clean: String = text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
+    cut(&clean, most).to_string()
+}
+
+/// Builds an operator that takes batches, and gives each on together with the dead letters it left: rows first, then
+/// dead letters. Both at the time of the batch; it holds nothing.
+pub fn split<'s>(
+    name: &str,
+    input: Stream<'s, Time, Rows>,
+    mut act: impl FnMut(Time, Rows) -> (Rows, Option<Rows>) + 'static,
+) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
+    let mut builder = OperatorBuilder::new(name.into(), input.scope());
+    let mut input = builder.new_input(input, Pipeline);
+    let (output, rows) = builder.new_output();
+    let mut rows_output = OutputBuilder::<_, NoopBuilder<Rows>>::from(output);
+    let (output, letters) = builder.new_output();
+    let mut letters_output = OutputBuilder::<_, NoopBuilder<Rows>>::from(output);
+    builder.build(move |capabilities| {
+        drop(capabilities);
+        move |_| {
+            input.for_each(|capability, batch: &mut Rows| {
+                let Some(epoch) = capability.least().copied() else { return };
+                let (mut rows, letters) = act(epoch, std::mem::take(batch));
+                rows_output.activate().session_with_builder(&capability).give_container(&mut rows);
+                if let Some(mut letters) = letters {
+                    letters_output.activate().session_with_builder(&capability).give_container(&mut letters);
+                }
+            });
+        }
+    });
+    (rows, letters)
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow_array::cast::AsArray;
+    use checkpoint::TopicPartition;
+    use connectors::{RawBatch, dead_letter_columns};
+
+    use super::*;
+    use crate::sink::fit::arrow_type;
+
+    fn places() -> Arc<[Place]> {
+        let partition = TopicPartition::new("t", 5);
+        [Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }].into()
+    }
+
+    fn rows(values: &[&[u8]]) -> Rows {
+        let mut raw = RawBatch::default();
+        for (i, value) in values.iter().enumerate() {
+            raw.partitions.push(0);
+            raw.offsets.push(100 + i as i64);
+            raw.timestamps_ms.push(if i == 0 { i64::MAX } else { 7 });
+            raw.keys.push(None).unwrap();
+            raw.values.push(Some(value)).unwrap();
+        }
+        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..values.len() as i64));
+        Rows { columns: vec![column], origin: Some(Origin::new(raw, &[0])), ..Rows::default() }
+    }
+
+    #[test]
+    fn a_rejected_record_leaves_the_batch_and_is_named() {
+        let rejects = Rejects::new(RejectOptions { halt: false, halt_above: None }, places());
+        let long = vec![0xabu8; RAW_BYTES + 1];
+        let mut batch = rows(&[b"a\0", b"good", &long]);
+        let rejected = |row, column: Option<&str>, reason: &str| Rejected {
+            row,
+            column: column.map(Into::into),
+            reason: reason.into(),
+        };
+        let bad = [rejected(0, None, "nul\0"), rejected(2, Some("c"), &"ü".repeat(600))];
+        let letters = rejects.set_aside(9, "fit", "s.t", &mut batch, &bad).unwrap();
+        assert_eq!(batch.columns[0].as_primitive::<arrow_array::types::Int64Type>().values(), &[1]);
+        assert_eq!(batch.origin.as_ref().unwrap().value.value(0), b"good");
+        let text = |column: usize| letters.columns[column].as_string::<i32>().iter().collect::<Vec<_>>();
+        assert_eq!((letters.len(), letters.counts.row_count, letters.counts.records_read), (2, 2, 0));
+        assert_eq!((text(1), text(2)), (vec![Some("s.t"); 2], vec![Some("t"); 2]));
+        assert_eq!(letters.columns[4].as_primitive::<arrow_array::types::Int64Type>().values(), &[100, 102]);
+        assert!(
+            letters.columns[5].is_null(0) && letters.columns[5].is_valid(1),
+            "a timestamp far in the future is none"
+        );
+        assert_eq!((text(6), text(7)), (vec![Some("fit"); 2], vec![None, Some("c")]));
+        assert_eq!((text(8)[0], text(8)[1].unwrap().len()), (Some("nul\u{fffd}"), 1024));
+        assert_eq!((text(9)[0], text(9)[1].unwrap().len()), (Some("6100"), 65_534));
+        assert_eq!(letters.columns[10].as_boolean().iter().collect::<Vec<_>>(), [Some(false), Some(true)]);
+        // The columns are those that the table has.
+        for (array, column) in letters.columns.iter().zip(dead_letter_columns()) {
+            assert_eq!(Some(array.data_type().clone()), arrow_type(&column.kind), "{}", column.name);
+        }
+        assert_eq!(letters.columns.len(), dead_letter_columns().len());
+    }
+
+    #[test]
+    fn the_share_of_bad_records_is_that_of_the_newest() {
+        let mut limit = Limit::new(0.05);
+        limit.saw(999);
+        assert_eq!(limit.rejected(999), None, "too few to say");
+        let mut limit = Limit::new(0.05);
+        for _ in 0..20 {
+            limit.saw(1000);
+            assert_eq!(limit.rejected(50), None, "just not above");
+        }
+        limit.saw(1000);
+        assert_eq!(limit.rejected(51), Some((501, 10_000)));
+        // Old ones are forgotten.
+        let mut limit = Limit::new(0.05);
+        limit.saw(1000);
+        limit.rejected(50);
+        (0..10).for_each(|_| limit.saw(1000));
+        assert_eq!((limit.seen, limit.bad), (10_000, 0));
+    }
+}

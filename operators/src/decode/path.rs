@@ -1,0 +1,102 @@
+//! Where in a record a value stands: `a.b[0].c`.
+
+use std::fmt;
+
+/// Steps from the top of a record down to a value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Path(pub Vec<Step>);
+
+/// One step down.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// The value of this key of an object, as the record spells it.
+    Key(String),
+    /// The element at this place of an array, counted from 0.
+    Item(usize),
+}
+
+/// The most steps.
+const LONGEST: usize = 64;
+
+impl Path {
+    /// A top-level key, whatever characters it has.
+    pub fn key(name: &str) -> Path {
+        Path(vec![Step::Key(name.into())])
+    }
+
+    /// Reads `a.b[0].c`. A key with other characters than letters, digits, `_`, `-`, `@`, `$` and blanks is written
+    /// `["a.b"]`, as a JSON string in brackets.
+    pub fn parse(text: &str) -> Result<Path, String> {
+        let mut steps = Vec::new();
+        let mut rest = text;
+        while !rest.is_empty() {
+            if let Some(inside) = rest.strip_prefix('[') {
+                let (step, behind) = bracket(inside).ok_or_else(|| format!("{rest:?} is not [0] or [\"key\"]"))?;
+                steps.push(step);
+                rest = behind;
+            } else {
+                let key = match (steps.is_empty(), rest.strip_prefix('.')) {
+                    (true, None) => rest,
+                    (false, Some(key)) => key,
+                    (true, Some(_)) => return Err("it begins with a point".into()),
+                    (false, None) => return Err(format!("a point is missing before {rest:?}")),
+                };
+                let end = key.find(['.', '[']).unwrap_or(key.len());
+                let (name, behind) = key.split_at(end);
+                let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '$' | ' ');
+                if name.is_empty() || !name.chars().all(plain) {
+                    return Err(format!("{name:?} cannot stand by itself; write it in brackets, [\"...\"]"));
+                }
+                steps.push(Step::Key(name.into()));
+                rest = behind;
+            }
+        }
+        match steps.first() {
+            None => Err("it is empty".into()),
+            Some(Step::Item(_)) => Err("a record is an object, so it begins with a key".into()),
+            Some(Step::Key(_)) if steps.len() > LONGEST => Err(format!("more than {LONGEST} steps")),
+            Some(Step::Key(_)) => Ok(Path(steps)),
+        }
+    }
+}
+
+fn bracket(inside: &str) -> Option<(Step, &str)> {
+    if inside.starts_with('"') {
+        let mut values = serde_json::Deserializer::from_str(inside).into_iter::<String>();
+        let key = values.next()?.ok()?;
+        return Some((Step::Key(key), inside[values.byte_offset()..].strip_prefix(']')?));
+    }
+    let (number, behind) = inside.split_once(']')?;
+    Some((Step::Item(number.parse().ok()?), behind))
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|step| match step {
+            Step::Key(key) => write!(f, "[{key:?}]"),
+            Step::Item(number) => write!(f, "[{number}]"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths() {
+        let key = |name: &str| Step::Key(name.into());
+        for (text, steps) in [
+            ("a", vec![key("a")]),
+            ("a.b[0].c", vec![key("a"), key("b"), Step::Item(0), key("c")]),
+            (r#"["a.b"].c["]\""][12][3]"#, vec![key("a.b"), key("c"), key("]\""), Step::Item(12), Step::Item(3)]),
+            ("user-Agent.Größe", vec![key("user-Agent"), key("Größe")]),
+        ] {
+            assert_eq!(Path::parse(text), Ok(Path(steps)), "{text}");
+        }
+        for text in ["", ".a", "a.", "a..b", "[0]", "a[", "a[x]", "a[-1]", "a[0]b", "a[\"x]", "a/b", "a[]"] {
+            assert!(Path::parse(text).is_err(), "{text}");
+        }
+        assert!(Path::parse(&"a.".repeat(100)).is_err());
+    }
+}
