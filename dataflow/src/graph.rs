@@ -138,9 +138,9 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) {
     }
 
     let mut fitted = Vec::new();
-    for ((stream, list), target) in plan.queries.iter().zip(plan.targets.iter()) {
+    for ((stream, query), target) in plan.queries.iter().zip(plan.targets.iter()) {
         let (rows, places) = (decoded[*stream].clone(), fetch.places.clone());
-        let (rows, rejected) = operators::query(rows, target.name(), list.clone(), places, rejects.clone());
+        let (rows, rejected) = operators::query(rows, target.name(), query.clone(), places, rejects.clone());
         letters.push(rejected);
         let (rows, rejected) = sink::fit(rows, target.clone(), rejects.clone(), watch.clone());
         letters.push(rejected);

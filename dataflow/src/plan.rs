@@ -5,7 +5,7 @@ use std::sync::Arc;
 use connectors::{TargetColumn, Warehouse, dead_letter_columns};
 use operators::{
     decode::columns::SourceColumn,
-    query::Expression,
+    query::select::Selection,
     sink::{Target, fit},
     values::Policy,
 };
@@ -23,8 +23,8 @@ pub struct Plan {
     pub streams: Vec<StreamPlan>,
     /// Its targets, by number; behind them, as the last one, the dead letters.
     pub targets: Arc<[Arc<Target>]>,
-    /// Of each target but the last the number of its stream and its SELECT list.
-    pub queries: Vec<(usize, Arc<[Expression]>)>,
+    /// Of each target but the last the number of its stream and its query.
+    pub queries: Vec<(usize, Arc<Selection>)>,
     /// SHA-256 of what it means, in hex.
     pub hash: String,
 }
@@ -60,7 +60,7 @@ pub fn plan(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Plan> {
             }
             Err(mut findings) => unfit.append(&mut findings),
         }
-        queries.push((stream, target.selection.columns.iter().map(|c| c.expression).collect()));
+        queries.push((stream, Arc::new(target.selection.clone())));
     }
     if !missing.is_empty() {
         return Err(Error::new(Code::Names, missing.join("\n")));
@@ -133,10 +133,9 @@ fn hash(job: &Job, targets: &[Arc<Target>]) -> String {
         }
     }
     for (target, fitted) in job.targets.iter().zip(targets) {
-        text += &format!("target {:?} from {:?}\n", target.table.to_string(), target.selection.stream);
+        text += &format!("target {:?} query {:?}\n", target.table.to_string(), target.selection.text);
         for (selected, column) in target.selection.columns.iter().zip(&fitted.columns) {
-            let (name, kind) = (&column.name, &column.kind);
-            text += &format!(" {name:?} {kind} = {:?} {:?}\n", selected.expression, selected.policy);
+            text += &format!(" {:?} {} {:?}\n", column.name, column.kind, selected.policy);
         }
     }
     Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()

@@ -11,11 +11,7 @@ use std::{
 };
 
 use connectors::{Log, Warehouse, kafka, redshift, s3};
-use operators::{
-    Time, failure,
-    fetch::Place,
-    query::{Expression, SourceValue},
-};
+use operators::{Time, failure, fetch::Place, query::SourceValue};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, Config, WorkerConfig};
 
@@ -100,9 +96,8 @@ fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
     }
     // A quarter of the budget waits inside librdkafka, the rest is in flight behind fetch.
     let queue_kb = (job.budget_bytes / 4 / workers as u64 / 1024).clamp(1024, 65_536) as usize;
-    let selected = job.targets.iter().flat_map(|t| &t.selection.columns);
-    // They cost something, so they are only asked for where a query selects them.
-    let headers = selected.into_iter().any(|c| c.expression == Expression::Source(SourceValue::Headers));
+    // They cost something, so they are only asked for where a query looks at them.
+    let headers = job.targets.iter().any(|t| t.selection.uses(SourceValue::Headers));
     let (brokers, name) = (job.brokers.clone(), job.name.clone());
     Ok(kafka::Kafka::new(kafka::Settings { brokers, job: name, properties, queue_kb, headers }))
 }

@@ -80,27 +80,22 @@ impl Rejects {
         }
     }
 
-    /// Takes the rejected records out of a batch, and gives them as dead letters. `rejected` is in the order of the rows
-    /// and names none twice. The counts of the batch are the caller's.
+    /// The rejected records of a batch as dead letters. `rejected` is in the order of the rows and names none twice. To take
+    /// them out of the batch, and to count them, is the caller's.
     pub fn set_aside(
         &self,
         epoch: Time,
         stage: &'static str,
         target: &str,
-        rows: &mut Rows,
+        origin: &Origin,
         rejected: &[Rejected],
     ) -> Option<Rows> {
         let first = rejected.first()?;
-        let Some(origin) = &rows.origin else { fail(Failure::Bug("a dead letter without an origin".into())) };
         let over = self.limit.as_ref().and_then(|limit| limit.borrow_mut().rejected(rejected.len() as u64));
         if self.halt || over.is_some() {
             fail(self.failure(origin, stage, first, over));
         }
-        let letters = letters(epoch, stage, target, origin, rejected, &self.places);
-        let mut keep = vec![true; rows.len()];
-        rejected.iter().for_each(|r| keep[r.row] = false);
-        rows.keep(&BooleanArray::from(keep));
-        Some(letters)
+        Some(letters(epoch, stage, target, origin, rejected, &self.places))
     }
 
     fn failure(&self, origin: &Origin, stage: &'static str, first: &Rejected, over: Option<(u64, u64)>) -> Failure {
@@ -271,7 +266,8 @@ mod tests {
             reason: reason.into(),
         };
         let bad = [rejected(0, None, "nul\0"), rejected(2, Some("c"), &"ü".repeat(600))];
-        let letters = rejects.set_aside(9, "fit", "s.t", &mut batch, &bad).unwrap();
+        let letters = rejects.set_aside(9, "fit", "s.t", batch.origin.as_ref().unwrap(), &bad).unwrap();
+        batch.leave_out(&bad);
         assert_eq!(batch.columns[0].as_primitive::<arrow_array::types::Int64Type>().values(), &[1]);
         assert_eq!(batch.origin.as_ref().unwrap().value.value(0), b"good");
         let text = |column: usize| letters.columns[column].as_string::<i32>().iter().collect::<Vec<_>>();

@@ -9,7 +9,10 @@ use checkpoint::Counts;
 use connectors::{BytesColumn, RawBatch};
 use timely::Accountable;
 
-use crate::failure::{Failure, fail};
+use crate::{
+    dead_letters::Rejected,
+    failure::{Failure, fail},
+};
 
 /// A batch. Out of fetch it has no columns yet, only its origin; decode adds the declared columns, query chooses among
 /// them, fit gives them the target's types and drops the origin.
@@ -61,6 +64,16 @@ impl Rows {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// All rows but these.
+    pub fn leave_out(&mut self, rejected: &[Rejected]) {
+        if rejected.is_empty() {
+            return;
+        }
+        let mut keep = vec![true; self.len()];
+        rejected.iter().for_each(|r| keep[r.row] = false);
+        self.keep(&BooleanArray::from(keep));
     }
 
     /// Only the rows for which `keep` is true, in columns and origin; the counts are the caller's.

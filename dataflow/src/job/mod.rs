@@ -13,7 +13,10 @@ use connectors::{ColumnKind, StartAt, TableName, redshift::Tls};
 use operators::{
     dead_letters::RejectOptions,
     decode::{columns::SourceColumn, path::Path},
-    query::select::{self, Selection},
+    query::{
+        refusal::Refusal,
+        select::{self, Selection},
+    },
     sink::{encode::Compression, fit},
     values::{Action, Policy, timestamp},
 };
@@ -181,7 +184,7 @@ fn parse(text: &str) -> Result<Job, Vec<Finding>> {
             .collect());
     }
     let root = Section::new(document.get_ref(), 0..text.len().min(1), "job file");
-    let job = read(root, &mut findings);
+    let job = read(root, text, &mut findings);
     match job {
         Some(job) if findings.0.is_empty() => Ok(job),
         _ => {
@@ -191,7 +194,7 @@ fn parse(text: &str) -> Result<Job, Vec<Finding>> {
     }
 }
 
-fn read(mut root: Section<'_>, findings: &mut Findings) -> Option<Job> {
+fn read(mut root: Section<'_>, text: &str, findings: &mut Findings) -> Option<Job> {
     match root.number(findings, "version") {
         Some(version) if version.value == 1 => {}
         Some(version) => findings.add(
@@ -220,7 +223,7 @@ fn read(mut root: Section<'_>, findings: &mut Findings) -> Option<Job> {
     let budget_bytes = read_memory(root.section(findings, "memory"), findings);
     let errors = read_errors(root.section(findings, "errors"), findings);
     let streams = read_streams(&mut root, findings);
-    let targets = read_targets(&mut root, &streams, findings);
+    let targets = read_targets(&mut root, text, &streams, findings);
     root.finish(findings);
     let (brokers, properties) = kafka?;
     Some(Job {
@@ -556,7 +559,7 @@ fn read_policy(mut on: Section<'_>, base: Policy, findings: &mut Findings) -> Po
     policy
 }
 
-fn read_targets(root: &mut Section<'_>, streams: &[Stream], findings: &mut Findings) -> Vec<Target> {
+fn read_targets(root: &mut Section<'_>, text: &str, streams: &[Stream], findings: &mut Findings) -> Vec<Target> {
     let sections = root.sections(findings, "target");
     if sections.is_empty() {
         findings.add(root.span(), "the job file has no [[target]]", "");
@@ -577,7 +580,11 @@ fn read_targets(root: &mut Section<'_>, streams: &[Stream], findings: &mut Findi
         }
         // A broken stream has findings of its own.
         let selection = query.filter(|_| !streams.is_empty()).and_then(|query| {
-            select::parse(&query.value, &known).map_err(|why| findings.add(query.span, why, "")).ok()
+            let refused = |refusal: Refusal| {
+                let span = place_in_query(text, &query, &refusal);
+                findings.add(span, format!("the query: {}", refusal.what), refusal.help);
+            };
+            select::parse(&query.value, &known).map_err(refused).ok()
         });
         if let (Some((table, _)), Some(mut selection)) = (table, selection) {
             if let Some(on) = on {
@@ -596,6 +603,17 @@ fn read_targets(root: &mut Section<'_>, streams: &[Stream], findings: &mut Findi
     }
     targets.sort_by(|a, b| a.table.cmp(&b.table));
     targets
+}
+
+/// Where in the file a piece of a query stands. Where the file writes the query with escapes, it is the query as a whole.
+fn place_in_query(file: &str, query: &Placed<String>, refusal: &Refusal) -> Range<usize> {
+    match file.get(query.span.clone()).and_then(|written| written.find(&query.value)) {
+        Some(begins) => {
+            let inside = refusal.bytes(&query.value);
+            query.span.start + begins + inside.start..query.span.start + begins + inside.end
+        }
+        None => query.span.clone(),
+    }
 }
 
 /// `on = { note = { long = "truncate" } }`, by the target's columns.

@@ -162,11 +162,15 @@ fn what_is_said_about_values_and_records_that_do_not_fit() {
 
 #[test]
 fn all_findings_are_shown_each_with_its_line() {
-    let text = GOOD.replace("database = \"d\"", "datbase = \"d\"").replace("type = \"bigint\"", "type = \"uuid\"");
+    let text = GOOD
+        .replace("database = \"d\"", "datbase = \"d\"")
+        .replace("type = \"bigint\"", "type = \"uuid\"")
+        .replace("\"SELECT event_id FROM clicks\"", "\"\"\"\nSELECT\n  uper(event_id) AS event_id FROM clicks\"\"\"");
     let findings = parse(&text).map(|_| ()).unwrap_err();
     let shown = render("clicks.toml", &text, &findings);
     assert!(shown.contains("clicks.toml:12:") && shown.contains("type \"uuid\" is not supported"), "{shown}");
     assert!(shown.contains("clicks.toml:") && shown.contains("did you mean `database`?"), "{shown}");
+    assert!(shown.contains("clicks.toml:21:3") && shown.contains("^^^^ did you mean upper?"), "{shown}");
 }
 
 #[test]

@@ -49,10 +49,9 @@ pub fn decode<'s>(
         for (column, values) in options.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
             watch(Event::Changed { place: options.stream.clone(), column: column.name.clone(), values });
         }
-        let letters = rejects.set_aside(epoch, "decode", "", &mut rows, &rejected);
-        rows.counts.undecoded += rejected.len() as u64;
-        rows.counts.row_count -= rejected.len() as u64;
-        leave_out_tombstones(&mut rows);
+        let Some(origin) = &rows.origin else { fail(Failure::Bug("decode without the bytes of its records".into())) };
+        let letters = rejects.set_aside(epoch, "decode", "", origin, &rejected);
+        leave_out(&mut rows, &rejected);
         rows.columns = columns;
         (rows, letters)
     })
@@ -89,15 +88,18 @@ fn decode_batch(
     Decoded { columns, changed, rejected }
 }
 
-fn leave_out_tombstones(rows: &mut Rows) {
+/// Takes out the records that were rejected, and tombstones, which are skipped; and counts them.
+fn leave_out(rows: &mut Rows, rejected: &[Rejected]) {
     let Some(origin) = &rows.origin else { return };
     let tombstones = origin.value.null_count();
-    if tombstones > 0 {
-        let keep = BooleanArray::from_iter((0..origin.value.len()).map(|row| Some(origin.value.is_valid(row))));
-        rows.keep(&keep);
-        rows.counts.skipped += tombstones as u64;
-        rows.counts.row_count -= tombstones as u64;
+    if tombstones + rejected.len() > 0 {
+        let mut keep: Vec<bool> = (0..origin.value.len()).map(|row| origin.value.is_valid(row)).collect();
+        rejected.iter().for_each(|r| keep[r.row] = false);
+        rows.keep(&BooleanArray::from(keep));
     }
+    rows.counts.undecoded += rejected.len() as u64;
+    rows.counts.skipped += tombstones as u64;
+    rows.counts.row_count -= (rejected.len() + tombstones) as u64;
 }
 
 #[cfg(test)]
@@ -132,9 +134,11 @@ mod tests {
         let named: Vec<_> = decoded.rejected.iter().map(|r| (r.row, r.column.as_deref())).collect();
         assert_eq!(named, [(0, None), (3, Some("a")), (5, None)]);
         assert_eq!(decoded.columns[0].as_primitive::<arrow_array::types::Int16Type>().values(), &[1, 2]);
-        leave_out_tombstones(&mut rows);
-        assert_eq!(rows.origin.as_ref().unwrap().offset.values(), &[100, 102, 103, 104, 105]);
-        assert_eq!((rows.counts.records_read, rows.counts.skipped, rows.counts.row_count), (6, 1, 5));
+        leave_out(&mut rows, &decoded.rejected);
+        assert_eq!(rows.origin.as_ref().unwrap().offset.values(), &[102, 104]);
+        let counts = rows.counts;
+        assert_eq!((counts.records_read, counts.skipped, counts.undecoded, counts.row_count), (6, 1, 3, 2));
+        assert!(counts.add_up());
         // The builders begin anew.
         let columns = [SourceColumn::new("a", ColumnKind::BigInt)];
         let (mut decoder, mut builders) = (json::Decoder::new(&columns), Builders::new(&columns));

@@ -1,17 +1,29 @@
 //! The SELECT of a target.
 //!
-//! * Input: decoded rows of one stream. Output: rows whose columns are those of the SELECT list, in its order; and the dead
-//!   letters of those on which the SELECT fails.
+//! * Input: decoded rows of one stream. Output: the rows that its WHERE lets through, with the columns of the SELECT list;
+//!   and the dead letters of those on which an expression fails.
 //! * Time: each batch at its own. It holds nothing and keeps no state.
 //! * Failure: none that a record could cause, unless the job says to halt at them; what a SELECT may say is decided once,
 //!   in [`select`].
+//!
+//! Expressions are evaluated on whole batches. When one fails on a batch, halves of it are tried until the rows that it
+//! fails on stand by themselves; they are taken out, and the others go on.
 
+pub mod functions;
+pub mod plan;
+pub mod refusal;
 pub mod select;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, BinaryArray, StringArray, TimestampMicrosecondArray, builder::StringBuilder};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
+    TimestampMicrosecondArray, builder::StringBuilder, cast::AsArray,
+};
+use arrow_select::filter::filter_record_batch;
 use checkpoint::Micros;
+use datafusion_common::DataFusionError;
+use datafusion_physical_expr::PhysicalExpr;
 use timely::dataflow::Stream;
 
 use crate::{
@@ -21,13 +33,14 @@ use crate::{
     fetch::Place,
     rows::{Origin, constant},
 };
+use select::{Selection, Value};
 
-/// What one column of a SELECT list is made of.
+/// Something of a record that a query may look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expression {
+pub enum Input {
     /// A declared column of the stream, by number.
     Column(usize),
-    /// Where the record came from.
+    /// A value that every record has.
     Source(SourceValue),
 }
 
@@ -52,32 +65,171 @@ pub enum SourceValue {
 pub fn query<'s>(
     decoded: Stream<'s, Time, Rows>,
     target: String,
-    list: Arc<[Expression]>,
+    selection: Arc<Selection>,
     places: Arc<[Place]>,
     rejects: Rejects,
 ) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
     split("Query", decoded, move |epoch, mut rows| {
-        let (columns, rejected) = evaluate(&rows, &list, &places);
+        let Some(origin) = &rows.origin else { fail(Failure::Bug("query without the origin of its rows".into())) };
+        let Evaluated { columns, keep, filtered, rejected } = evaluate(&rows, origin, &selection, &places);
+        let letters = rejects.set_aside(epoch, "query", &target, origin, &rejected);
+        rows.columns = Vec::new();
+        if let Some(keep) = keep {
+            rows.keep(&keep);
+        }
         rows.columns = columns;
-        let letters = rejects.set_aside(epoch, "query", &target, &mut rows, &rejected);
+        rows.counts.filtered += filtered;
         rows.counts.dead_letters += rejected.len() as u64;
-        rows.counts.row_count -= rejected.len() as u64;
+        rows.counts.row_count -= filtered + rejected.len() as u64;
         (rows, letters)
     })
 }
 
-/// The columns of all rows, and those that are to be taken out again.
-fn evaluate(rows: &Rows, list: &[Expression], places: &[Place]) -> (Vec<ArrayRef>, Vec<Rejected>) {
-    let Some(origin) = &rows.origin else { fail(Failure::Bug("query without the origin of its rows".into())) };
-    let mut rejected = BTreeMap::new();
-    let columns = list
-        .iter()
-        .map(|expression| match expression {
-            Expression::Column(number) => rows.columns[*number].clone(),
-            Expression::Source(value) => source_value(*value, origin, places, &mut rejected),
-        })
-        .collect();
-    (columns, rejected.into_values().collect())
+/// What came of a batch.
+struct Evaluated {
+    /// The columns of the SELECT list, of the rows that stay.
+    columns: Vec<ArrayRef>,
+    /// Which rows those are; `None` for all.
+    keep: Option<BooleanArray>,
+    /// How many WHERE left out.
+    filtered: u64,
+    /// The rows on which it failed.
+    rejected: Vec<Rejected>,
+}
+
+fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place]) -> Evaluated {
+    let mut rejected = RejectedRows::new();
+    let inputs = selection.inputs.iter().map(|input| match input {
+        Input::Column(number) => rows.columns[*number].clone(),
+        Input::Source(value) => source_value(*value, origin, places, &mut rejected),
+    });
+    let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
+    let batch = RecordBatch::try_new_with_options(selection.schema.clone(), inputs.collect(), &options);
+    let mut batch = batch.unwrap_or_else(|e| fail(Failure::Bug(format!("the inputs of a query: {e}"))));
+    // The row of the whole batch for each row of `batch`; `None` while they are the same.
+    let mut of_whole: Option<Vec<usize>> = None;
+    let mut filtered = 0;
+    if selection.filter.is_some() || !rejected.is_empty() {
+        let passes = match &selection.filter {
+            None => None,
+            Some(filter) => {
+                let Attempt { values, failed } = attempt(filter, &batch);
+                for (row, reason) in failed {
+                    rejected.entry(row).or_insert(Rejected { row, column: None, reason });
+                }
+                values
+            }
+        };
+        let passes = passes.as_ref().map(|passes| passes.as_boolean());
+        let passed = |row: usize| passes.is_none_or(|passes| passes.is_valid(row) && passes.value(row));
+        let whole: Vec<usize> =
+            (0..batch.num_rows()).filter(|row| passed(*row) && !rejected.contains_key(row)).collect();
+        filtered = (batch.num_rows() - whole.len() - rejected.len()) as u64;
+        if whole.len() < batch.num_rows() {
+            batch = only(&batch, &whole);
+            of_whole = Some(whole);
+        }
+    }
+    let place = |row: usize, of_whole: &Option<Vec<usize>>| of_whole.as_ref().map_or(row, |whole| whole[row]);
+    let mut computed: Vec<Option<ArrayRef>> = vec![None; selection.columns.len()];
+    let mut failed: BTreeMap<usize, Rejected> = BTreeMap::new();
+    for (column, computed) in selection.columns.iter().zip(&mut computed) {
+        let Value::Computed(expr) = &column.value else { continue };
+        let attempt = attempt(expr, &batch);
+        for (row, reason) in attempt.failed {
+            let whole = place(row, &of_whole);
+            // The first column wins.
+            failed.entry(row).or_insert(Rejected { row: whole, column: Some(column.name.clone()), reason });
+        }
+        *computed = attempt.values;
+    }
+    if !failed.is_empty() {
+        let good: Vec<usize> = (0..batch.num_rows()).filter(|row| !failed.contains_key(row)).collect();
+        let smaller = only(&batch, &good);
+        for (column, computed) in selection.columns.iter().zip(&mut computed) {
+            let Value::Computed(expr) = &column.value else { continue };
+            // What failed on none of these rows gives what it gave before.
+            *computed = whole(expr, &smaller).ok();
+            if computed.is_none() {
+                fail(Failure::Bug(format!("{expr} fails on rows that it did not fail on before")));
+            }
+        }
+        of_whole = Some(good.iter().map(|row| place(*row, &of_whole)).collect());
+        batch = smaller;
+        rejected.extend(failed.into_values().map(|rejection| (rejection.row, rejection)));
+    }
+    let columns = selection.columns.iter().zip(computed).map(|(column, computed)| match (&column.value, computed) {
+        (Value::Input(place), _) => batch.column(*place).clone(),
+        (Value::Computed(_), Some(values)) => values,
+        (Value::Computed(expr), None) => fail(Failure::Bug(format!("{expr} was not evaluated"))),
+    });
+    let keep = of_whole.map(|kept| {
+        let mut keep = vec![false; rows.len()];
+        kept.into_iter().for_each(|row| keep[row] = true);
+        BooleanArray::from(keep)
+    });
+    Evaluated { columns: columns.collect(), keep, filtered, rejected: rejected.into_values().collect() }
+}
+
+/// These rows of a batch, in order.
+fn only(batch: &RecordBatch, rows: &[usize]) -> RecordBatch {
+    let mut keep = vec![false; batch.num_rows()];
+    rows.iter().for_each(|row| keep[*row] = true);
+    let filtered = filter_record_batch(batch, &BooleanArray::from(keep));
+    filtered.unwrap_or_else(|e| fail(Failure::Bug(format!("cannot filter a batch: {e}"))))
+}
+
+/// What came of an expression on a batch.
+struct Attempt {
+    /// The value of each row; `None` if it failed on some. Of a filter, whose rows are picked one by one, those it failed on
+    /// are NULL instead.
+    values: Option<ArrayRef>,
+    /// The rows it failed on, and why.
+    failed: Vec<(usize, String)>,
+}
+
+/// Below so many rows, each is tried by itself.
+const FEW: usize = 8;
+
+fn attempt(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Attempt {
+    if let Ok(values) = whole(expr, batch) {
+        return Attempt { values: Some(values), failed: Vec::new() };
+    }
+    let mut failed = Vec::new();
+    let mut todo = vec![(0, batch.num_rows())];
+    let mut pieces: Vec<(usize, ArrayRef)> = Vec::new();
+    while let Some((start, count)) = todo.pop() {
+        match whole(expr, &batch.slice(start, count)) {
+            Ok(values) => pieces.push((start, values)),
+            Err(error) if count == 1 => failed.push((start, reason(error))),
+            Err(_) if count <= FEW => todo.extend((start..start + count).rev().map(|row| (row, 1))),
+            Err(_) => todo.extend([(start + count / 2, count - count / 2), (start, count / 2)]),
+        }
+    }
+    let boolean = pieces.iter().all(|(_, values)| *values.data_type() == arrow_schema::DataType::Boolean);
+    let values = boolean.then(|| {
+        let mut all: Vec<Option<bool>> = vec![None; batch.num_rows()];
+        for (start, values) in &pieces {
+            for (row, value) in values.as_boolean().iter().enumerate() {
+                all[start + row] = value;
+            }
+        }
+        Arc::new(BooleanArray::from(all)) as ArrayRef
+    });
+    Attempt { values, failed }
+}
+
+fn whole(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
+    expr.evaluate(batch)?.into_array(batch.num_rows())
+}
+
+/// Why an expression failed, without what the crates put around it.
+fn reason(error: DataFusionError) -> String {
+    let text = match error {
+        DataFusionError::Execution(text) => text,
+        other => other.strip_backtrace(),
+    };
+    text.trim_start_matches("Arrow error: ").trim_start_matches("Execution error: ").to_string()
 }
 
 type RejectedRows = BTreeMap<usize, Rejected>;
@@ -126,21 +278,48 @@ fn text(bytes: &BinaryArray, column: &str, rejected: &mut RejectedRows) -> Strin
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Int64Array, cast::AsArray, types::*};
+    use arrow_array::{Int64Array, types::*};
     use checkpoint::TopicPartition;
-    use connectors::RawBatch;
+    use connectors::{ColumnKind, RawBatch};
 
     use super::*;
+    use crate::decode::columns::SourceColumn;
+
+    fn place(partition: i32) -> Place {
+        let partition = TopicPartition::new("t", partition);
+        Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }
+    }
+
+    fn selection(query: &str) -> Selection {
+        let columns = vec![SourceColumn::new("n", ColumnKind::BigInt), SourceColumn::new("s", ColumnKind::Varchar(20))];
+        select::parse(query, &[("t".into(), columns)]).unwrap()
+    }
+
+    /// Rows with these numbers, and their text.
+    fn rows(numbers: &[Option<i64>]) -> Rows {
+        let mut raw = RawBatch::default();
+        for (i, _) in numbers.iter().enumerate() {
+            raw.partitions.push(0);
+            raw.offsets.push(100 + i as i64);
+            raw.timestamps_ms.push(5);
+            raw.keys.push(None).unwrap();
+            raw.values.push(Some(b"{}")).unwrap();
+        }
+        let texts = StringArray::from_iter(numbers.iter().map(|n| n.map(|n| n.to_string())));
+        Rows {
+            columns: vec![Arc::new(Int64Array::from(numbers.to_vec())), Arc::new(texts)],
+            origin: Some(Origin::new(raw, &[0])),
+            ..Rows::default()
+        }
+    }
+
+    fn run(query: &str, numbers: &[Option<i64>]) -> Evaluated {
+        let rows = rows(numbers);
+        evaluate(&rows, rows.origin.as_ref().unwrap(), &selection(query), &[place(0)])
+    }
 
     #[test]
     fn columns_and_where_they_came_from() {
-        let place = |partition| Place {
-            partition: TopicPartition::new("t", partition),
-            topic_id: String::new(),
-            stream: 0,
-            start: 0,
-            until: None,
-        };
         let places = [place(3), place(4)];
         let mut raw = RawBatch {
             partitions: vec![0, 1, 1],
@@ -154,31 +333,57 @@ mod tests {
             raw.headers.push(Some(b"[1]")).unwrap();
         }
         let rows = Rows {
-            columns: vec![Arc::new(Int64Array::from(vec![1, 2, 3]))],
+            columns: vec![Arc::new(Int64Array::from(vec![1, 2, 3])), Arc::new(StringArray::from(vec!["a", "b", "c"]))],
             origin: Some(Origin::new(raw, &[0, 1])),
             ..Rows::default()
         };
-        let all = [
-            SourceValue::Topic,
-            SourceValue::Partition,
-            SourceValue::Offset,
-            SourceValue::Timestamp,
-            SourceValue::Key,
-            SourceValue::Headers,
-        ];
-        let mut list: Vec<Expression> = all.map(Expression::Source).into();
-        list.push(Expression::Column(0));
-        let (columns, rejected) = evaluate(&rows, &list, &places);
-        assert_eq!(rejected.iter().map(|r| (r.row, r.column.as_deref())).collect::<Vec<_>>(), [(2, Some("_key"))]);
-        assert_eq!(columns[0].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("t"); 3]);
-        assert_eq!(columns[1].as_primitive::<Int32Type>().values(), &[3, 4, 4]);
-        assert_eq!(columns[2].as_primitive::<Int64Type>().values(), &[10, 20, 21]);
+        let query = selection("SELECT _topic, _partition, _offset, _timestamp, _key, _headers, n FROM t");
+        let got = evaluate(&rows, rows.origin.as_ref().unwrap(), &query, &places);
+        assert_eq!(got.rejected.iter().map(|r| (r.row, r.column.as_deref())).collect::<Vec<_>>(), [(2, Some("_key"))]);
+        assert_eq!(got.keep, Some(BooleanArray::from(vec![true, true, false])));
+        let columns = got.columns;
+        assert_eq!(columns[0].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("t"); 2]);
+        assert_eq!(columns[1].as_primitive::<Int32Type>().values(), &[3, 4]);
+        assert_eq!(columns[2].as_primitive::<Int64Type>().values(), &[10, 20]);
         assert_eq!(
             columns[3].as_primitive::<TimestampMicrosecondType>().iter().collect::<Vec<_>>(),
-            [Some(5000), None, None]
+            [Some(5000), None]
         );
-        assert_eq!(columns[4].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("k"), None, None]);
-        assert_eq!(columns[5].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("[1]"); 3]);
-        assert_eq!(columns[6].as_primitive::<Int64Type>().values(), &[1, 2, 3]);
+        assert_eq!(columns[4].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("k"), None]);
+        assert_eq!(columns[5].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("[1]"); 2]);
+        assert_eq!(columns[6].as_primitive::<Int64Type>().values(), &[1, 2]);
+    }
+
+    #[test]
+    fn a_filter_leaves_out_what_is_not_true() {
+        let got = run("SELECT n, n * 2 AS d FROM t WHERE n > 1", &[Some(1), Some(2), None, Some(3)]);
+        assert_eq!((got.filtered, got.rejected), (2, vec![]));
+        assert_eq!(got.keep, Some(BooleanArray::from(vec![false, true, false, true])));
+        assert_eq!(got.columns[0].as_primitive::<Int64Type>().values(), &[2, 3]);
+        assert_eq!(got.columns[1].as_primitive::<Int64Type>().values(), &[4, 6]);
+        let all = run("SELECT n FROM t", &[Some(1)]);
+        assert!(all.keep.is_none() && all.filtered == 0);
+    }
+
+    #[test]
+    fn a_row_on_which_an_expression_fails_costs_itself_alone() {
+        let numbers: Vec<Option<i64>> = (0..1000).map(Some).collect();
+        let query = "SELECT 10 / (n - 500) AS q, n AS plain, 1 / (n - 7) AS r FROM t WHERE 5 / (n - 3) >= 0 AND n <> 9";
+        let got = run(query, &numbers);
+        let named: Vec<_> = got.rejected.iter().map(|r| (r.row, r.column.as_deref(), r.reason.as_str())).collect();
+        let zero = "division by zero";
+        assert_eq!(named, [(3, None, zero), (7, Some("r"), zero), (500, Some("q"), zero)]);
+        // 0, 1 and 2 give something negative; 9 is left out.
+        assert_eq!(got.filtered, 4);
+        assert_eq!(got.columns[1].len(), 1000 - 3 - 4);
+        assert!(got.columns.iter().all(|column| column.len() == 993 && column.null_count() == 0));
+        let plain = got.columns[1].as_primitive::<Int64Type>().values();
+        assert_eq!((plain[0], plain[992]), (4, 999));
+        // All of them.
+        let got = run("SELECT n / 0 AS q FROM t", &numbers);
+        assert_eq!((got.rejected.len(), got.columns[0].len()), (1000, 0));
+        // A branch that is not taken fails on no row.
+        let got = run("SELECT CASE WHEN n = 5 THEN 0 ELSE 10 / (n - 5) END AS q FROM t", &numbers);
+        assert!(got.rejected.is_empty());
     }
 }

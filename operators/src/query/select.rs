@@ -1,139 +1,257 @@
-//! What a SELECT may say, decided once when the job starts: plain columns of one stream, renamed or not.
+//! What a SELECT may say, decided once when the job starts: any number of columns out of one stream, and a WHERE.
 //!
-//! Expressions, WHERE and joins come later and are refused as such, with the place.
+//! A query sees one record at a time. Whatever looks at several (joins, GROUP BY, ORDER BY) is refused as such, with its
+//! place.
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use arrow_schema::SchemaRef;
+use connectors::ColumnKind;
+use datafusion_physical_expr::PhysicalExpr;
 use sqlparser::{
-    ast::{Expr, GroupByExpr, Ident, Select, SelectItem, SetExpr, Statement, TableFactor},
+    ast::{GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableFactor},
     dialect::PostgreSqlDialect,
-    parser::Parser,
+    parser::{Parser, ParserError},
 };
 
-use super::{Expression, SourceValue};
-use connectors::ColumnKind;
-
-use crate::{decode::columns::SourceColumn, values::Policy};
+use super::{
+    Input, SourceValue,
+    functions::TEXT,
+    plan::{Name, Planner, fold},
+    refusal::Refusal,
+};
+use crate::{decode::columns::SourceColumn, sink::fit::arrow_type, values::Policy};
 
 /// A SELECT that is understood.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Selection {
     /// The stream that it reads.
     pub stream: String,
+    /// What its expressions look at: the columns of the batch that they are evaluated on.
+    pub inputs: Vec<Input>,
+    /// The schema of that batch.
+    pub schema: SchemaRef,
+    /// Its WHERE.
+    pub filter: Option<Arc<dyn PhysicalExpr>>,
     /// Its columns, in order.
     pub columns: Vec<SelectedColumn>,
+    /// Its text in one form, whatever blanks and cases it was written with.
+    pub text: String,
 }
 
 /// A column of a SELECT list.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SelectedColumn {
     /// The name of the target's column, in lower case.
     pub name: String,
     /// What it is made of.
-    pub expression: Expression,
+    pub value: Value,
     /// Its type.
     pub kind: ColumnKind,
     /// Of a column of the stream what is done with values that do not fit; for the target as well.
     pub policy: Policy,
 }
 
-/// The longest text in Redshift.
-const LONGEST: u32 = 65_535;
+/// What a column is made of.
+#[derive(Clone, Debug)]
+pub enum Value {
+    /// One of the inputs, by its place.
+    Input(usize),
+    /// An expression.
+    Computed(Arc<dyn PhysicalExpr>),
+}
+
+impl Selection {
+    /// Whether it looks at this value of the record.
+    pub fn uses(&self, value: SourceValue) -> bool {
+        self.inputs.contains(&Input::Source(value))
+    }
+}
 
 /// Reads the text of a SELECT. `streams` are the names of the job's streams, in lower case, with their columns.
-pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection, String> {
-    let mut statements = Parser::parse_sql(&PostgreSqlDialect {}, text).map_err(|e| e.to_string())?;
+pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection, Refusal> {
+    let mut statements = Parser::new(&PostgreSqlDialect {})
+        .try_with_sql(text)
+        .and_then(|mut parser| parser.parse_statements())
+        .map_err(|e| syntax(&e))?;
     let (Some(Statement::Query(query)), true) = (statements.pop(), statements.is_empty()) else {
-        return Err("the query must be one SELECT".into());
+        return Err(Refusal::whole("the query must be one SELECT", ""));
     };
-    if query.with.is_some()
-        || query.order_by.is_some()
-        || query.limit_clause.is_some()
-        || query.fetch.is_some()
-        || !query.locks.is_empty()
-    {
-        return Err("WITH, ORDER BY and LIMIT are not supported: a stream has no end and no order".into());
-    }
-    let SetExpr::Select(select) = *query.body else { return Err("UNION and VALUES are not supported".into()) };
+    let text = query.to_string();
+    refuse_around(&query)?;
+    let SetExpr::Select(select) = *query.body else {
+        return Err(Refusal::at(
+            query.body.as_ref(),
+            "UNION and VALUES are not supported",
+            "give the table several targets' rows in Redshift",
+        ));
+    };
     let (stream, alias) = from(&select)?;
     let Some((_, columns)) = streams.iter().find(|(name, _)| *name == stream) else {
         let known: Vec<&str> = streams.iter().map(|(name, _)| name.as_str()).collect();
-        return Err(format!("there is no stream {stream}; there is {}", known.join(", ")));
+        return Err(Refusal::at(
+            &select.from[0],
+            format!("there is no stream {stream}"),
+            format!("there is {}", known.join(", ")),
+        ));
     };
-    let mut selected = Vec::new();
+    let names = names(columns);
+    let mut planner = Planner::new(&names, [&stream, &alias]);
+    let filter = select.selection.as_ref().map(|condition| planner.condition(condition)).transpose()?;
+    let mut selected: Vec<SelectedColumn> = Vec::new();
+    let mut seen = BTreeSet::new();
     for item in &select.projection {
-        let (expression, name) = match item {
-            SelectItem::UnnamedExpr(expression) => (expression, None),
-            SelectItem::ExprWithAlias { expr, alias } => (expr, Some(fold(alias))),
-            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
-                return Err(
-                    "SELECT * is not supported: name the columns, so that a new one in the stream changes nothing"
-                        .into(),
-                );
-            }
-            other => return Err(format!("{other} is not supported")),
-        };
-        let column = match expression {
-            Expr::Identifier(column) => fold(column),
-            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
-                [table, column] if [&stream, &alias].contains(&&fold(table)) => fold(column),
-                _ => return Err(format!("{expression}: there is no such table")),
-            },
-            other => return Err(format!("{other}: expressions are not supported yet, only columns")),
-        };
-        let (expression, kind, policy) = find(&column, columns)?;
-        selected.push(SelectedColumn { name: name.unwrap_or(column), expression, kind, policy });
+        let column = selected_column(item, &mut planner, columns)?;
+        if !seen.insert(column.name.clone()) {
+            return Err(Refusal::at(item, format!("column {} is selected twice", column.name), "name it with AS"));
+        }
+        selected.push(column);
     }
-    for (i, column) in selected.iter().enumerate() {
-        if selected[..i].iter().any(|c| c.name == column.name) {
-            return Err(format!("column {} is selected twice", column.name));
+    let (inputs, schema) = planner.inputs();
+    // What is planned must give what it promises, or a file would have another type than its table.
+    for column in &selected {
+        let Value::Computed(expr) = &column.value else { continue };
+        let gives = expr.data_type(&schema).ok();
+        if gives != arrow_type(&column.kind) {
+            return Err(Refusal::whole(
+                format!("column {} should be {} and is {gives:?}", column.name, column.kind),
+                "this is a bug: please report it",
+            ));
         }
     }
-    Ok(Selection { stream, columns: selected })
+    Ok(Selection { stream, inputs, schema, filter, columns: selected, text })
+}
+
+fn selected_column(
+    item: &SelectItem,
+    planner: &mut Planner<'_>,
+    columns: &[SourceColumn],
+) -> Result<SelectedColumn, Refusal> {
+    let (expression, alias) = match item {
+        SelectItem::UnnamedExpr(expression) => (expression, None),
+        SelectItem::ExprWithAlias { expr, alias } => (expr, Some(fold(alias))),
+        SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
+            return Err(Refusal::at(
+                item,
+                "SELECT * is not supported",
+                "name the columns, so that a new one in the stream changes nothing",
+            ));
+        }
+        other => return Err(Refusal::at(other, format!("{other} is not supported"), "")),
+    };
+    let plain = planner.name(expression).transpose()?;
+    let typed = planner.expression(expression)?;
+    let Some(kind) = typed.known() else {
+        return Err(Refusal::at(expression, "NULL of what type?", "write it like NULL::varchar(10)"));
+    };
+    // A text in quotes is one, and not a text that is as long as it is today.
+    let typed = typed.to(&kind).map_err(|why| Refusal::at(expression, why, ""))?;
+    match plain {
+        Some(name) => {
+            let policy = match name.input {
+                Input::Column(number) => columns[number].policy,
+                Input::Source(_) => Policy::default(),
+            };
+            let place = planner.inputs().0.iter().position(|input| *input == name.input);
+            let value = place.map_or(Value::Computed(typed.expr), Value::Input);
+            Ok(SelectedColumn { name: alias.unwrap_or(name.name), value, kind, policy })
+        }
+        None => {
+            let Some(name) = alias else {
+                return Err(Refusal::at(
+                    expression,
+                    format!("{expression} has no name"),
+                    "name the target's column with AS",
+                ));
+            };
+            Ok(SelectedColumn { name, value: Value::Computed(typed.expr), kind, policy: Policy::default() })
+        }
+    }
+}
+
+/// What stands around a SELECT and asks for an order or an end, which a stream has not.
+fn refuse_around(query: &Query) -> Result<(), Refusal> {
+    let refuse = |there: bool, what: &str| match there {
+        true => Err(Refusal::whole(format!("{what} is not supported: a query sees one record at a time"), "")),
+        false => Ok(()),
+    };
+    refuse(query.with.is_some(), "WITH")?;
+    refuse(query.order_by.is_some(), "ORDER BY")?;
+    refuse(query.limit_clause.is_some() || query.fetch.is_some(), "LIMIT")?;
+    refuse(!query.locks.is_empty(), "FOR UPDATE")?;
+    refuse(
+        query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some(),
+        "what stands behind the SELECT",
+    )
 }
 
 /// The stream and the name it goes by.
-fn from(select: &Select) -> Result<(String, String), String> {
-    if select.selection.is_some() {
-        return Err("WHERE is not supported yet".into());
-    }
-    let grouped = !matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
-    if grouped || select.having.is_some() || select.distinct.is_some() || select.qualify.is_some() {
-        return Err("GROUP BY, HAVING, DISTINCT and QUALIFY are not supported".into());
-    }
-    let [only] = select.from.as_slice() else { return Err("FROM must name one stream".into()) };
-    if !only.joins.is_empty() {
-        return Err("JOIN is not supported yet".into());
-    }
-    let TableFactor::Table { name, alias, args: None, .. } = &only.relation else {
-        return Err("FROM must name one stream".into());
+fn from(select: &Select) -> Result<(String, String), Refusal> {
+    let refuse = |there: bool, what: &str| match there {
+        true => Err(Refusal::whole(
+            format!("{what} is not supported: a query sees one record at a time"),
+            "aggregate in Redshift",
+        )),
+        false => Ok(()),
     };
-    let [part] = name.0.as_slice() else { return Err(format!("{name}: a stream has no schema")) };
-    let Some(ident) = part.as_ident() else { return Err(format!("{name} is not the name of a stream")) };
+    refuse(!matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty()), "GROUP BY")?;
+    refuse(select.having.is_some(), "HAVING")?;
+    refuse(select.distinct.is_some(), "DISTINCT")?;
+    refuse(select.qualify.is_some() || !select.named_window.is_empty(), "a window")?;
+    refuse(select.top.is_some(), "TOP")?;
+    refuse(select.into.is_some() || !select.lateral_views.is_empty(), "this form of SELECT")?;
+    let [only] = select.from.as_slice() else {
+        return Err(Refusal::whole("FROM must name one stream", "give each stream a target of its own"));
+    };
+    if let Some(join) = only.joins.first() {
+        return Err(Refusal::at(join, "JOIN is not supported yet", ""));
+    }
+    let TableFactor::Table { name, alias, args: None, sample: None, .. } = &only.relation else {
+        return Err(Refusal::at(&only.relation, "FROM must name one stream", ""));
+    };
+    let [part] = name.0.as_slice() else {
+        return Err(Refusal::at(name, format!("{name}: a stream has no schema"), ""));
+    };
+    let Some(ident) = part.as_ident() else {
+        return Err(Refusal::at(name, format!("{name} is not the name of a stream"), ""));
+    };
     let stream = fold(ident);
     let alias = alias.as_ref().map_or_else(|| stream.clone(), |a| fold(&a.name));
     Ok((stream, alias))
 }
 
-/// Names are lower case in SQL, quoted or not, as in Redshift.
-fn fold(ident: &Ident) -> String {
-    ident.value.to_lowercase()
+/// All names of a stream: its columns, and what every record has without declaring it.
+fn names(columns: &[SourceColumn]) -> Vec<Name> {
+    let declared = columns.iter().enumerate().map(|(number, column)| Name {
+        name: column.name.clone(),
+        input: Input::Column(number),
+        kind: column.kind.clone(),
+    });
+    let source = [
+        ("_topic", SourceValue::Topic, ColumnKind::Varchar(249)),
+        ("_partition", SourceValue::Partition, ColumnKind::Integer),
+        ("_offset", SourceValue::Offset, ColumnKind::BigInt),
+        ("_timestamp", SourceValue::Timestamp, ColumnKind::TimestampTz),
+        ("_key", SourceValue::Key, TEXT),
+        ("_headers", SourceValue::Headers, TEXT),
+    ];
+    let source = source.map(|(name, value, kind)| Name { name: name.into(), input: Input::Source(value), kind });
+    declared.chain(source).collect()
 }
 
-fn find(column: &str, columns: &[SourceColumn]) -> Result<(Expression, ColumnKind, Policy), String> {
-    let source = match column {
-        "_topic" => Some((SourceValue::Topic, ColumnKind::Varchar(249))),
-        "_partition" => Some((SourceValue::Partition, ColumnKind::Integer)),
-        "_offset" => Some((SourceValue::Offset, ColumnKind::BigInt)),
-        "_timestamp" => Some((SourceValue::Timestamp, ColumnKind::TimestampTz)),
-        "_key" => Some((SourceValue::Key, ColumnKind::Varchar(LONGEST))),
-        "_headers" => Some((SourceValue::Headers, ColumnKind::Varchar(LONGEST))),
-        _ => None,
+/// The parser says the place at the end of its message.
+fn syntax(error: &ParserError) -> Refusal {
+    let text = match error {
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.clone(),
+        ParserError::RecursionLimitExceeded => return Refusal::whole("expressions stand too deep in each other", ""),
     };
-    if let Some((value, kind)) = source {
-        return Ok((Expression::Source(value), kind, Policy::default()));
-    }
-    match columns.iter().position(|c| c.name == column) {
-        Some(number) => Ok((Expression::Column(number), columns[number].kind.clone(), columns[number].policy)),
-        None => Err(format!("there is no column {column} in the stream")),
+    let place = text.rsplit_once(" at Line: ").and_then(|(what, place)| {
+        let (line, column) = place.split_once(", Column: ")?;
+        Some((what.to_string(), line.trim().parse().ok()?, column.trim().parse().ok()?))
+    });
+    match place {
+        Some((what, line, column)) => Refusal { line, column, what: format!("not SQL: {what}"), help: String::new() },
+        None => Refusal::whole(format!("not SQL: {text}"), ""),
     }
 }
 
@@ -142,50 +260,147 @@ mod tests {
     use super::*;
 
     fn streams() -> Vec<(String, Vec<SourceColumn>)> {
-        let column = |name: &str, kind: ColumnKind| SourceColumn::new(name, kind);
         vec![
-            ("clicks".into(), vec![column("userId", ColumnKind::BigInt), column("ts", ColumnKind::TimestampTz)]),
-            ("other".into(), vec![column("a", ColumnKind::Double)]),
+            (
+                "clicks".into(),
+                vec![
+                    SourceColumn::new("userId", ColumnKind::BigInt),
+                    SourceColumn::new("ts", ColumnKind::TimestampTz),
+                    SourceColumn::new("url", ColumnKind::Varchar(200)),
+                    SourceColumn::new("price", ColumnKind::Decimal(9, 2)),
+                    SourceColumn::new("ok", ColumnKind::Boolean),
+                ],
+            ),
+            ("other".into(), vec![SourceColumn::new("a", ColumnKind::Double)]),
         ]
     }
 
     #[test]
     fn columns_with_and_without_new_names() {
-        let selection =
-            parse("SELECT c.USERID, \"ts\" AS At, _offset AS kafka_offset, c._key FROM clicks AS c;", &streams())
-                .unwrap();
+        let text = "SELECT c.USERID, \"ts\" AS At, _offset AS kafka_offset, c._key FROM clicks AS c;";
+        let selection = parse(text, &streams()).unwrap();
         let names: Vec<&str> = selection.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!((selection.stream.as_str(), names), ("clicks", vec!["userid", "at", "kafka_offset", "_key"]));
-        let expressions: Vec<Expression> = selection.columns.iter().map(|c| c.expression).collect();
-        use Expression::*;
-        assert_eq!(expressions, [Column(0), Column(1), Source(SourceValue::Offset), Source(SourceValue::Key)]);
+        let inputs = selection.columns.iter().map(|column| match column.value {
+            Value::Input(place) => selection.inputs[place],
+            Value::Computed(_) => panic!("{column:?}"),
+        });
+        let source = Input::Source;
+        assert_eq!(
+            inputs.collect::<Vec<_>>(),
+            [Input::Column(0), Input::Column(1), source(SourceValue::Offset), source(SourceValue::Key)]
+        );
+        assert!(selection.uses(SourceValue::Key) && !selection.uses(SourceValue::Headers));
         assert_eq!(parse("select a from other", &streams()).unwrap().columns[0].kind, ColumnKind::Double);
     }
 
     #[test]
-    fn what_is_not_supported_is_said() {
-        for (text, part) in [
-            ("", "one SELECT"),
-            ("SELECT ts FROM clicks; SELECT ts FROM clicks", "one SELECT"),
-            ("DELETE FROM clicks", "one SELECT"),
-            ("SELECT * FROM clicks", "SELECT *"),
-            ("SELECT nothing FROM clicks", "no column nothing"),
-            ("SELECT ts FROM nothing", "no stream nothing; there is clicks, other"),
-            ("SELECT x.ts FROM clicks c", "no such table"),
-            ("SELECT ts + 1 FROM clicks", "expressions"),
-            ("SELECT ts FROM clicks WHERE userid = 1", "WHERE"),
-            ("SELECT ts FROM clicks LIMIT 1", "LIMIT"),
-            ("SELECT ts FROM clicks GROUP BY ts", "GROUP BY"),
-            ("SELECT DISTINCT ts FROM clicks", "DISTINCT"),
-            ("SELECT c.ts FROM clicks c JOIN other o ON true", "JOIN"),
-            ("SELECT ts FROM clicks, other", "one stream"),
-            ("SELECT ts FROM s.clicks", "no schema"),
-            ("SELECT ts, userid AS ts FROM clicks", "selected twice"),
-            ("SELECT ts FROM clicks UNION SELECT ts FROM clicks", "UNION"),
-            ("SELECT ts FRM clicks", "Expected"),
+    fn expressions_have_the_types_that_redshift_gives_them() {
+        for (expression, kind) in [
+            ("userid + 1", ColumnKind::BigInt),
+            ("1 + 1", ColumnKind::Integer),
+            ("price * 2", ColumnKind::Decimal(20, 2)),
+            ("price / price", ColumnKind::Decimal(19, 10)),
+            ("price + userid", ColumnKind::Decimal(22, 2)),
+            ("price * 1.5e0", ColumnKind::Double),
+            ("-price", ColumnKind::Decimal(10, 2)),
+            ("url || 'x'", TEXT),
+            ("upper(url)", TEXT),
+            ("'x'", ColumnKind::Varchar(1)),
+            ("nvl(url, 'nothing')", ColumnKind::Varchar(200)),
+            ("CASE WHEN ok THEN 1 ELSE userid END", ColumnKind::BigInt),
+            ("CASE userid WHEN 1 THEN 1.5 WHEN 2 THEN NULL ELSE price END", ColumnKind::Decimal(9, 2)),
+            ("decode(userid, 1, 'one', NULL, 'none', 'many')", ColumnKind::Varchar(4)),
+            ("url::varchar(3)", ColumnKind::Varchar(3)),
+            ("CAST(price AS decimal(5, 1))", ColumnKind::Decimal(5, 1)),
+            ("ts::date", ColumnKind::Date),
+            ("date_trunc('hour', ts)", ColumnKind::TimestampTz),
+            ("dateadd(day, 1, ts::date)", ColumnKind::Timestamp),
+            ("datediff(minute, ts, '2026-01-01')", ColumnKind::BigInt),
+            ("extract(year FROM ts)", ColumnKind::Integer),
+            ("to_char(ts, 'YYYY')", TEXT),
+            ("strpos(url, '/')", ColumnKind::Integer),
+            ("userid IN (1, 2, NULL) AND NOT url LIKE '%x' OR ts IS NULL", ColumnKind::Boolean),
+            ("url ~ '^/[a-z]+'", ColumnKind::Boolean),
+            ("ts > '2026-01-01' AND price BETWEEN 1 AND 2.5", ColumnKind::Boolean),
+            ("DATE '2026-01-01'", ColumnKind::Date),
+            ("NULL::decimal(3,1)", ColumnKind::Decimal(3, 1)),
         ] {
-            let error = parse(text, &streams()).unwrap_err();
-            assert!(error.contains(part), "{text}: {error}");
+            let selection = parse(&format!("SELECT {expression} AS x FROM clicks"), &streams());
+            let selection = selection.unwrap_or_else(|refusal| panic!("{expression}: {refusal}"));
+            assert_eq!(selection.columns[0].kind, kind, "{expression}");
         }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_said_with_its_place() {
+        for (text, place, part) in [
+            ("", (0, 0), "one SELECT"),
+            ("SELECT ts FROM clicks; SELECT ts FROM clicks", (0, 0), "one SELECT"),
+            ("DELETE FROM clicks", (0, 0), "one SELECT"),
+            ("SELECT * FROM clicks", (1, 8), "SELECT *"),
+            ("SELECT nothing FROM clicks", (1, 8), "no column nothing"),
+            ("SELECT ulr FROM clicks", (1, 8), "did you mean url?"),
+            ("SELECT ts FROM nothing", (1, 16), "no stream nothing; there is clicks, other"),
+            ("SELECT x.ts FROM clicks c", (1, 8), "no table"),
+            ("SELECT ts FROM clicks LIMIT 1", (0, 0), "LIMIT"),
+            ("SELECT ts FROM clicks ORDER BY ts", (0, 0), "ORDER BY"),
+            ("SELECT ts FROM clicks GROUP BY ts", (0, 0), "GROUP BY"),
+            ("SELECT DISTINCT ts FROM clicks", (0, 0), "DISTINCT"),
+            ("SELECT c.ts FROM clicks c JOIN other o ON true", (1, 32), "JOIN"),
+            ("SELECT ts FROM clicks, other", (0, 0), "one stream"),
+            ("SELECT ts FROM s.clicks", (1, 16), "no schema"),
+            ("SELECT ts, userid AS ts FROM clicks", (1, 12), "selected twice"),
+            ("SELECT ts FROM clicks UNION SELECT ts FROM clicks", (1, 1), "UNION"),
+            ("SELECT ts FRM clicks", (1, 15), "Expected"),
+            ("SELECT 1 +\n  uper(url) AS x FROM clicks", (2, 3), "did you mean upper?"),
+            ("SELECT count(url) AS n FROM clicks", (1, 8), "several rows"),
+            ("SELECT lag(url) OVER () AS n FROM clicks", (1, 8), "several rows"),
+            ("SELECT getdate() AS n FROM clicks", (1, 8), "_timestamp"),
+            ("SELECT random() AS n FROM clicks", (1, 8), "another answer"),
+            ("SELECT current_date AS n FROM clicks", (1, 8), "_timestamp"),
+            ("SELECT url + 1 AS n FROM clicks", (1, 8), "no number"),
+            ("SELECT ts + 1 AS n FROM clicks", (1, 8), "dateadd()"),
+            ("SELECT ts - ts AS n FROM clicks", (1, 8), "datediff()"),
+            ("SELECT ts + INTERVAL '1 day' AS n FROM clicks", (1, 22), "dateadd(day, 1, t)"),
+            ("SELECT userid AS n FROM clicks WHERE url", (1, 38), "not true or false"),
+            ("SELECT userid AS n FROM clicks WHERE url = 1", (1, 38), "no type in common"),
+            ("SELECT userid AS n FROM clicks WHERE userid = 'x'", (1, 38), "not a bigint: \"x\""),
+            ("SELECT ts > 'yesterday' AS n FROM clicks", (1, 8), "not a timestamptz"),
+            ("SELECT ok::varchar AS n FROM clicks", (1, 8), "CASE WHEN b"),
+            ("SELECT url::jsonb AS n FROM clicks", (1, 8), "no type"),
+            ("SELECT url::decimal(40,2) AS n FROM clicks", (1, 8), "38 digits"),
+            ("SELECT NULL AS n FROM clicks", (1, 8), "NULL::varchar(10)"),
+            ("SELECT upper(url) FROM clicks", (1, 8), "with AS"),
+            ("SELECT upper(userid) AS n FROM clicks", (1, 8), "should be text"),
+            ("SELECT upper() AS n FROM clicks", (1, 8), "upper(text)"),
+            ("SELECT url ~ '(' AS n FROM clicks", (1, 8), "no pattern"),
+            ("SELECT url SIMILAR TO 'x' AS n FROM clicks", (1, 8), "LIKE"),
+            ("SELECT url IS DISTINCT FROM 'x' AS n FROM clicks", (1, 8), "IS DISTINCT FROM"),
+            ("SELECT (SELECT 1) AS n FROM clicks", (1, 9), "subquery"),
+            ("SELECT price % 1.5e0 AS n FROM clicks", (1, 8), "%"),
+            ("SELECT to_char(price, '99') AS n FROM clicks", (1, 8), "cast it as varchar"),
+            ("SELECT to_char(ts, 'what') AS n FROM clicks", (1, 8), "double quotes"),
+            ("SELECT dateadd(fortnight, 1, ts) AS n FROM clicks", (1, 8), "no part of a time"),
+            ("SELECT convert_timezone('Nowhere', ts) AS n FROM clicks", (1, 8), "no time zone"),
+            ("SELECT ARRAY[1] AS n FROM clicks", (1, 14), "lists"),
+            ("SELECT TRY_CAST(url AS int) AS n FROM clicks", (1, 17), "CAST(x AS type)"),
+        ] {
+            let refusal = parse(text, &streams()).map(|s| s.text).expect_err(text);
+            assert!(refusal.to_string().contains(part), "{text}: {refusal}");
+            assert_eq!((refusal.line, refusal.column), place, "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let deep = format!("SELECT {}userid{} AS n FROM clicks", "(".repeat(80), ")".repeat(80));
+        assert!(parse(&deep, &streams()).is_err());
+        let mut wide = "userid".to_string();
+        for _ in 0..20 {
+            wide = format!("nvl({wide}, 1)");
+        }
+        let refusal = parse(&format!("SELECT {wide} AS n FROM clicks"), &streams()).map(|_| ()).unwrap_err();
+        assert!(refusal.what.contains("too large"), "{refusal}");
     }
 }

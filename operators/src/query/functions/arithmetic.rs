@@ -1,0 +1,355 @@
+//! Numbers: `+ - * / %` and the functions on them.
+//!
+//! Types of results follow Redshift: <https://docs.aws.amazon.com/redshift/latest/dg/r_numeric_computations201.html>. Whole
+//! numbers stay of the wider type of the two, and what does not fit into it is an error, never wrapped; decimals get the
+//! documented precision and scale; a quotient of decimals is rounded half away from zero.
+
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, ArrowNativeTypeOp, ArrowPrimitiveType,
+    cast::AsArray,
+    types::{Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type},
+};
+use arrow_buffer::i256;
+use connectors::ColumnKind;
+
+use super::{Arguments, Function, Kind, Run, Typed, call, values};
+use crate::sink::fit::arrow_type;
+
+/// An arithmetic operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operator {
+    /// `+`
+    Plus,
+    /// `-`
+    Minus,
+    /// `*`
+    Times,
+    /// `/`
+    By,
+    /// `%`
+    Modulo,
+}
+
+impl Operator {
+    fn sign(self) -> &'static str {
+        match self {
+            Operator::Plus => "+",
+            Operator::Minus => "-",
+            Operator::Times => "*",
+            Operator::By => "/",
+            Operator::Modulo => "%",
+        }
+    }
+}
+
+/// Whether it is a number.
+pub fn is_number(kind: &ColumnKind) -> bool {
+    use ColumnKind::*;
+    matches!(kind, SmallInt | Integer | BigInt | Decimal(..) | Real | Double)
+}
+
+/// Precision and scale of a whole or decimal number.
+pub fn as_decimal(kind: &ColumnKind) -> Option<(u8, u8)> {
+    match kind {
+        ColumnKind::SmallInt => Some((5, 0)),
+        ColumnKind::Integer => Some((10, 0)),
+        ColumnKind::BigInt => Some((19, 0)),
+        ColumnKind::Decimal(precision, scale) => Some((*precision, *scale)),
+        _ => None,
+    }
+}
+
+/// Plans `left operator right`.
+pub fn operator(operator: Operator, left: Typed, right: Typed) -> Result<Typed, String> {
+    // A text in quotes becomes what the other side is.
+    let other = |this: &Typed, other: &Typed| match (&this.kind, &other.kind) {
+        (Kind::Known(kind), _) => Some(kind.clone()),
+        (_, Kind::Known(kind)) => Some(kind.clone()),
+        _ => None,
+    };
+    let (Some(l), Some(r)) = (other(&left, &right), other(&right, &left)) else {
+        return Err(format!("{} {} {}: of what type? Cast one of them", left.kind, operator.sign(), right.kind));
+    };
+    if let Some(kind) = [&l, &r].into_iter().find(|kind| !is_number(kind)) {
+        let help = match kind {
+            ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::TimestampTz => "use dateadd() or datediff()",
+            ColumnKind::Varchar(_) | ColumnKind::Char(_) => "cast it; texts are joined by ||",
+            _ => "cast it",
+        };
+        return Err(format!("{kind} is no number: {help}"));
+    }
+    use ColumnKind::*;
+    let result = match (&l, &r) {
+        (Real, Real) => Real,
+        (Real | Double, _) | (_, Real | Double) => Double,
+        (Decimal(..), _) | (_, Decimal(..)) => {
+            let (Some(a), Some(b)) = (as_decimal(&l), as_decimal(&r)) else { return Err("no decimals".into()) };
+            return decimals(operator, left.to(&Decimal(a.0, a.1))?, a, right.to(&Decimal(b.0, b.1))?, b);
+        }
+        (BigInt, _) | (_, BigInt) => BigInt,
+        (Integer, _) | (_, Integer) => Integer,
+        _ => SmallInt,
+    };
+    if matches!(result, Real | Double) && operator == Operator::Modulo {
+        return Err("% is for whole and decimal numbers: cast them".into());
+    }
+    let name = result.to_string();
+    let run = match result {
+        SmallInt => natives::<Int16Type>(operator, name, |_| false),
+        Integer => natives::<Int32Type>(operator, name, |_| false),
+        BigInt => natives::<Int64Type>(operator, name, |_| false),
+        Real => natives::<Float32Type>(operator, name, f32::is_infinite),
+        _ => natives::<Float64Type>(operator, name, f64::is_infinite),
+    };
+    let arguments = vec![left.to(&result)?.expr, right.to(&result)?.expr];
+    Ok(call(operator.sign(), arguments, result, run))
+}
+
+/// `infinite` tells a float that became too large: arrow does not call that an overflow, and Redshift does.
+fn natives<T: ArrowPrimitiveType>(operator: Operator, kind: String, infinite: fn(T::Native) -> bool) -> Run {
+    Arc::new(move |arrays| {
+        let (left, right) = (arrays[0].as_primitive::<T>(), arrays[1].as_primitive::<T>());
+        let result = values::<T>(arrays, |row| {
+            let (a, b) = (left.value(row), right.value(row));
+            if b.is_zero() && matches!(operator, Operator::By | Operator::Modulo) {
+                return Err("division by zero".into());
+            }
+            let result = match operator {
+                Operator::Plus => a.add_checked(b),
+                Operator::Minus => a.sub_checked(b),
+                Operator::Times => a.mul_checked(b),
+                Operator::By => a.div_checked(b),
+                Operator::Modulo => a.mod_checked(b),
+            };
+            match result {
+                Ok(value) if !infinite(value) || infinite(a) || infinite(b) => Ok(Some(value)),
+                _ => Err(format!("out of range for {kind}: {a:?} {} {b:?}", operator.sign())),
+            }
+        })?;
+        Ok(Arc::new(result))
+    })
+}
+
+fn decimals(
+    operator: Operator,
+    left: Typed,
+    (p1, s1): (u8, u8),
+    right: Typed,
+    (p2, s2): (u8, u8),
+) -> Result<Typed, String> {
+    let (p1, s1, p2, s2) = (i32::from(p1), i32::from(s1), i32::from(p2), i32::from(s2));
+    let (precision, scale) = match operator {
+        Operator::Plus | Operator::Minus => {
+            let scale = s1.max(s2);
+            ((p1 - s1).max(p2 - s2) + 1 + scale, scale)
+        }
+        Operator::Times => (p1 + p2 + 1, s1 + s2),
+        Operator::By => {
+            let scale = 4.max(s1 + p2 - s2 + 1);
+            let precision = p1 - s1 + s2 + scale;
+            // More than there is room for: places behind the point give way, though not the last four.
+            let scale = if precision > 38 { (scale - (precision - 38)).max(4) } else { scale };
+            (precision, scale)
+        }
+        Operator::Modulo => {
+            let scale = s1.max(s2);
+            ((p1 - s1).max(p2 - s2) + scale, scale)
+        }
+    };
+    if scale > 37 {
+        return Err(format!("the result would have {scale} digits behind the point: cast one of them to fewer"));
+    }
+    let (precision, scale) = (precision.min(38) as u8, scale as u8);
+    let kind = ColumnKind::Decimal(precision, scale);
+    let limit = 10i128.pow(u32::from(precision));
+    let name = kind.to_string();
+    let up = |by: i32| i256::from_i128(10).checked_pow(by.max(0) as u32);
+    let (up_left, up_right) = match operator {
+        Operator::Times => (up(0), up(0)),
+        Operator::By => (up(i32::from(scale) - s1 + s2), up(0)),
+        _ => (up(i32::from(scale) - s1), up(i32::from(scale) - s2)),
+    };
+    let (Some(up_left), Some(up_right)) = (up_left, up_right) else {
+        return Err("too many digits behind the point: cast one of them to fewer".into());
+    };
+    let arrow = arrow_type(&kind);
+    let run: Run = Arc::new(move |arrays| {
+        let (a, b) = (arrays[0].as_primitive::<Decimal128Type>(), arrays[1].as_primitive::<Decimal128Type>());
+        let result = values::<Decimal128Type>(arrays, |row| {
+            let (a, b) = (i256::from_i128(a.value(row)), i256::from_i128(b.value(row)));
+            if b == i256::ZERO && matches!(operator, Operator::By | Operator::Modulo) {
+                return Err("division by zero".into());
+            }
+            let (Some(a), Some(b)) = (a.checked_mul(up_left), b.checked_mul(up_right)) else {
+                return Err(format!("out of range for {name}"));
+            };
+            let result = match operator {
+                Operator::Plus => a.checked_add(b),
+                Operator::Minus => a.checked_sub(b),
+                Operator::Times => a.checked_mul(b),
+                Operator::By => divide(a, b),
+                Operator::Modulo => a.checked_rem(b),
+            };
+            let result = result.and_then(i256::to_i128).filter(|value| value.unsigned_abs() < limit as u128);
+            result.map(Some).ok_or_else(|| format!("out of range for {name}"))
+        })?;
+        Ok(match &arrow {
+            Some(arrow) => Arc::new(result.with_data_type(arrow.clone())),
+            None => Arc::new(result),
+        })
+    });
+    Ok(call(operator.sign(), vec![left.expr, right.expr], kind, run))
+}
+
+/// Rounded half away from zero.
+fn divide(a: i256, b: i256) -> Option<i256> {
+    let (quotient, rest) = (a.checked_div(b)?, a.checked_rem(b)?);
+    let twice = rest.wrapping_abs().checked_mul(i256::from_i128(2))?;
+    if twice < b.wrapping_abs() {
+        return Some(quotient);
+    }
+    let one = if (a < i256::ZERO) == (b < i256::ZERO) { i256::ONE } else { i256::MINUS_ONE };
+    quotient.checked_add(one)
+}
+
+/// The functions on numbers.
+pub const FUNCTIONS: &[Function] = &[
+    Function {
+        names: &["mod"],
+        form: "mod(number, number)",
+        plan: |mut arguments| {
+            arguments.count(2..=2)?;
+            let right = arguments.0.remove(1);
+            operator(Operator::Modulo, arguments.0.remove(0), right)
+        },
+    },
+    Function { names: &["abs"], form: "abs(number)", plan: |arguments| one(arguments, "abs", Step::Abs) },
+    Function { names: &["sign"], form: "sign(number)", plan: |arguments| one(arguments, "sign", Step::Sign) },
+    Function {
+        names: &["ceil", "ceiling"],
+        form: "ceil(number)",
+        plan: |arguments| one(arguments, "ceil", Step::Ceil),
+    },
+    Function { names: &["floor"], form: "floor(number)", plan: |arguments| one(arguments, "floor", Step::Floor) },
+    Function {
+        names: &["round"],
+        form: "round(number [, digits])",
+        plan: |arguments| places(arguments, "round", Step::Round),
+    },
+    Function {
+        names: &["trunc"],
+        form: "trunc(number [, digits])",
+        plan: |arguments| places(arguments, "trunc", Step::Trunc),
+    },
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Step {
+    Abs,
+    Sign,
+    Ceil,
+    Floor,
+    Round,
+    Trunc,
+}
+
+fn one(arguments: Arguments, name: &str, step: Step) -> Result<Typed, String> {
+    arguments.count(1..=1)?;
+    steps(arguments, name, step, 0)
+}
+
+fn places(arguments: Arguments, name: &str, step: Step) -> Result<Typed, String> {
+    arguments.count(1..=2)?;
+    let digits = match arguments.0.get(1) {
+        None => 0,
+        Some(digits) => {
+            let text = digits.expr.to_string();
+            match text.parse::<i32>() {
+                Ok(digits) if (-37..=37).contains(&digits) => digits,
+                _ => return Err("the number of digits must be written as a number from -37 to 37".into()),
+            }
+        }
+    };
+    steps(arguments, name, step, digits)
+}
+
+fn steps(mut arguments: Arguments, name: &str, step: Step, digits: i32) -> Result<Typed, String> {
+    let argument = arguments.0.swap_remove(0);
+    let kind = match &argument.kind {
+        Kind::Known(kind) if is_number(kind) => kind.clone(),
+        Kind::Known(kind) => return Err(format!("{kind} is no number: cast it")),
+        _ => ColumnKind::Double,
+    };
+    let name = format!("{name} {digits}");
+    let argument = argument.to(&kind)?;
+    Ok(match kind {
+        ColumnKind::Real | ColumnKind::Double => {
+            let run: Run = Arc::new(move |arrays| {
+                let numbers = arrays[0].as_primitive::<Float64Type>();
+                let result = values::<Float64Type>(arrays, |row| Ok(Some(float(numbers.value(row), step, digits))))?;
+                Ok(Arc::new(result) as ArrayRef)
+            });
+            call(name, vec![argument.to(&ColumnKind::Double)?.expr], ColumnKind::Double, run)
+        }
+        kind => {
+            // Whole numbers are decimals without places, and come back as what they were.
+            let Some((precision, scale)) = as_decimal(&kind) else { return Err(format!("{kind} is no number")) };
+            let decimal = ColumnKind::Decimal(precision, scale);
+            let arrow = arrow_type(&decimal);
+            let limit = 10u128.pow(u32::from(precision));
+            let run: Run = Arc::new(move |arrays| {
+                let numbers = arrays[0].as_primitive::<Decimal128Type>();
+                let result = values::<Decimal128Type>(arrays, |row| {
+                    let result = exact(numbers.value(row), i32::from(scale), step, digits);
+                    match result.filter(|value| value.unsigned_abs() < limit) {
+                        Some(value) => Ok(Some(value)),
+                        None => Err(format!("out of range for decimal({precision},{scale})")),
+                    }
+                })?;
+                Ok(match &arrow {
+                    Some(arrow) => Arc::new(result.with_data_type(arrow.clone())) as ArrayRef,
+                    None => Arc::new(result),
+                })
+            });
+            call(name, vec![argument.to(&decimal)?.expr], decimal, run).to(&kind)?
+        }
+    })
+}
+
+fn float(value: f64, step: Step, digits: i32) -> f64 {
+    let factor = 10f64.powi(digits);
+    let places = |round: fn(f64) -> f64| match digits {
+        0 => round(value),
+        _ => round(value * factor) / factor,
+    };
+    match step {
+        Step::Abs => value.abs(),
+        Step::Sign if value == 0.0 || value.is_nan() => value,
+        Step::Sign => value.signum(),
+        Step::Ceil => value.ceil(),
+        Step::Floor => value.floor(),
+        Step::Round => places(f64::round_ties_even),
+        Step::Trunc => places(f64::trunc),
+    }
+}
+
+fn exact(value: i128, scale: i32, step: Step, digits: i32) -> Option<i128> {
+    let one = 10i128.checked_pow(scale as u32)?;
+    let unit = if scale > digits { 10i128.checked_pow((scale - digits) as u32) } else { Some(1) };
+    // Rounded to a place beyond all there are.
+    let Some(unit) = unit else { return Some(0) };
+    match step {
+        Step::Abs => Some(value.abs()),
+        Step::Sign => Some(value.signum() * one),
+        Step::Ceil => Some(value.checked_add(one - 1)?.div_euclid(one) * one),
+        Step::Floor => Some(value.div_euclid(one) * one),
+        Step::Trunc => Some(value / unit * unit),
+        Step::Round => {
+            let rest = value % unit;
+            let up = rest.unsigned_abs() * 2 >= unit.unsigned_abs() && unit > 1;
+            Some((value / unit + if up { value.signum() } else { 0 }) * unit)
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! Functions on JSON in text, by the rules of decode.
+
+use std::{borrow::Cow, sync::Arc};
+
+use arrow_array::{Array, BooleanArray, cast::AsArray};
+use connectors::ColumnKind;
+
+use super::{Arguments, Function, Kind, Run, TEXT, Typed, call, text_of, texts};
+use crate::decode::{json, path::Step};
+
+/// The functions on JSON.
+pub const FUNCTIONS: &[Function] = &[
+    Function { names: &["is_valid_json"], form: "is_valid_json(text)", plan: is_valid_json },
+    Function {
+        names: &["json_extract_path_text"],
+        form: "json_extract_path_text(text, 'key' [, 'key' ...] [, null_if_invalid])",
+        plan: extract,
+    },
+];
+
+/// Redshift says true of objects alone here; arrays have a function of their own.
+fn is_valid_json(arguments: Arguments) -> Result<Typed, String> {
+    arguments.count(1..=1)?;
+    let run: Run = Arc::new(|arrays| {
+        let all = arrays[0].as_string::<i32>();
+        let object = |text: &str| text.trim_start().starts_with('{') && json::is_json(text);
+        let bits = (0..all.len()).map(|row| all.is_valid(row).then(|| object(all.value(row))));
+        Ok(Arc::new(BooleanArray::from_iter(bits)))
+    });
+    Ok(call("is_valid_json", vec![arguments.text(0)?], ColumnKind::Boolean, run))
+}
+
+/// How deep a path may go, as in Redshift.
+const DEEPEST: usize = 5;
+
+fn extract(mut arguments: Arguments) -> Result<Typed, String> {
+    let null_if_invalid = match arguments.0.last().map(|last| (&last.kind, last.expr.to_string())) {
+        Some((Kind::Known(ColumnKind::Boolean), word)) if word == "true" || word == "false" => {
+            arguments.0.pop();
+            word == "true"
+        }
+        _ => false,
+    };
+    arguments.count(2..=DEEPEST + 1)?;
+    let keys = (1..arguments.len()).map(|i| arguments.quoted(i).map(|key| Step::Key(key.into())));
+    let path: Vec<Step> = keys.collect::<Result<_, _>>()?;
+    let name = format!("json_extract_path_text {path:?} {null_if_invalid}");
+    let run: Run = Arc::new(move |arrays| {
+        texts(arrays, |row| match json::find(text_of(&arrays[0], row), &path) {
+            Ok(None | Some("null")) => Ok(None),
+            Ok(Some(found)) if found.starts_with('"') => {
+                json::unquote(found).map(|text| Some(Cow::Owned(text))).map_err(|e| e.reason)
+            }
+            Ok(Some(found)) => Ok(Some(Cow::Borrowed(found))),
+            Err(_) if null_if_invalid => Ok(None),
+            Err(e) => Err(e.reason),
+        })
+    });
+    Ok(call(name, vec![arguments.text(0)?], TEXT, run))
+}

@@ -1,0 +1,737 @@
+//! The expressions of a query, from their text to what is evaluated on batches.
+//!
+//! An allow-list: what this file does not know by name is refused, with its place and the nearest form that is known. Types
+//! are settled here, once, by Redshift's rules; nothing is left to be guessed while records flow.
+
+use std::sync::Arc;
+
+use arrow_schema::{Field, Schema};
+use connectors::ColumnKind;
+use datafusion_common::ScalarValue;
+use datafusion_expr::Operator as Compare;
+use datafusion_physical_expr::{
+    PhysicalExpr,
+    expressions::{BinaryExpr, CaseExpr, Column, IsNotNullExpr, IsNullExpr, LikeExpr, Literal, NotExpr, in_list},
+};
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, CastKind, CeilFloorKind, Expr, Function as FunctionCall, FunctionArg, FunctionArgExpr,
+    FunctionArguments, Ident, TrimWhereField, UnaryOperator, Value,
+};
+
+use super::{
+    Input,
+    functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, text},
+    refusal::Refusal,
+};
+use crate::sink::fit::arrow_type;
+
+/// How deep expressions may stand in each other.
+const DEEPEST: usize = 64;
+/// How many expressions there may be in one, once its short forms are written out.
+const MOST: usize = 10_000;
+
+/// A name that a query may use, and what it stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Name {
+    /// In lower case.
+    pub name: String,
+    /// What it stands for.
+    pub input: Input,
+    /// Its type.
+    pub kind: ColumnKind,
+}
+
+/// Plans the expressions of one query.
+pub struct Planner<'a> {
+    names: &'a [Name],
+    /// The stream and its alias, before a point.
+    tables: [&'a str; 2],
+    /// What the expressions so far look at, in the order of the schema.
+    inputs: Vec<(Input, ColumnKind, String)>,
+    /// How many more expressions there may be.
+    left: usize,
+}
+
+impl<'a> Planner<'a> {
+    /// For a stream with these names, known as these tables.
+    pub fn new(names: &'a [Name], tables: [&'a str; 2]) -> Planner<'a> {
+        Planner { names, tables, inputs: Vec::new(), left: MOST }
+    }
+
+    /// What all planned expressions look at: the columns of the batch that they are evaluated on, and its schema.
+    pub fn inputs(&self) -> (Vec<Input>, Arc<Schema>) {
+        (self.inputs.iter().map(|(input, ..)| *input).collect(), Arc::new(self.schema()))
+    }
+
+    fn schema(&self) -> Schema {
+        let field = |(_, kind, name): &(Input, ColumnKind, String)| {
+            Field::new(name, arrow_type(kind).unwrap_or(arrow_schema::DataType::Null), true)
+        };
+        Schema::new(self.inputs.iter().map(field).collect::<Vec<_>>())
+    }
+
+    /// A name of the stream.
+    pub fn name(&self, expression: &Expr) -> Option<Result<Name, Refusal>> {
+        let column = match expression {
+            Expr::Identifier(column) => column,
+            Expr::CompoundIdentifier(parts) => match parts.as_slice() {
+                [table, column] if self.tables.contains(&fold(table).as_str()) => column,
+                _ => return Some(Err(Refusal::at(expression, format!("there is no table of {expression}"), ""))),
+            },
+            _ => return None,
+        };
+        let folded = fold(column);
+        let found = self.names.iter().find(|name| name.name == folded).cloned();
+        Some(found.ok_or_else(|| {
+            let near = nearest(&folded, self.names.iter().map(|name| name.name.as_str()));
+            Refusal::at(expression, format!("there is no column {folded} in the stream"), near)
+        }))
+    }
+
+    /// An expression as it will be evaluated.
+    pub fn expression(&mut self, expression: &Expr) -> Result<Typed, Refusal> {
+        self.at_depth(expression, 0)
+    }
+
+    /// A condition.
+    pub fn condition(&mut self, expression: &Expr) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
+        self.boolean(expression, 0)
+    }
+
+    fn boolean(&mut self, expression: &Expr, depth: usize) -> Result<Arc<dyn PhysicalExpr>, Refusal> {
+        let typed = self.at_depth(expression, depth)?;
+        match typed.known() {
+            None | Some(ColumnKind::Boolean) => {
+                Ok(typed.to(&ColumnKind::Boolean).map_err(|why| Refusal::at(expression, why, ""))?.expr)
+            }
+            Some(other) => {
+                Err(Refusal::at(expression, format!("{expression} is {other} and not true or false"), "compare it"))
+            }
+        }
+    }
+
+    fn at_depth(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
+        if depth > DEEPEST {
+            return Err(Refusal::at(expression, format!("more than {DEEPEST} expressions in each other"), ""));
+        }
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(Refusal::at(expression, "the query is too large", "split it over several targets"));
+        };
+        self.left = left;
+        if let Some(name) = self.name(expression) {
+            return Ok(self.column(name?));
+        }
+        let depth = depth + 1;
+        let refuse = |why: String| Refusal::at(expression, why, "");
+        match expression {
+            Expr::Nested(inner) => self.at_depth(inner, depth),
+            Expr::Value(value) => constant(&value.value).map_err(refuse),
+            Expr::TypedString(typed) => {
+                let kind = kind_of(&typed.data_type).map_err(|why| Refusal::span(typed.value.span, why, ""))?;
+                match &typed.value.value {
+                    Value::SingleQuotedString(text) => Typed::quoted(text.clone()).to(&kind).map_err(refuse),
+                    other => Err(refuse(format!("{other} is no text in quotes"))),
+                }
+            }
+            Expr::Cast {
+                kind: CastKind::Cast | CastKind::DoubleColon,
+                expr,
+                data_type,
+                array: false,
+                format: None,
+            } => {
+                let kind = kind_of(data_type).map_err(refuse)?;
+                let typed = self.at_depth(expr, depth)?;
+                explicit_cast(typed, &kind).map_err(refuse)
+            }
+            Expr::UnaryOp { op, expr } => self.unary(expression, op, expr, depth),
+            Expr::BinaryOp { left, op, right } => self.binary(expression, left, op, right, depth),
+            Expr::IsNull(inner) => {
+                let inner = self.at_depth(inner, depth)?;
+                Ok(Typed::new(Arc::new(IsNullExpr::new(inner.expr)), ColumnKind::Boolean))
+            }
+            Expr::IsNotNull(inner) => {
+                let inner = self.at_depth(inner, depth)?;
+                Ok(Typed::new(Arc::new(IsNotNullExpr::new(inner.expr)), ColumnKind::Boolean))
+            }
+            Expr::IsTrue(inner) => self.is(inner, true, false, depth),
+            Expr::IsNotTrue(inner) => self.is(inner, true, true, depth),
+            Expr::IsFalse(inner) => self.is(inner, false, false, depth),
+            Expr::IsNotFalse(inner) => self.is(inner, false, true, depth),
+            Expr::Between { expr, negated, low, high } => {
+                let value = self.at_depth(expr, depth)?;
+                let (low, high) = (self.at_depth(low, depth)?, self.at_depth(high, depth)?);
+                let above = compare(value.clone(), Compare::GtEq, low).map_err(refuse)?;
+                let below = compare(value, Compare::LtEq, high).map_err(refuse)?;
+                let both = binary(above.expr, Compare::And, below.expr);
+                Ok(if *negated { not(both) } else { both })
+            }
+            Expr::InList { expr, list, negated } => {
+                let value = self.at_depth(expr, depth)?;
+                let list = list.iter().map(|item| self.at_depth(item, depth)).collect::<Result<Vec<_>, _>>()?;
+                self.in_list(value, list, *negated).map_err(refuse)
+            }
+            Expr::Like { negated, any: false, expr, pattern, escape_char } => {
+                let escape = escape_char.as_ref().map(|v| v.value.to_string());
+                self.like(expression, (expr, pattern), *negated, false, escape, depth)
+            }
+            Expr::ILike { negated, any: false, expr, pattern, escape_char } => {
+                let escape = escape_char.as_ref().map(|v| v.value.to_string());
+                self.like(expression, (expr, pattern), *negated, true, escape, depth)
+            }
+            Expr::Case { operand, conditions, else_result, .. } => {
+                self.case(expression, operand.as_deref(), conditions, else_result.as_deref(), depth)
+            }
+            Expr::Function(call) => self.function(expression, call, depth),
+            Expr::Extract { field, expr, .. } => {
+                let part = Typed::quoted(field.to_string());
+                let time = self.at_depth(expr, depth)?;
+                self.call(expression, "date_part", vec![part, time])
+            }
+            Expr::Substring { expr, substring_from, substring_for, .. } => {
+                let mut arguments = vec![self.at_depth(expr, depth)?];
+                match substring_from {
+                    Some(from) => arguments.push(self.at_depth(from, depth)?),
+                    None => arguments.push(Typed::constant(ScalarValue::Int32(Some(1)), ColumnKind::Integer)),
+                }
+                if let Some(count) = substring_for {
+                    arguments.push(self.at_depth(count, depth)?);
+                }
+                self.call(expression, "substring", arguments)
+            }
+            Expr::Position { expr, r#in } => {
+                let (what, text) = (self.at_depth(expr, depth)?, self.at_depth(r#in, depth)?);
+                self.call(expression, "strpos", vec![text, what])
+            }
+            Expr::Trim { trim_where, trim_what, expr, trim_characters: None } => {
+                let mut arguments = vec![self.at_depth(expr, depth)?];
+                if let Some(what) = trim_what {
+                    arguments.push(self.at_depth(what, depth)?);
+                }
+                let name = match trim_where {
+                    None | Some(TrimWhereField::Both) => "btrim",
+                    Some(TrimWhereField::Leading) => "ltrim",
+                    Some(TrimWhereField::Trailing) => "rtrim",
+                };
+                self.call(expression, name, arguments)
+            }
+            Expr::Ceil { expr, field: CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime) } => {
+                let argument = self.at_depth(expr, depth)?;
+                self.call(expression, "ceil", vec![argument])
+            }
+            Expr::Floor { expr, field: CeilFloorKind::DateTimeField(sqlparser::ast::DateTimeField::NoDateTime) } => {
+                let argument = self.at_depth(expr, depth)?;
+                self.call(expression, "floor", vec![argument])
+            }
+            other => Err(unknown(other)),
+        }
+    }
+
+    fn column(&mut self, name: Name) -> Typed {
+        let known = self.inputs.iter().position(|(input, ..)| *input == name.input);
+        let place = known.unwrap_or_else(|| {
+            self.inputs.push((name.input, name.kind.clone(), name.name.clone()));
+            self.inputs.len() - 1
+        });
+        Typed::new(Arc::new(Column::new(&name.name, place)), name.kind)
+    }
+
+    fn unary(&mut self, whole: &Expr, op: &UnaryOperator, inner: &Expr, depth: usize) -> Result<Typed, Refusal> {
+        match op {
+            UnaryOperator::Not => Ok(not(Typed::new(self.boolean(inner, depth)?, ColumnKind::Boolean))),
+            UnaryOperator::Plus => self.at_depth(inner, depth),
+            UnaryOperator::Minus => {
+                // A constant is one with its sign: the least bigint has no positive counterpart.
+                if let Expr::Value(value) = inner
+                    && let Value::Number(digits, false) = &value.value
+                {
+                    return constant(&Value::Number(format!("-{digits}"), false))
+                        .map_err(|why| Refusal::at(whole, why, ""));
+                }
+                let inner = self.at_depth(inner, depth)?;
+                let zero = Typed::constant(ScalarValue::Int16(Some(0)), ColumnKind::SmallInt);
+                arithmetic::operator(arithmetic::Operator::Minus, zero, inner)
+                    .map_err(|why| Refusal::at(whole, why, ""))
+            }
+            other => Err(Refusal::at(whole, format!("{other} is not supported"), "")),
+        }
+    }
+
+    fn binary(
+        &mut self,
+        whole: &Expr,
+        left: &Expr,
+        op: &BinaryOperator,
+        right: &Expr,
+        depth: usize,
+    ) -> Result<Typed, Refusal> {
+        use arithmetic::Operator;
+        let refuse = |why: String| Refusal::at(whole, why, "");
+        let logical = match op {
+            BinaryOperator::And => Some(Compare::And),
+            BinaryOperator::Or => Some(Compare::Or),
+            _ => None,
+        };
+        if let Some(op) = logical {
+            let (left, right) = (self.boolean(left, depth)?, self.boolean(right, depth)?);
+            return Ok(binary(left, op, right));
+        }
+        let (left, right) = (self.at_depth(left, depth)?, self.at_depth(right, depth)?);
+        let number = match op {
+            BinaryOperator::Plus => Some(Operator::Plus),
+            BinaryOperator::Minus => Some(Operator::Minus),
+            BinaryOperator::Multiply => Some(Operator::Times),
+            BinaryOperator::Divide => Some(Operator::By),
+            BinaryOperator::Modulo => Some(Operator::Modulo),
+            _ => None,
+        };
+        if let Some(op) = number {
+            return arithmetic::operator(op, left, right).map_err(refuse);
+        }
+        let comparison = match op {
+            BinaryOperator::Eq => Some(Compare::Eq),
+            BinaryOperator::NotEq => Some(Compare::NotEq),
+            BinaryOperator::Lt => Some(Compare::Lt),
+            BinaryOperator::LtEq => Some(Compare::LtEq),
+            BinaryOperator::Gt => Some(Compare::Gt),
+            BinaryOperator::GtEq => Some(Compare::GtEq),
+            _ => None,
+        };
+        if let Some(op) = comparison {
+            return compare(left, op, right).map_err(refuse);
+        }
+        let (negated, any_case) = match op {
+            BinaryOperator::StringConcat => return text::join(&Arguments(vec![left, right])).map_err(refuse),
+            BinaryOperator::PGRegexMatch => (false, false),
+            BinaryOperator::PGRegexIMatch => (false, true),
+            BinaryOperator::PGRegexNotMatch => (true, false),
+            BinaryOperator::PGRegexNotIMatch => (true, true),
+            other => return Err(Refusal::at(whole, format!("operator {other} is not supported"), "")),
+        };
+        let Kind::Quoted(pattern) = &right.kind else { return Err(refuse("a pattern is a text in quotes".into())) };
+        let matched = text::matches(left, pattern, any_case).map_err(refuse)?;
+        Ok(if negated { not(matched) } else { matched })
+    }
+
+    /// `IS TRUE` and its kin: never NULL.
+    fn is(&mut self, inner: &Expr, value: bool, negated: bool, depth: usize) -> Result<Typed, Refusal> {
+        let inner = self.boolean(inner, depth)?;
+        let same = if value { inner.clone() } else { Arc::new(NotExpr::new(inner.clone())) as Arc<dyn PhysicalExpr> };
+        let there = binary(Arc::new(IsNotNullExpr::new(inner)), Compare::And, same);
+        Ok(if negated { not(there) } else { there })
+    }
+
+    fn in_list(&self, value: Typed, list: Vec<Typed>, negated: bool) -> Result<Typed, String> {
+        let kind = shared(std::iter::once(&value).chain(&list))?;
+        let ready = |typed: Typed| comparable(typed, &kind).map(|typed| typed.expr);
+        let value = ready(value)?;
+        let list = list.into_iter().map(ready).collect::<Result<Vec<_>, _>>()?;
+        let expr = in_list(value, list, &negated, &self.schema()).map_err(|e| e.strip_backtrace())?;
+        Ok(Typed::new(expr, ColumnKind::Boolean))
+    }
+
+    fn like(
+        &mut self,
+        whole: &Expr,
+        (value, pattern): (&Expr, &Expr),
+        negated: bool,
+        any_case: bool,
+        escape: Option<String>,
+        depth: usize,
+    ) -> Result<Typed, Refusal> {
+        if escape.is_some_and(|escape| escape != "'\\'" && escape != "'\\\\'") {
+            return Err(Refusal::at(whole, "ESCAPE is not supported", "the escape is a backslash"));
+        }
+        let arguments = Arguments(vec![self.at_depth(value, depth)?, self.at_depth(pattern, depth)?]);
+        let part = |i| arguments.text(i).map_err(|why| Refusal::at(whole, why, ""));
+        let like = LikeExpr::new(negated, any_case, part(0)?, part(1)?);
+        Ok(Typed::new(Arc::new(like), ColumnKind::Boolean))
+    }
+
+    fn case(
+        &mut self,
+        whole: &Expr,
+        operand: Option<&Expr>,
+        conditions: &[CaseWhen],
+        otherwise: Option<&Expr>,
+        depth: usize,
+    ) -> Result<Typed, Refusal> {
+        let operand = operand.map(|operand| self.at_depth(operand, depth)).transpose()?;
+        if let Some(operand) = &operand {
+            let copies = size(&operand.expr) * conditions.len();
+            self.again(copies).map_err(|why| Refusal::at(whole, why, ""))?;
+        }
+        let mut branches = Vec::new();
+        for when in conditions {
+            let condition = match &operand {
+                None => self.boolean(&when.condition, depth)?,
+                Some(operand) => {
+                    let value = self.at_depth(&when.condition, depth)?;
+                    let equal = compare(operand.clone(), Compare::Eq, value);
+                    equal.map_err(|why| Refusal::at(&when.condition, why, ""))?.expr
+                }
+            };
+            branches.push((condition, self.at_depth(&when.result, depth)?));
+        }
+        let otherwise = otherwise.map(|otherwise| self.at_depth(otherwise, depth)).transpose()?;
+        choose(branches, otherwise).map_err(|why| Refusal::at(whole, why, ""))
+    }
+
+    fn function(&mut self, whole: &Expr, call: &FunctionCall, depth: usize) -> Result<Typed, Refusal> {
+        let name = call.name.to_string().to_lowercase();
+        let FunctionArguments::List(list) = &call.args else {
+            return Err(no_function(whole, &name));
+        };
+        if call.over.is_some() || AGGREGATES.contains(&name.as_str()) {
+            let what = format!("{name}() looks at several rows, and a query sees one at a time");
+            return Err(Refusal::at(whole, what, "aggregate in Redshift"));
+        }
+        if VOLATILE.contains(&name.as_str()) {
+            let what = format!("{name}() gives another answer whenever a record is read again");
+            return Err(Refusal::at(whole, what, "use _timestamp, the time of the record"));
+        }
+        let plain = list.duplicate_treatment.is_none() && list.clauses.is_empty();
+        if !plain || call.filter.is_some() || call.null_treatment.is_some() || !call.within_group.is_empty() {
+            return Err(Refusal::at(whole, format!("this form of {name}() is not supported"), ""));
+        }
+        let mut arguments = Vec::new();
+        for (place, argument) in list.args.iter().enumerate() {
+            let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument else {
+                return Err(Refusal::at(whole, format!("this form of {name}() is not supported"), ""));
+            };
+            // `day` in dateadd(day, ...) is no column.
+            if place == 0
+                && functions::time_part_first(&name)
+                && let Expr::Identifier(part) = argument
+                && part.quote_style.is_none()
+            {
+                arguments.push(Typed::quoted(part.value.clone()));
+                continue;
+            }
+            arguments.push(self.at_depth(argument, depth)?);
+        }
+        let refuse = |why: String| Refusal::at(whole, why, "");
+        let few = |least: usize, form: &str| match arguments.len() < least {
+            true => Err(Refusal::at(
+                whole,
+                format!("{name}() has {} arguments", arguments.len()),
+                format!("it is called {form}"),
+            )),
+            false => Ok(()),
+        };
+        match name.as_str() {
+            "nvl" | "coalesce" => {
+                few(1, "nvl(a, b, ...)")?;
+                self.first_there(arguments).map_err(refuse)
+            }
+            "nvl2" => {
+                few(3, "nvl2(a, if_there, if_null)")?;
+                let [value, there, missing]: [Typed; 3] =
+                    arguments.try_into().map_err(|_| refuse("nvl2() has three arguments".into()))?;
+                let condition: Arc<dyn PhysicalExpr> = Arc::new(IsNotNullExpr::new(value.expr));
+                choose(vec![(condition, there)], Some(missing)).map_err(refuse)
+            }
+            "nullif" => {
+                few(2, "nullif(a, b)")?;
+                let [a, b]: [Typed; 2] =
+                    arguments.try_into().map_err(|_| refuse("nullif() has two arguments".into()))?;
+                let equal = compare(a.clone(), Compare::Eq, b).map_err(refuse)?;
+                let Some(kind) = a.known() else { return Ok(Typed::null()) };
+                let null = Typed::null().to(&kind).map_err(refuse)?;
+                choose(vec![(equal.expr, null)], Some(a)).map_err(refuse)
+            }
+            "decode" => {
+                few(3, "decode(value, search, result [, search, result ...] [, default])")?;
+                let copies = arguments.first().map_or(0, |value| size(&value.expr)) * arguments.len();
+                self.again(copies).map_err(refuse)?;
+                decode(arguments).map_err(refuse)
+            }
+            _ => self.call(whole, &name, arguments),
+        }
+    }
+
+    fn first_there(&mut self, mut arguments: Vec<Typed>) -> Result<Typed, String> {
+        let Some(last) = arguments.pop() else { return Ok(Typed::null()) };
+        if arguments.is_empty() {
+            return Ok(last);
+        }
+        let branch = |typed: Typed| -> (Arc<dyn PhysicalExpr>, Typed) {
+            (Arc::new(IsNotNullExpr::new(typed.expr.clone())), typed)
+        };
+        self.again(arguments.iter().map(|argument| size(&argument.expr)).sum())?;
+        choose(arguments.into_iter().map(branch).collect(), Some(last))
+    }
+
+    /// What stands once in the query and is evaluated in several places counts there as well, or nesting would multiply it.
+    fn again(&mut self, expressions: usize) -> Result<(), String> {
+        self.left =
+            self.left.checked_sub(expressions).ok_or("the query is too large: split it over several targets")?;
+        Ok(())
+    }
+
+    fn call(&self, whole: &Expr, name: &str, arguments: Vec<Typed>) -> Result<Typed, Refusal> {
+        let Some(Function { form, plan, .. }) = functions::find(name) else { return Err(no_function(whole, name)) };
+        plan(Arguments(arguments))
+            .map_err(|why| Refusal::at(whole, format!("{name}(): {why}"), format!("it is called {form}")))
+    }
+}
+
+/// Names are lower case in SQL, quoted or not, as in Redshift.
+pub fn fold(ident: &Ident) -> String {
+    ident.value.to_lowercase()
+}
+
+/// "did you mean x?", if something is near.
+fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
+    let near = known.map(|other| (strsim::damerau_levenshtein(name, other), other)).min();
+    near.filter(|(distance, other)| *distance <= 2 && *distance < other.len())
+        .map_or(String::new(), |(_, other)| format!("did you mean {other}?"))
+}
+
+fn no_function(whole: &Expr, name: &str) -> Refusal {
+    if AGGREGATES.contains(&name) || VOLATILE.contains(&name) {
+        let what = format!("{name} is no value of one record");
+        return Refusal::at(whole, what, "use _timestamp for the time of the record");
+    }
+    let all =
+        functions::all().flat_map(|f| f.names.iter().copied()).chain(["nvl", "coalesce", "nvl2", "nullif", "decode"]);
+    Refusal::at(whole, format!("there is no function {name} here"), nearest(name, all))
+}
+
+const AGGREGATES: &[&str] = &[
+    "any_value",
+    "approximate",
+    "avg",
+    "bit_and",
+    "bit_or",
+    "bool_and",
+    "bool_or",
+    "count",
+    "listagg",
+    "max",
+    "median",
+    "min",
+    "percentile_cont",
+    "row_number",
+    "rank",
+    "dense_rank",
+    "lag",
+    "lead",
+    "stddev",
+    "stddev_pop",
+    "stddev_samp",
+    "sum",
+    "var_pop",
+    "var_samp",
+    "variance",
+];
+
+const VOLATILE: &[&str] = &[
+    "current_date",
+    "current_timestamp",
+    "current_time",
+    "current_user",
+    "getdate",
+    "now",
+    "random",
+    "sysdate",
+    "timeofday",
+    "localtime",
+    "localtimestamp",
+    "session_user",
+    "user",
+    "gen_random_uuid",
+];
+
+/// Why a kind of expression is refused.
+fn unknown(expression: &Expr) -> Refusal {
+    let (what, help) = match expression {
+        Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
+            ("a subquery needs rows of other records", "join in Redshift")
+        }
+        Expr::Interval(_) => ("INTERVAL is not supported", "use dateadd(day, 1, t)"),
+        Expr::SimilarTo { .. } => ("SIMILAR TO is not supported", "use LIKE or ~"),
+        Expr::AtTimeZone { .. } => ("AT TIME ZONE is not supported", "use convert_timezone('UTC', 'zone', t)"),
+        Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => {
+            ("Redshift has no IS DISTINCT FROM", "use a = b OR (a IS NULL AND b IS NULL)")
+        }
+        Expr::Cast { .. } => ("this form of a cast is not supported", "use CAST(x AS type)"),
+        Expr::CompoundFieldAccess { .. } | Expr::JsonAccess { .. } => {
+            ("values inside of others are not supported here", "declare them as columns of the stream, with `path`")
+        }
+        Expr::Array(_) | Expr::Struct { .. } | Expr::Map(_) | Expr::Tuple(_) => {
+            ("lists and structures are not supported", "")
+        }
+        _ => ("this expression is not supported", ""),
+    };
+    Refusal::at(expression, format!("{what}: {expression}"), help)
+}
+
+fn binary(left: Arc<dyn PhysicalExpr>, op: Compare, right: Arc<dyn PhysicalExpr>) -> Typed {
+    Typed::new(Arc::new(BinaryExpr::new(left, op, right)), ColumnKind::Boolean)
+}
+
+fn not(typed: Typed) -> Typed {
+    Typed::new(Arc::new(NotExpr::new(typed.expr)), ColumnKind::Boolean)
+}
+
+/// How many expressions it is made of.
+fn size(expr: &Arc<dyn PhysicalExpr>) -> usize {
+    1 + expr.children().into_iter().map(size).sum::<usize>()
+}
+
+/// The type that all of them can have; that of text in quotes and NULL is what the others say.
+fn shared<'t>(all: impl Iterator<Item = &'t Typed> + Clone) -> Result<ColumnKind, String> {
+    let mut found: Option<ColumnKind> = None;
+    for typed in all.clone() {
+        if let Kind::Known(kind) = &typed.kind {
+            found = Some(match &found {
+                None => kind.clone(),
+                Some(other) => cast::common(other, kind)
+                    .ok_or_else(|| format!("{other} and {kind} have no type in common: cast one of them"))?,
+            });
+        }
+    }
+    // Text in quotes beside text is as long as it is.
+    for typed in all {
+        if let (Kind::Quoted(_), Some(length)) = (&typed.kind, typed.known()) {
+            found = Some(match found {
+                None => length,
+                Some(text @ (ColumnKind::Varchar(_) | ColumnKind::Char(_))) => {
+                    cast::common(&text, &length).unwrap_or(TEXT)
+                }
+                Some(other) => other,
+            });
+        }
+    }
+    Ok(found.unwrap_or(TEXT))
+}
+
+/// The value as this type, as it is compared: of text without the blanks at its end.
+fn comparable(typed: Typed, kind: &ColumnKind) -> Result<Typed, String> {
+    let quoted = match &typed.kind {
+        Kind::Quoted(text) => Some(text.clone()),
+        _ => None,
+    };
+    match (kind, quoted) {
+        (ColumnKind::Varchar(_) | ColumnKind::Char(_), Some(text)) => {
+            Typed::quoted(text.trim_end_matches(' ').into()).to(&TEXT)
+        }
+        (ColumnKind::Varchar(_) | ColumnKind::Char(_), None) => {
+            let text = typed.to(&TEXT)?;
+            let constant = text.expr.downcast_ref::<Literal>().is_some();
+            Ok(if constant { text } else { text::without_blanks(text) })
+        }
+        _ => typed.to(kind),
+    }
+}
+
+fn compare(left: Typed, op: Compare, right: Typed) -> Result<Typed, String> {
+    let kind = shared([&left, &right].into_iter())?;
+    Ok(binary(comparable(left, &kind)?.expr, op, comparable(right, &kind)?.expr))
+}
+
+/// CASE: the first branch whose condition is true. A branch is evaluated for the rows that take it, and no others.
+fn choose(branches: Vec<(Arc<dyn PhysicalExpr>, Typed)>, otherwise: Option<Typed>) -> Result<Typed, String> {
+    let kind = shared(branches.iter().map(|(_, value)| value).chain(&otherwise))?;
+    let as_kind = |typed: Typed| typed.to(&kind).map(|typed| typed.expr);
+    let mut planned = Vec::with_capacity(branches.len());
+    for (condition, value) in branches {
+        planned.push((condition, as_kind(value)?));
+    }
+    let otherwise = otherwise.map(as_kind).transpose()?;
+    let case = CaseExpr::try_new(None, planned, otherwise).map_err(|e| e.strip_backtrace())?;
+    Ok(Typed::new(Arc::new(case), kind))
+}
+
+/// `decode(value, search, result, ..., default)`, where NULL finds NULL.
+fn decode(arguments: Vec<Typed>) -> Result<Typed, String> {
+    let mut rest = arguments.into_iter();
+    let Some(value) = rest.next() else { return Err("decode() of nothing".into()) };
+    let mut branches = Vec::new();
+    let mut otherwise = None;
+    while let Some(search) = rest.next() {
+        let Some(result) = rest.next() else {
+            otherwise = Some(search);
+            break;
+        };
+        let both: Arc<dyn PhysicalExpr> = Arc::new(IsNullExpr::new(value.expr.clone()));
+        let condition = match search.kind {
+            Kind::Null => both,
+            _ => {
+                let missing = binary(both, Compare::And, Arc::new(IsNullExpr::new(search.expr.clone())));
+                let equal = compare(value.clone(), Compare::Eq, search)?;
+                binary(equal.expr, Compare::Or, missing.expr).expr
+            }
+        };
+        branches.push((condition, result));
+    }
+    choose(branches, otherwise)
+}
+
+fn constant(value: &Value) -> Result<Typed, String> {
+    match value {
+        Value::Null => Ok(Typed::null()),
+        Value::Boolean(value) => Ok(Typed::constant(ScalarValue::Boolean(Some(*value)), ColumnKind::Boolean)),
+        Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Ok(Typed::quoted(text.clone())),
+        Value::Number(digits, false) => number(digits),
+        other => Err(format!("{other}: constants of this form are not supported")),
+    }
+}
+
+/// A number has the smallest type that holds it, from integer on; with a point it is a decimal.
+fn number(digits: &str) -> Result<Typed, String> {
+    if let Ok(value) = digits.parse::<i32>() {
+        return Ok(Typed::constant(ScalarValue::Int32(Some(value)), ColumnKind::Integer));
+    }
+    if let Ok(value) = digits.parse::<i64>() {
+        return Ok(Typed::constant(ScalarValue::Int64(Some(value)), ColumnKind::BigInt));
+    }
+    if digits.contains(['e', 'E']) {
+        let value = digits.parse().map_err(|_| format!("{digits} is no number"))?;
+        return Ok(Typed::constant(ScalarValue::Float64(Some(value)), ColumnKind::Double));
+    }
+    let (whole, fraction) = digits.trim_start_matches('-').split_once('.').unwrap_or((digits, ""));
+    let scale = fraction.len();
+    let precision = (whole.trim_start_matches(['-', '0']).len() + scale).max(1);
+    if precision > 38 || scale > 37 {
+        return Err(format!("{digits} has more digits than any decimal"));
+    }
+    Typed::quoted(digits.into()).to(&ColumnKind::Decimal(precision as u8, scale as u8))
+}
+
+/// A type of a cast.
+fn kind_of(data_type: &sqlparser::ast::DataType) -> Result<ColumnKind, String> {
+    let spelled = data_type.to_string();
+    let bare = spelled.to_lowercase();
+    match bare.as_str() {
+        // As Redshift takes them without a length.
+        "varchar" | "text" | "character varying" | "nvarchar" => return Ok(ColumnKind::Varchar(256)),
+        "char" | "character" => return Ok(ColumnKind::Char(1)),
+        "decimal" | "numeric" | "dec" => return Ok(ColumnKind::Decimal(18, 0)),
+        _ => {}
+    }
+    match ColumnKind::parse(&spelled)? {
+        ColumnKind::Other(_) => Err(format!("there is no type {spelled} here")),
+        kind => Ok(kind),
+    }
+}
+
+/// A cast that is written may also be of text to what no text is compared with, and cuts it.
+fn explicit_cast(typed: Typed, kind: &ColumnKind) -> Result<Typed, String> {
+    let Some(from) = typed.known() else { return typed.to(kind) };
+    let Some(run) = cast::cast(&from, kind) else {
+        let help = match (&from, kind) {
+            (ColumnKind::Boolean, ColumnKind::Varchar(_) | ColumnKind::Char(_)) => {
+                ": use CASE WHEN b THEN 'true' WHEN NOT b THEN 'false' END"
+            }
+            _ => "",
+        };
+        return Err(format!("a {from} cannot be cast to {kind}{help}"));
+    };
+    let expr = match &typed.kind {
+        Kind::Quoted(text) => Typed::quoted(text.clone()).to(&TEXT)?.expr,
+        _ => typed.expr,
+    };
+    Ok(functions::call(format!("cast {from} to {kind}"), vec![expr], kind.clone(), run))
+}
