@@ -277,3 +277,90 @@ fn copy_is_by_position_strict_and_all_or_nothing() {
         assert!(fails(&client, &format!("COPY n (b, c) {COPY}")).await.0.starts_with("42601"));
     });
 }
+
+#[test]
+fn copy_knows_each_type_by_its_one_form() {
+    use arrow_array::{BinaryArray, Date32Array, Decimal128Array, Float32Array, TimestampMicrosecondArray};
+    let world = world();
+    runtime().block_on(async {
+        let client = world.connect().await;
+        run(
+            &client,
+            "CREATE TABLE k (d9 decimal(9,2), d18 decimal(18,2), d38 decimal(38,2), f real, c char(3), b varbyte(3), day date, wall timestamp)",
+        )
+        .await;
+        let kinds = "SELECT data_type, character_maximum_length, numeric_precision, numeric_scale FROM svv_columns WHERE table_name = 'k' ORDER BY ordinal_position";
+        let (rows, _) = ask(&client, kinds).await.unwrap();
+        let text = |text: &str| Some(text.to_string());
+        assert_eq!(rows[1], [text("numeric"), None, text("18"), text("2")]);
+        assert_eq!((&rows[5][0], &rows[5][1]), (&text("binary varying"), &text("3")));
+        let decimal = |value: i128, precision| -> ArrayRef {
+            Arc::new(Decimal128Array::from(vec![value]).with_precision_and_scale(precision, 2).unwrap())
+        };
+        let columns = |last: i128, precision, single: &str, bytes: &[u8]| -> Vec<(&'static str, ArrayRef)> {
+            vec![
+                ("d9", decimal(-150, 9)),
+                ("d18", decimal(150, 18)),
+                ("d38", decimal(last, precision)),
+                ("f", Arc::new(Float32Array::from(vec![0.1]))),
+                ("c", texts(&[single])),
+                ("b", Arc::new(BinaryArray::from_vec(vec![bytes]))),
+                ("day", Arc::new(Date32Array::from(vec![-1]))),
+                ("wall", Arc::new(TimestampMicrosecondArray::from(vec![-1]))),
+            ]
+        };
+        let copy = async |columns: Vec<(&str, ArrayRef)>| {
+            let body = file(columns);
+            let entry = format!(r#"{{"url":"s3://tidegate/k.parquet","mandatory":true,"meta":{{"content_length":{}}}}}"#, body.len());
+            world.put("k.parquet", body).await;
+            world.put("m", format!(r#"{{"entries":[{entry}]}}"#).into_bytes()).await;
+            format!("COPY k {COPY}")
+        };
+        run(&client, &copy(columns(10i128.pow(38) - 1, 38, "ab", b"\x00\xff\x5c")).await).await;
+        let (rows, _) = ask(&client, "SELECT d9, d18, d38, f, c, b, day, wall FROM k").await.unwrap();
+        let expected = [
+            "-1.50",
+            "1.50",
+            "999999999999999999999999999999999999.99",
+            "0.1",
+            "ab ",
+            "\\x00ff5c",
+            "1969-12-31",
+            "1969-12-31 23:59:59.999999",
+        ];
+        assert_eq!(rows[0], expected.map(|t| Some(t.to_string())));
+        for (columns, part) in [
+            (columns(1, 20, "ab", b"x"), "Column type: NUMERIC(38,2)"),
+            (columns(1, 38, "abcd", b"x"), "Table: 3, Data: 4"),
+            (columns(1, 38, "\u{e9}", b"x"), "does not take"),
+            (columns(1, 38, "ab", b"long"), "Table: 3, Data: 4"),
+        ] {
+            let (_, block) = fails(&client, &copy(columns).await).await;
+            assert!(block.contains(part), "{part}: {block}");
+        }
+    });
+}
+
+#[test]
+fn functions_mean_what_redshift_means() {
+    let world = world();
+    runtime().block_on(async {
+        let client = world.connect().await;
+        for (expression, expected) in [
+            ("nvl2(1, 'there', 'null')", "there"),
+            ("decode(2, 1, 'one', 2, 'two', 'many')", "two"),
+            ("dateadd(month, 1, '2008-01-31'::timestamp)", "2008-02-29 00:00:00"),
+            ("datediff(year, '2008-12-31'::timestamp, '2009-01-01'::timestamp)", "1"),
+            ("datediff(hour, '2009-01-01 08:30'::timestamp, '2009-01-01 10:00'::timestamp)", "2"),
+            ("convert_timezone('EST', 'UTC', '2008-03-05 09:25:29'::timestamp)", "2008-03-05 14:25:29"),
+            ("json_extract_path_text('{\"a\":{\"b\":1}}', 'a', 'b')", "1"),
+            ("is_valid_json('[1]')", "f"),
+            ("sha2('a', 256)", "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"),
+            ("regexp_replace('aXbX', 'X', '-')", "a-b-"),
+            ("regexp_substr('abc123', '[0-9]+')", "123"),
+            ("len('abc')", "3"),
+        ] {
+            assert_eq!(value(&client, &format!("SELECT {expression}")).await, expected, "{expression}");
+        }
+    });
+}

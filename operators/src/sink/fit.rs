@@ -116,11 +116,43 @@ fn fit_batch(columns: &[ArrayRef], target: &Target) -> Fitted {
         }
         fitted.push(column_fit);
     }
+    if widest_row(&target.columns) > ROW_BYTES {
+        let rows = fitted.first().map_or(0, |column| column.array.len());
+        for row in 0..rows {
+            let bytes: usize = fitted.iter().map(|column| bytes_at(&column.array, row)).sum();
+            if bytes > ROW_BYTES {
+                let reason = format!("a row of more than {ROW_BYTES} bytes: {bytes}");
+                rejected.entry(row).or_insert(Rejected { row, column: None, reason });
+            }
+        }
+    }
     let stays = |row: &&usize| !rejected.contains_key(row);
     Fitted {
         changed: fitted.iter().map(|column| column.changed.iter().filter(stays).count() as u64).collect(),
         columns: fitted.into_iter().map(|column| column.array).collect(),
         rejected: rejected.into_values().collect(),
+    }
+}
+
+/// The longest row that COPY takes, in bytes.
+/// <https://docs.aws.amazon.com/redshift/latest/dg/r_COPY.html>
+const ROW_BYTES: usize = 4 * 1024 * 1024;
+
+/// The most bytes that a row of these columns can have.
+fn widest_row(columns: &[TargetColumn]) -> usize {
+    let widest = |column: &TargetColumn| match column.kind {
+        ColumnKind::Char(most) | ColumnKind::Varchar(most) | ColumnKind::Varbyte(most) => most as usize,
+        _ => 16,
+    };
+    columns.iter().map(widest).sum()
+}
+
+fn bytes_at(array: &ArrayRef, row: usize) -> usize {
+    let length = |ends: &[i32]| (ends[row + 1] - ends[row]) as usize;
+    match array.data_type() {
+        DataType::Utf8 => length(array.as_string::<i32>().value_offsets()),
+        DataType::Binary => length(array.as_binary::<i32>().value_offsets()),
+        _ => 16,
     }
 }
 
@@ -401,6 +433,21 @@ mod tests {
         assert!(fit(&texts.slice(0, 1), ColumnKind::Char(4)).bad.is_empty());
         let bytes: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"ab", b"abc"]));
         assert_eq!(fit(&bytes, ColumnKind::Varbyte(2)).bad, [(1, "longer than varbyte(2): 3 bytes".to_string())]);
+    }
+
+    #[test]
+    fn a_row_has_its_limit_too() {
+        let half: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"x", &vec![0; ROW_BYTES / 2 + 1]]));
+        let kind = || ColumnKind::Varbyte(ROW_BYTES as u32);
+        let target = Target {
+            columns: vec![column(kind(), false), column(kind(), false)],
+            policies: vec![Policy::default(); 2],
+            ..Target::default()
+        };
+        let fitted = fit_batch(&[half.clone(), half], &target);
+        assert_eq!(fitted.rejected.len(), 1);
+        assert_eq!((fitted.rejected[0].row, fitted.rejected[0].column.as_deref()), (1, None));
+        assert_eq!(fitted.rejected[0].reason, "a row of more than 4194304 bytes: 4194306");
     }
 
     #[test]

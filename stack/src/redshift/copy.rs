@@ -241,7 +241,9 @@ pub(super) async fn plan(session: &mut Session, copy: &Copy) -> io::Result<Resul
     }
     let relation = copy.quoted_table().replace('\'', "''");
     let sql = format!(
-        "SELECT a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.atthasdef FROM pg_attribute a \
+        "SELECT a.attname, CASE WHEN a.atttypid = 'bytea'::regtype \
+         THEN 'varbyte(' || coalesce(pg_catalog.tidegate_varbyte_length(a.attrelid, a.attname), 64000) || ')' \
+         ELSE format_type(a.atttypid, a.atttypmod) END, a.attnotnull, a.atthasdef FROM pg_attribute a \
          WHERE a.attrelid = to_regclass('{relation}') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
     );
     let all = match session.rows(&sql).await? {

@@ -56,6 +56,9 @@ fn fits(key: &str, column: &Column, file: &ColumnDescriptor) -> Result<(), SqlEr
         "double precision" => physical == Physical::DOUBLE,
         "boolean" => physical == Physical::BOOLEAN,
         "date" => physical == Physical::INT32 && matches!(logical, Some(LogicalType::Date)),
+        "numeric" => return decimal_fits(key, column, file),
+        "character" => physical == Physical::BYTE_ARRAY && matches!(logical, Some(LogicalType::String)),
+        "varbyte" => physical == Physical::BYTE_ARRAY && logical.is_none(),
         "character varying" => physical == Physical::BYTE_ARRAY && matches!(logical, Some(LogicalType::String)),
         _ if column.kind.starts_with("timestamp") => physical == Physical::INT64 && micros(zoned),
         _ => return Err(SqlError::not_played(format!("COPY into column {} of type {}", column.name, column.kind))),
@@ -63,17 +66,53 @@ fn fits(key: &str, column: &Column, file: &ColumnDescriptor) -> Result<(), SqlEr
     if good {
         return Ok(());
     }
-    let context = format!(
-        "File '{key}' has an incompatible Parquet schema for column '{}'. Column type: {}, Parquet schema: {physical:?} {logical:?}",
-        column.name,
-        column.kind.to_uppercase()
-    );
-    Err(SqlError::internal(SCAN_ERROR, NO_MATCH, context))
+    Err(incompatible(key, column, file))
 }
 
-/// The length that a `character varying(n)` allows, in bytes.
+fn incompatible(key: &str, column: &Column, file: &ColumnDescriptor) -> SqlError {
+    let context = format!(
+        "File '{key}' has an incompatible Parquet schema for column '{}'. Column type: {}, Parquet schema: {:?} {:?}",
+        column.name,
+        column.kind.to_uppercase(),
+        file.physical_type(),
+        file.logical_type_ref()
+    );
+    SqlError::internal(SCAN_ERROR, NO_MATCH, context)
+}
+
+/// A decimal must have the column's precision and scale, and the smallest form that holds it; what a fixed length that is
+/// another is called is measured, the rest follows from the same reader's checks.
+fn decimal_fits(key: &str, column: &Column, file: &ColumnDescriptor) -> Result<(), SqlError> {
+    let inside = column.kind.trim_start_matches("numeric(").trim_end_matches(')');
+    let (precision, scale) = inside.split_once(',').unwrap_or((inside, "0"));
+    let (precision, scale): (i32, i32) = (precision.trim().parse().unwrap_or(0), scale.trim().parse().unwrap_or(0));
+    match file.logical_type_ref() {
+        Some(LogicalType::Decimal(d)) if d.precision == precision && d.scale == scale => {}
+        _ => return Err(incompatible(key, column, file)),
+    }
+    // Bytes of the least two's complement number that holds so many digits.
+    let bytes = (1..=16).find(|bytes| (8.0 * f64::from(*bytes) - 1.0) * 2f64.log10() >= f64::from(precision));
+    match file.physical_type() {
+        Physical::INT32 if precision <= 9 => Ok(()),
+        Physical::INT64 if precision <= 18 => Ok(()),
+        Physical::FIXED_LEN_BYTE_ARRAY if Some(file.type_length()) == bytes => Ok(()),
+        Physical::FIXED_LEN_BYTE_ARRAY => {
+            let context = format!(
+                "column '{}' has an invalid type length. Expecting: {} len in file: {}",
+                column.name,
+                bytes.unwrap_or(0),
+                file.type_length()
+            );
+            Err(SqlError::internal(SCAN_ERROR, 15001, context))
+        }
+        _ => Err(incompatible(key, column, file)),
+    }
+}
+
+/// The length that a text or bytes column allows, in bytes.
 fn limit(column: &Column) -> Option<usize> {
-    column.kind.strip_prefix("character varying(")?.strip_suffix(')')?.parse().ok()
+    let (kind, rest) = column.kind.split_once('(')?;
+    ["character varying", "character", "varbyte"].contains(&kind).then(|| rest.strip_suffix(')')?.parse().ok())?
 }
 
 fn write_rows(batch: &RecordBatch, columns: &[Column], out: &mut Vec<u8>) -> Result<(), SqlError> {
@@ -122,14 +161,20 @@ fn write_value(
             let zone = if zone.is_some() { "+00" } else { "" };
             write!(out, " {:02}:{:02}:{:02}.{fraction:06}{zone}", seconds / 3600, seconds / 60 % 60, seconds % 60)
         }
+        DataType::Decimal128(..) => {
+            write!(out, "{}", array.as_primitive::<Decimal128Type>().value_as_string(row))
+        }
+        DataType::Binary => {
+            let bytes = array.as_binary::<i32>().value(row);
+            too_long(column, limit, bytes.len())?;
+            out.extend_from_slice(b"\\\\x");
+            bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        }
         DataType::Utf8 => {
             let text = array.as_string::<i32>().value(row);
-            if let Some(limit) = limit.filter(|limit| text.len() > *limit) {
-                let context = format!(
-                    "The length of the data column {} is longer than the length defined in the table. Table: {limit}, Data: {}",
-                    column.name,
-                    text.len()
-                );
+            too_long(column, limit, text.len())?;
+            if text.contains('\0') || (column.kind.starts_with("character(") && !text.is_ascii()) {
+                let context = format!("column {}: a character that the type does not take", column.name);
                 return Err(SqlError::internal(SCAN_ERROR, NO_MATCH, context));
             }
             write_text(text.as_bytes(), out);
@@ -138,6 +183,15 @@ fn write_value(
         other => return Err(SqlError::not_played(format!("Parquet column {} of type {other}", column.name))),
     };
     written.map_err(|e| SqlError::internal(SCAN_ERROR, 15001, e.to_string()))
+}
+
+fn too_long(column: &Column, limit: Option<usize>, length: usize) -> Result<(), SqlError> {
+    let Some(limit) = limit.filter(|limit| length > *limit) else { return Ok(()) };
+    let context = format!(
+        "The length of the data column {} is longer than the length defined in the table. Table: {limit}, Data: {length}",
+        column.name
+    );
+    Err(SqlError::internal(SCAN_ERROR, NO_MATCH, context))
 }
 
 /// Years before 1 are out of the range of both systems, so PostgreSQL refuses what this writes for them.

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        AlterTableOperation, CharacterLength, ColumnOption, CreateTable, DataType, ExactNumberInfo, Expr, FromTable,
+        AlterTableOperation, CharacterLength, CheckConstraint, ColumnOption, ColumnOptionDef, CreateTable, DataType, ExactNumberInfo, Expr, FromTable,
         FunctionArguments, ObjectType, Query, Set, SetExpr, Statement as Ast, TableFactor, TableObject, Visit, Visitor,
     },
     dialect::RedshiftSqlDialect,
@@ -59,48 +59,77 @@ const FUNCTIONS: &[&str] = &[
     "avg",
     "btrim",
     "ceil",
+    "ceiling",
+    "char_length",
+    "character_length",
+    "charindex",
+    "chr",
     "coalesce",
+    "convert_timezone",
     "count",
     "date_part",
     "date_trunc",
+    "dateadd",
+    "datediff",
+    "decode",
     "dense_rank",
     "first_value",
     "floor",
     "greatest",
     "has_schema_privilege",
     "has_table_privilege",
+    "initcap",
+    "is_valid_json",
     "lag",
+    "last_day",
     "last_value",
     "lead",
     "least",
     "left",
     "length",
     "lower",
+    "lpad",
     "ltrim",
     "max",
     "md5",
     "min",
     "mod",
     "nullif",
+    "nvl2",
     "octet_length",
     "pg_backend_pid",
     "pg_terminate_backend",
     "position",
     "power",
     "rank",
+    "regexp_instr",
+    "repeat",
     "replace",
+    "reverse",
     "right",
     "round",
     "row_number",
+    "rpad",
     "rtrim",
+    "sha2",
+    "sign",
     "split_part",
     "sqrt",
     "statement_timestamp",
     "stddev",
     "strpos",
+    "substr",
     "substring",
     "sum",
+    "tidegate_json_path",
+    "tidegate_regexp_count",
+    "tidegate_regexp_replace",
+    "tidegate_regexp_substr",
+    "to_char",
+    "to_date",
+    "to_timestamp",
     "transaction_timestamp",
+    "translate",
     "trim",
     "trunc",
     "upper",
@@ -241,6 +270,15 @@ fn substitute(tokens: Vec<Token>, session: Session<'_>) -> Vec<Token> {
             "getdate" if empty_call => (plain("(statement_timestamp() AT TIME ZONE 'UTC')"), 3),
             "len" if call => (plain("length"), 1),
             "nvl" if call => (plain("coalesce"), 1),
+            "json_extract_path_text" if call => (plain("tidegate_json_path"), 1),
+            "regexp_replace" if call => (plain("tidegate_regexp_replace"), 1),
+            "regexp_substr" if call => (plain("tidegate_regexp_substr"), 1),
+            "regexp_count" if call => (plain("tidegate_regexp_count"), 1),
+            // The part of a time stands without quotes.
+            "dateadd" | "datediff" if call && matches!(tokens.get(i + 2), Some(Token::Word(_))) => {
+                out.extend([tokens[i].clone(), Token::LParen]);
+                (literal(tokens[i + 2].to_string().to_lowercase()), 3)
+            }
             _ => (tokens[i].clone(), 1),
         };
         // A substitute may be an expression; give it to the parser in pieces.
@@ -368,6 +406,23 @@ fn create_table(mut create: CreateTable) -> Result<CreateTable, SqlError> {
             | DataType::Timestamp(..)) => known,
             DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("timestamptz") => {
                 column.data_type.clone()
+            }
+            // Bytes of a limited length: PostgreSQL's have no limit, so it stands in a constraint, where svv_columns finds it.
+            DataType::Custom(name, length) if name.to_string().eq_ignore_ascii_case("varbyte") => {
+                let length = match length.as_slice() {
+                    [] => "64000",
+                    [length] => length.as_str(),
+                    _ => return Err(SqlError::syntax("at or near \",\"")),
+                };
+                let check = format!("octet_length({}) <= {length}", column.name);
+                let check = Parser::new(&RedshiftSqlDialect {})
+                    .try_with_sql(&check)
+                    .and_then(|mut parser| parser.parse_expr())
+                    .map_err(SqlError::syntax)?;
+                let expr = Box::new(check);
+                let option = ColumnOption::Check(CheckConstraint { name: None, expr, enforced: None });
+                column.options.push(ColumnOptionDef { name: None, option });
+                DataType::Bytea
             }
             other => return Err(SqlError::not_played(format!("column type {other}"))),
         };

@@ -6,7 +6,10 @@ CREATE VIEW pg_catalog.stv_sessions AS
 CREATE VIEW pg_catalog.svv_columns AS
     SELECT table_catalog::varchar, table_schema::varchar, table_name::varchar, column_name::varchar,
            ordinal_position::integer, column_default::varchar, is_nullable::varchar,
-           data_type::varchar, character_maximum_length::integer, numeric_precision::integer,
+           CASE data_type WHEN 'bytea' THEN 'binary varying' ELSE data_type END::varchar AS data_type,
+           CASE data_type
+               WHEN 'bytea' THEN tidegate_varbyte_length(format('%I.%I', table_schema, table_name)::regclass, column_name::name)
+               ELSE character_maximum_length END::integer AS character_maximum_length, numeric_precision::integer,
            numeric_precision_radix::integer, numeric_scale::integer, datetime_precision::integer,
            NULL::varchar AS interval_type, NULL::varchar AS interval_precision, NULL::varchar AS character_set_catalog,
            NULL::varchar AS character_set_schema, NULL::varchar AS character_set_name,
