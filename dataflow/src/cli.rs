@@ -1,11 +1,13 @@
 //! The commands. Data goes to standard output, everything else to standard error.
 
-use std::process::ExitCode;
+use std::{io::Write, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
+use connectors::Fault;
 
 use crate::{
-    error::{Error, Result},
+    dead_letters,
+    error::{Code, Error, Result},
     job,
     run::{self, warehouse},
 };
@@ -28,6 +30,23 @@ enum Command {
     Init(Init),
     /// Run a job until it is stopped.
     Run(Run),
+    /// List the records that could not be loaded, by target, stage, column and reason, with one example of each.
+    DeadLetters(DeadLetters),
+}
+
+#[derive(Args)]
+struct DeadLetters {
+    /// The job file.
+    job: String,
+    /// Only those that were set aside since: 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z.
+    #[arg(long)]
+    since: Option<String>,
+    /// Only those whose reason has this text in it.
+    #[arg(long)]
+    reason: Option<String>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -58,6 +77,7 @@ pub fn main() -> ExitCode {
                 &run::Options { workers: arguments.workers.into(), until_caught_up: arguments.until_caught_up },
             )
         }),
+        Command::DeadLetters(arguments) => dead_letters(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -66,6 +86,19 @@ pub fn main() -> ExitCode {
             ExitCode::from(error.code.exit_code())
         }
     }
+}
+
+fn dead_letters(arguments: &DeadLetters) -> Result<()> {
+    let which = dead_letters::which(arguments.since.as_deref(), arguments.reason.as_deref())?;
+    let job = job::load(&arguments.job)?;
+    let groups = run::redshift(&job)?.dead_letters(&which).map_err(|error| match error.fault {
+        Fault::Missing => Error { code: Code::NoTables, ..error.into() },
+        _ => error.into(),
+    })?;
+    let shown = if arguments.json { dead_letters::json(&groups)? } else { dead_letters::text(&groups) };
+    // A reader that has seen enough, like `head`, is no error.
+    let _ = std::io::stdout().write_all(shown.as_bytes());
+    Ok(())
 }
 
 fn init(path: &str) -> Result<()> {

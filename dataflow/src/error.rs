@@ -47,6 +47,8 @@ macro_rules! catalogue {
 catalogue! {
     Bug "TG-0001" exit 1 "a bug in Tidegate"
         cause "The program came into a state that it excludes." remedy "Please report it, with the whole output.";
+    Usage "TG-1000" exit 2 "the command line is not understood"
+        cause "An argument has a value that it cannot have." remedy "Call the command with --help.";
     JobFile "TG-1001" exit 3 "the job file is not valid"
         cause "A key is unknown, missing, or has a value that it cannot have." remedy "Mend the places that are shown.";
     Names "TG-1002" exit 3 "the job names something that does not exist"
@@ -200,7 +202,7 @@ mod tests {
         for code in Code::ALL {
             assert!(code.id().len() == 7 && code.id()[3..].bytes().all(|b| b.is_ascii_digit()), "{}", code.id());
             assert!(code.cause().ends_with('.') && code.remedy().ends_with('.'), "{}", code.id());
-            assert!([1, 3, 5, 6, 12, 13, 20, 21, 22, 23].contains(&code.exit_code()));
+            assert!([1, 2, 3, 5, 6, 12, 13, 20, 21, 22, 23].contains(&code.exit_code()));
         }
     }
 

@@ -5,10 +5,11 @@
 //! * [`recover`]: takes the fence, reads where the manifest ends, and makes sure that Kafka is still the same;
 //! * [`graph`]: every operator, in order, on one screen;
 //! * [`run`]: workers, signals, an orderly stop;
-//! * [`cli`]: the commands; [`report`]: what they show;
+//! * [`cli`]: the commands; [`report`]: what a run shows; [`mod@dead_letters`]: what was set aside;
 //! * [`error`]: the catalogue of errors and the exit codes.
 
 pub mod cli;
+pub mod dead_letters;
 pub mod error;
 pub mod graph;
 pub mod job;

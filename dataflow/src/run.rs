@@ -122,6 +122,11 @@ fn staging(job: &Job) -> Result<s3::S3> {
 
 /// The warehouse of a job.
 pub fn warehouse(job: &Job) -> Result<Box<dyn Warehouse>> {
+    Ok(Box::new(redshift(job)?))
+}
+
+/// The Redshift of a job.
+pub fn redshift(job: &Job) -> Result<redshift::Redshift> {
     let redshift = &job.redshift;
     let password =
         redshift.password.resolve().map_err(|e| Error::new(Code::JobFile, format!("[redshift] password: {e}")))?;
@@ -136,7 +141,7 @@ pub fn warehouse(job: &Job) -> Result<Box<dyn Warehouse>> {
         statement_timeout: redshift.statement_timeout,
         application_name: format!("tidegate-{}", job.name),
     };
-    Ok(Box::new(redshift::Redshift::new(settings, &redshift.schema, &job.name)?))
+    Ok(redshift::Redshift::new(settings, &redshift.schema, &job.name)?)
 }
 
 /// The first signal drains the job, with a deadline; the second ends it at once.

@@ -7,6 +7,7 @@
 //! [`session`] is a connection and its errors, [`tables`] the text of the control tables, and this file the protocol:
 //! which statements in which order. What their answers mean is decided by `checkpoint::protocol`.
 
+pub mod dead_letters;
 mod session;
 mod tables;
 mod text;

@@ -17,6 +17,7 @@ pub(super) struct Tables {
     pub(super) rows: String,
     pub(super) offsets: String,
     pub(super) sessions: String,
+    pub(super) dead_letters: String,
 }
 
 pub(super) const MANIFEST_COLUMNS: &str = "epoch, generation, nonce, closed_at, watermark, digest, plan, loaded_at";
@@ -63,6 +64,7 @@ impl Tables {
             rows: table("rows"),
             offsets: table("offsets"),
             sessions: table("sessions"),
+            dead_letters: table("dead_letters"),
         }
     }
 

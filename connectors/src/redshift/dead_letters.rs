@@ -1,0 +1,113 @@
+//! What was set aside, grouped: for a person to read, who wants to know what is wrong and not each record it is wrong with.
+
+use checkpoint::{Epoch, Micros, TopicPartition};
+
+use super::{Redshift, text::literal};
+use crate::Result;
+
+/// Which dead letters are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    /// Only those of epochs that were closed since.
+    pub since: Option<Micros>,
+    /// Only those whose reason has this in it.
+    pub reason: Option<String>,
+}
+
+/// Dead letters of one target, stage, column and kind of reason, and the newest of them as example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The target; empty where the records did not decode.
+    pub target: String,
+    /// Where on their way they failed.
+    pub stage: String,
+    /// The column, if one is to blame.
+    pub column: Option<String>,
+    /// What they have in common: the reason up to its first colon.
+    pub reason: String,
+    /// How many there are.
+    pub count: u64,
+    /// The newest.
+    pub example: Example,
+}
+
+/// One dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// When that was closed, as the warehouse shows it.
+    pub closed_at: String,
+    /// Its partition.
+    pub partition: TopicPartition,
+    /// Its offset.
+    pub offset: i64,
+    /// The whole reason.
+    pub reason: String,
+    /// The first of its bytes, at most [`EXAMPLE_BYTES`].
+    pub bytes: Vec<u8>,
+    /// Whether the record has more.
+    pub cut: bool,
+}
+
+/// How many bytes an example shows.
+pub const EXAMPLE_BYTES: usize = 200;
+
+impl Redshift {
+    /// The dead letters of the job by target, stage, column and reason; the most frequent first.
+    pub fn dead_letters(&self, which: &Which) -> Result<Vec<Group>> {
+        let mut conditions = vec!["true".to_string()];
+        conditions.extend(which.since.map(|since| format!("m.closed_at >= '{}+00'", since.to_text())));
+        conditions.extend(which.reason.as_ref().map(|part| format!("strpos(d.reason, {}) > 0", literal(part))));
+        let group = "d.target, d.stage, d.column_name, split_part(d.reason, ':', 1)";
+        let sql = format!(
+            "SELECT target, stage, column_name, kind, number, epoch, closed_at, topic, kafka_partition, kafka_offset, \
+             reason, substring(raw_bytes, 1, {hex}), length(raw_bytes) > {hex} OR raw_truncated FROM \
+             (SELECT d.*, m.closed_at, split_part(d.reason, ':', 1) AS kind, count(*) OVER (PARTITION BY {group}) AS number, \
+             row_number() OVER (PARTITION BY {group} ORDER BY d.epoch DESC, d.topic, d.kafka_partition, d.kafka_offset DESC) \
+             AS place FROM {letters} d JOIN {manifest} m ON m.epoch = d.epoch WHERE {conditions}) g \
+             WHERE place = 1 ORDER BY number DESC, target, stage, column_name, kind",
+            hex = EXAMPLE_BYTES * 2,
+            letters = self.tables.dead_letters,
+            manifest = self.tables.manifest,
+            conditions = conditions.join(" AND "),
+        );
+        let rows = self.connect()?.run(&sql)?.rows;
+        let groups = rows.iter().map(|row| {
+            let example = Example {
+                epoch: Epoch(row.number(5)?),
+                closed_at: row.text(6)?.into(),
+                partition: TopicPartition::new(row.text(7)?, row.number(8)?),
+                offset: row.number(9)?,
+                reason: row.text(10)?.into(),
+                bytes: from_hex(&row.optional(11).unwrap_or_default()),
+                cut: row.optional(12).as_deref() == Some("t"),
+            };
+            Ok(Group {
+                target: row.text(0)?.into(),
+                stage: row.text(1)?.into(),
+                column: row.optional(2),
+                reason: row.text(3)?.into(),
+                count: row.number(4)?,
+                example,
+            })
+        });
+        groups.collect()
+    }
+}
+
+/// Pairs of hex digits; what is none ends it.
+fn from_hex(text: &str) -> Vec<u8> {
+    let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
+    let pairs = text.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? * 16 + digit(pair[1])?));
+    pairs.map_while(|byte| byte).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn bytes_out_of_hex() {
+        assert_eq!(super::from_hex("00ffa"), [0, 255]);
+        assert_eq!(super::from_hex("7bzz7b"), [0x7b]);
+    }
+}

@@ -1,0 +1,162 @@
+//! `tidegate dead-letters`: what was set aside, by target, stage, column and reason, with one example of each.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use checkpoint::Micros;
+use connectors::redshift::dead_letters::{Group, Which};
+use operators::values::timestamp;
+use serde::Serialize;
+
+use crate::error::{Code, Error, Result};
+
+/// A group as `--json` gives it: one object a line. Names stay what they are.
+#[derive(Serialize)]
+struct Line<'a> {
+    target: Option<&'a str>,
+    stage: &'a str,
+    column: Option<&'a str>,
+    reason: &'a str,
+    count: u64,
+    example: ExampleLine<'a>,
+}
+
+#[derive(Serialize)]
+struct ExampleLine<'a> {
+    epoch: u64,
+    closed_at: &'a str,
+    topic: &'a str,
+    partition: i32,
+    offset: i64,
+    reason: &'a str,
+    /// Bytes that are not UTF-8 are replaced.
+    record: String,
+    record_cut: bool,
+}
+
+fn line(group: &Group) -> Line<'_> {
+    let example = &group.example;
+    Line {
+        target: (!group.target.is_empty()).then_some(&*group.target),
+        stage: &group.stage,
+        column: group.column.as_deref(),
+        reason: &group.reason,
+        count: group.count,
+        example: ExampleLine {
+            epoch: example.epoch.0,
+            closed_at: &example.closed_at,
+            topic: &example.partition.topic,
+            partition: example.partition.partition,
+            offset: example.offset,
+            reason: &example.reason,
+            record: String::from_utf8_lossy(&example.bytes).into_owned(),
+            record_cut: example.cut,
+        },
+    }
+}
+
+/// The groups as JSON, one object a line.
+pub fn json(groups: &[Group]) -> Result<String> {
+    let lines = groups.iter().map(|group| serde_json::to_string(&line(group)).map(|line| line + "\n"));
+    lines.collect::<Result<_, _>>().map_err(|e| Error::new(Code::Bug, e.to_string()))
+}
+
+/// The groups for a person.
+pub fn text(groups: &[Group]) -> String {
+    let mut out = String::new();
+    for group in groups {
+        let Line { target, stage, column, reason, count, example } = line(group);
+        let column = column.map_or(String::new(), |column| format!(" column {column}"));
+        let target = target.map_or(String::new(), |target| format!(" for {target}"));
+        out += &format!("{count} at {stage}{target}{column}: {reason}\n");
+        out += &format!(
+            "    {}[{}] at offset {}, epoch {}, {}\n",
+            example.topic, example.partition, example.offset, example.epoch, example.closed_at
+        );
+        out += &format!("    {}\n", example.reason);
+        let more = if example.record_cut { " ..." } else { "" };
+        out += &format!("    {:?}{more}\n", example.record);
+    }
+    let all: u64 = groups.iter().map(|g| g.count).sum();
+    out + &match groups.len() {
+        0 => "no dead letters\n".to_string(),
+        groups => format!("{all} dead letters of {groups} kinds\n"),
+    }
+}
+
+/// What `--since` and `--reason` ask for. `since` is a time that has passed (`90m`, `24h`, `7d`) or a moment.
+pub fn which(since: Option<&str>, reason: Option<&str>) -> Result<Which> {
+    let since = since.map(|text| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
+        ago(text).map(|ago| now - ago).or_else(|| moment(text)).map(Micros).ok_or_else(|| {
+            let what = format!("--since {text:?}: write it like 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z");
+            Error::new(Code::Usage, what)
+        })
+    });
+    Ok(Which { since: since.transpose()?, reason: reason.map(String::from) })
+}
+
+fn ago(text: &str) -> Option<i64> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return None,
+    };
+    number.parse::<u32>().ok().map(|number| i64::from(number) * seconds * 1_000_000)
+}
+
+fn moment(text: &str) -> Option<i64> {
+    let day = timestamp::day(text).ok().map(|days| i64::from(days) * 86_400_000_000);
+    day.or_else(|| timestamp::moment(text).ok().map(|(micros, _)| micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use checkpoint::{Epoch, TopicPartition};
+    use connectors::redshift::dead_letters::Example;
+
+    use super::*;
+
+    #[test]
+    fn since() {
+        assert_eq!(
+            (ago("90m"), ago("7d"), ago("x"), ago(""), ago("-1h"), ago("5ä")),
+            (Some(5_400_000_000), Some(604_800_000_000), None, None, None, None)
+        );
+        assert_eq!(moment("1970-01-02"), Some(86_400_000_000));
+        assert_eq!(moment("1970-01-01T00:00:01Z"), Some(1_000_000));
+        assert!(which(Some("yesterday"), None).is_err() && which(None, Some("x")).unwrap().since.is_none());
+    }
+
+    #[test]
+    fn shown() {
+        let example = Example {
+            epoch: Epoch(7),
+            closed_at: "2026-11-24 10:00:00+00".into(),
+            partition: TopicPartition::new("clicks", 3),
+            offset: 42,
+            reason: "out of range for integer: 1e9".into(),
+            bytes: b"{\"qty\":1e9".into(),
+            cut: true,
+        };
+        let group = Group {
+            target: String::new(),
+            stage: "decode".into(),
+            column: Some("qty".into()),
+            reason: "out of range for integer".into(),
+            count: 2,
+            example,
+        };
+        let shown = text(std::slice::from_ref(&group));
+        assert_eq!(
+            shown,
+            "2 at decode column qty: out of range for integer\n    clicks[3] at offset 42, epoch 7, 2026-11-24 10:00:00+00\n    \
+             out of range for integer: 1e9\n    \"{\\\"qty\\\":1e9\" ...\n2 dead letters of 1 kinds\n"
+        );
+        let json: serde_json::Value = serde_json::from_str(&json(&[group]).unwrap()).unwrap();
+        assert_eq!((&json["target"], &json["example"]["offset"]), (&serde_json::Value::Null, &42.into()));
+        assert_eq!(text(&[]), "no dead letters\n");
+    }
+}
