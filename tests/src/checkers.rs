@@ -13,10 +13,26 @@ use crate::world::{STACK, World, wait};
 
 /// Cuts are contiguous and counts match: what anyone can check with SQL alone. The world's own table is the only target.
 pub fn control_tables(world: &World) {
+    control_tables_of(world, std::slice::from_ref(&world.name));
+}
+
+/// The same with these tables as targets, which have columns `kafka_partition` and `kafka_offset` and are filled from the
+/// world's own topic.
+pub fn control_tables_of(world: &World, tables: &[String]) {
     let job = format!("tidegate.{}", world.name);
-    let table = &world.name;
     let letters = format!("{job}_dead_letters");
-    for (what, sql) in [
+    let mut checks = of_job(&job, &letters);
+    tables.iter().for_each(|table| checks.extend(of_target(&job, table)));
+    for (what, sql) in checks {
+        let found = world.sql(&sql);
+        assert!(found.is_empty(), "{}: {what}: {found:?}", world.name);
+    }
+}
+
+type Checks = Vec<(&'static str, String)>;
+
+fn of_job(job: &str, letters: &str) -> Checks {
+    vec![
         (
             "an epoch is missing or there twice",
             format!(
@@ -56,12 +72,6 @@ pub fn control_tables(world: &World) {
             ),
         ),
         (
-            "the table has other rows than were counted",
-            format!(
-                "SELECT 1 FROM (SELECT sum(row_count) AS counted FROM {job}_rows WHERE target <> '{letters}') c WHERE counted <> (SELECT count(*) FROM {table})"
-            ),
-        ),
-        (
             "an epoch has other dead letters than were counted",
             format!(
                 "SELECT r.epoch, r.row_count FROM {job}_rows r WHERE r.target = '{letters}' AND r.row_count <> (SELECT count(*) FROM {letters} d WHERE d.epoch = r.epoch)"
@@ -77,6 +87,17 @@ pub fn control_tables(world: &World) {
             "a dead letter lies outside the cuts of its epoch",
             format!(
                 "SELECT d.epoch, d.kafka_offset FROM {letters} d WHERE NOT EXISTS (SELECT 1 FROM {job}_offsets o WHERE o.epoch = d.epoch AND o.topic = d.topic AND o.kafka_partition = d.kafka_partition AND d.kafka_offset >= o.start_offset AND d.kafka_offset < o.end_offset) LIMIT 3"
+            ),
+        ),
+    ]
+}
+
+fn of_target(job: &str, table: &str) -> Checks {
+    vec![
+        (
+            "the table has other rows than were counted",
+            format!(
+                "SELECT 1 FROM (SELECT sum(row_count) AS counted FROM {job}_rows WHERE target = 'public.{table}') c WHERE counted <> (SELECT count(*) FROM {table})"
             ),
         ),
         (
@@ -95,13 +116,10 @@ pub fn control_tables(world: &World) {
                 "SELECT r.epoch, r.row_count, count(t.kafka_offset) FROM {job}_rows r \
              LEFT JOIN {job}_offsets o ON o.epoch = r.epoch AND o.end_offset > o.start_offset \
              LEFT JOIN {table} t ON t.kafka_partition = o.kafka_partition AND t.kafka_offset >= o.start_offset AND t.kafka_offset < o.end_offset \
-             WHERE r.target <> '{letters}' GROUP BY 1, 2 HAVING r.row_count <> count(t.kafka_offset)"
+             WHERE r.target = 'public.{table}' GROUP BY 1, 2 HAVING r.row_count <> count(t.kafka_offset)"
             ),
         ),
-    ] {
-        let found = world.sql(&sql);
-        assert!(found.is_empty(), "{}: {what}: {found:?}", world.name);
-    }
+    ]
 }
 
 /// A reader that takes one transaction over counts and table, again and again.

@@ -2,6 +2,7 @@
 //! tables with means that share nothing with it.
 //!
 //! * [`world`]: a stack, a topic, a table and a job file; runs and kills `tidegate`;
+//! * [`records`]: records of any kind, and where Kafka put each;
 //! * [`events`]: what is produced, and the ledger of what Kafka acknowledged;
 //! * [`oracle`]: what must be in the table, as Kafka's own Java console consumer sees it;
 //! * [`checkers`]: plain SQL over the control tables, and a reader that looks all the while;
@@ -11,4 +12,5 @@ pub mod checkers;
 pub mod events;
 pub mod oracle;
 pub mod proxy;
+pub mod records;
 pub mod world;

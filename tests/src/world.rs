@@ -72,7 +72,13 @@ impl World {
 
     /// Makes a topic.
     pub fn create_topic(&self, topic: &str, partitions: i32) {
+        self.create_topic_with(topic, partitions, &[]);
+    }
+
+    /// Makes a topic with settings of its own.
+    pub fn create_topic_with(&self, topic: &str, partitions: i32, settings: &[(&str, &str)]) {
         let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let made = wait(admin().create_topics([&topic], &AdminOptions::new())).expect("an answer");
         made.into_iter().next().expect("one result").expect("the topic is made");
     }
@@ -184,6 +190,13 @@ tls = "off"
     pub fn init(&self) {
         let ended = self.start(&["init", &self.own_job().display().to_string()]).end(Duration::from_secs(30));
         assert_eq!(ended.code, Some(0), "{}", ended.said);
+    }
+
+    /// Runs the program to its end; what it gave on standard output.
+    pub fn output(&self, arguments: &[&str]) -> String {
+        let output = Command::new(binary()).args(arguments).envs(STACK.env()).output().expect("it runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("text")
     }
 
     /// Starts the program.

@@ -7,13 +7,14 @@ CREATE FUNCTION pg_catalog.tidegate_varbyte_length(relation oid, column_name nam
 
 CREATE FUNCTION pg_catalog.nvl2(anyelement, anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS
     $$ SELECT CASE WHEN $1 IS NOT NULL THEN $2 ELSE $3 END $$;
-CREATE FUNCTION pg_catalog.decode(anyelement, anyelement, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS
+-- Results are text here: PostgreSQL has two families of types that may vary, and one is not enough.
+CREATE FUNCTION pg_catalog.decode(anycompatible, anycompatible, text) RETURNS text LANGUAGE sql IMMUTABLE AS
     $$ SELECT CASE WHEN $1 IS NOT DISTINCT FROM $2 THEN $3 END $$;
-CREATE FUNCTION pg_catalog.decode(anyelement, anyelement, anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS
+CREATE FUNCTION pg_catalog.decode(anycompatible, anycompatible, text, text) RETURNS text LANGUAGE sql IMMUTABLE AS
     $$ SELECT CASE WHEN $1 IS NOT DISTINCT FROM $2 THEN $3 ELSE $4 END $$;
-CREATE FUNCTION pg_catalog.decode(anyelement, anyelement, anycompatible, anyelement, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS
+CREATE FUNCTION pg_catalog.decode(anycompatible, anycompatible, text, anycompatible, text) RETURNS text LANGUAGE sql IMMUTABLE AS
     $$ SELECT CASE WHEN $1 IS NOT DISTINCT FROM $2 THEN $3 WHEN $1 IS NOT DISTINCT FROM $4 THEN $5 END $$;
-CREATE FUNCTION pg_catalog.decode(anyelement, anyelement, anycompatible, anyelement, anycompatible, anycompatible) RETURNS anycompatible LANGUAGE sql IMMUTABLE AS
+CREATE FUNCTION pg_catalog.decode(anycompatible, anycompatible, text, anycompatible, text, text) RETURNS text LANGUAGE sql IMMUTABLE AS
     $$ SELECT CASE WHEN $1 IS NOT DISTINCT FROM $2 THEN $3 WHEN $1 IS NOT DISTINCT FROM $4 THEN $5 ELSE $6 END $$;
 
 CREATE FUNCTION pg_catalog.tidegate_dateadd(part text, number bigint, at timestamp) RETURNS timestamp LANGUAGE sql IMMUTABLE AS $$
@@ -45,6 +46,7 @@ CREATE FUNCTION pg_catalog.convert_timezone(text, timestamptz) RETURNS timestamp
 CREATE FUNCTION pg_catalog.last_day(timestamp) RETURNS date LANGUAGE sql IMMUTABLE AS $$
     SELECT (date_trunc('month', $1) + interval '1 month' - interval '1 day')::date $$;
 
+CREATE FUNCTION pg_catalog.tidegate_concat(text, text) RETURNS text LANGUAGE sql IMMUTABLE AS $$ SELECT $1 || $2 $$;
 CREATE FUNCTION pg_catalog.charindex(text, text) RETURNS integer LANGUAGE sql IMMUTABLE AS $$ SELECT strpos($2, $1) $$;
 CREATE FUNCTION pg_catalog.sha2(text, integer) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT encode(CASE $2 WHEN 224 THEN sha224(convert_to($1, 'UTF8')) WHEN 384 THEN sha384(convert_to($1, 'UTF8'))

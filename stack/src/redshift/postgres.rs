@@ -143,7 +143,15 @@ impl Postgres {
         };
         let user = format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'");
         run("postgres", &[user, format!("CREATE DATABASE {DATABASE} OWNER {USER}")]).await?;
-        run(DATABASE, &[include_str!("functions.sql").into(), include_str!("views.sql").into(), format!("GRANT ALL ON SCHEMA public TO {USER}")]).await
+        run(
+            DATABASE,
+            &[
+                include_str!("functions.sql").into(),
+                include_str!("views.sql").into(),
+                format!("GRANT ALL ON SCHEMA public TO {USER}"),
+            ],
+        )
+        .await
     }
 }
 

@@ -7,8 +7,9 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        AlterTableOperation, CharacterLength, CheckConstraint, ColumnOption, ColumnOptionDef, CreateTable, DataType, ExactNumberInfo, Expr, FromTable,
-        FunctionArguments, ObjectType, Query, Set, SetExpr, Statement as Ast, TableFactor, TableObject, Visit, Visitor,
+        AlterTableOperation, CharacterLength, CheckConstraint, ColumnOption, ColumnOptionDef, CreateTable, DataType,
+        ExactNumberInfo, Expr, FromTable, FunctionArguments, ObjectType, Query, Set, SetExpr, Statement as Ast,
+        TableFactor, TableObject, Visit, Visitor,
     },
     dialect::RedshiftSqlDialect,
     parser::Parser,
@@ -121,6 +122,7 @@ const FUNCTIONS: &[&str] = &[
     "substr",
     "substring",
     "sum",
+    "tidegate_concat",
     "tidegate_json_path",
     "tidegate_regexp_count",
     "tidegate_regexp_replace",
@@ -271,6 +273,7 @@ fn substitute(tokens: Vec<Token>, session: Session<'_>) -> Vec<Token> {
             "len" if call => (plain("length"), 1),
             "nvl" if call => (plain("coalesce"), 1),
             "json_extract_path_text" if call => (plain("tidegate_json_path"), 1),
+            "concat" if call => (plain("tidegate_concat"), 1),
             "regexp_replace" if call => (plain("tidegate_regexp_replace"), 1),
             "regexp_substr" if call => (plain("tidegate_regexp_substr"), 1),
             "regexp_count" if call => (plain("tidegate_regexp_count"), 1),
