@@ -346,6 +346,19 @@ fn integer_of(array: &ArrayRef, row: usize) -> i64 {
 mod tests {
     use super::*;
 
+    /// The page lists each function with its form, and no other.
+    #[test]
+    fn the_page_on_queries_knows_every_function() {
+        let page = include_str!("../../../../docs/sql.md");
+        let listed: Vec<&str> =
+            page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`').map(|(form, _)| form)).collect();
+        for function in all() {
+            assert!(listed.contains(&function.form), "{}", function.form);
+        }
+        // Four more are forms of CASE.
+        assert_eq!(listed.len(), all().count() + 4, "{listed:?}");
+    }
+
     #[test]
     fn names_are_unique_and_no_function_is_volatile() {
         let mut seen = std::collections::BTreeSet::new();
