@@ -1,5 +1,5 @@
 # Thin: each line is what one would type by hand.
-.PHONY: setup build test proof lint deny
+.PHONY: setup build test proof bench fuzz lint deny
 
 setup:
 	scripts/setup
@@ -14,6 +14,14 @@ test: setup build
 # The same with big figures: a million events, 30 kills, two gigabytes behind a closed warehouse. About 10 minutes on 2 cores.
 proof: setup build
 	TIDEGATE_PROOF=1 cargo test --workspace --test exactly_once --test outage -- --nocapture --test-threads=1
+
+# What bad records cost, as ratios measured in one run. The first build takes minutes.
+bench:
+	cargo run --release -p tidegate-bench
+
+# Ten million mutated records through our JSON decoder and a strict one; RUNS=... for another number.
+fuzz:
+	fuzz/run.sh json $(RUNS)
 
 lint:
 	cargo fmt --all --check

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Builds the fuzz targets with coverage, by stable Rust, and runs one: fuzz/run.sh json [RUNS].
+# Builds the fuzz targets with coverage, by stable Rust, and runs one: fuzz/run.sh json [RUNS]. What it finds on the way goes
+# to target/corpus; the inputs in corpus/ are where it begins.
 set -eu
 cd "$(dirname "$0")"
 target=$1 runs=${2:-10000000}
@@ -9,5 +10,6 @@ flags="$flags -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args
 # For the target alone: build scripts and macros have no fuzzer to call.
 host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS="$flags" cargo build --release --target "$host" --bin "$target"
-mkdir -p "corpus/$target"
-exec "target/$host/release/$target" "corpus/$target" -runs="$runs" -max_len=2000 -timeout=5 -print_final_stats=1
+mkdir -p "target/corpus/$target"
+exec "target/$host/release/$target" "target/corpus/$target" "corpus/$target" \
+    -runs="$runs" -max_len=2000 -timeout=5 -print_final_stats=1 -artifact_prefix=target/

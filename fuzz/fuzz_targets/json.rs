@@ -19,7 +19,10 @@ use serde_json::Value;
 
 /// One column of each kind that has rules of its own, and some by path.
 fn columns() -> Vec<SourceColumn> {
-    let column = |name: &str, path: &str, kind| SourceColumn { path: Path::parse(path).unwrap(), ..SourceColumn::new(name, kind) };
+    let column = |name: &str, path: &str, kind| SourceColumn {
+        path: Path::parse(path).unwrap(),
+        ..SourceColumn::new(name, kind)
+    };
     vec![
         column("id", "id", ColumnKind::BigInt),
         column("n", "n", ColumnKind::Decimal(20, 4)),
@@ -69,8 +72,24 @@ fn check(record: &[u8], ours: &mut Ours) {
             if written && error.reason.starts_with("longer than varchar") && record.len() > 40 {
                 return;
             }
+            // Each of several values for one column must be good, and the reference has the last one only.
+            let key = if matches!(column.name.as_str(), "inner" | "whole") { "a" } else { &column.name };
+            let quoted = format!("\"{key}\"");
+            let text = String::from_utf8_lossy(record);
+            if text.matches(&quoted).count() > 1
+                || text.contains("\\u")
+                || column.name == "inner" && text.matches("\"c\"").count() > 1
+            {
+                return;
+            }
             let record = object;
-            assert!(expected(record, column).is_err(), "{}: {} is refused: {}", column.name, look(record, column).unwrap(), error.reason);
+            assert!(
+                expected(record, column).is_err(),
+                "{}: {} is refused: {}",
+                column.name,
+                look(record, column).unwrap(),
+                error.reason
+            );
             return;
         }
         (Err(_), Ok(_)) => return,
@@ -158,7 +177,10 @@ fn decimal(text: &str, precision: usize, scale: i64) -> Result<String, ()> {
     if digits.is_empty() {
         return Ok("0".into());
     }
-    let exponent: i64 = exponent.parse().unwrap_or(if exponent.starts_with('-') { -1_000_000 } else { 1_000_000 }).clamp(-1_000_000, 1_000_000);
+    let exponent: i64 = exponent
+        .parse()
+        .unwrap_or(if exponent.starts_with('-') { -1_000_000 } else { 1_000_000 })
+        .clamp(-1_000_000, 1_000_000);
     let shift = exponent - fraction.len() as i64 + scale;
     let units = if shift >= 0 {
         if digits.len() as i64 + shift > precision as i64 {
