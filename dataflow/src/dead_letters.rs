@@ -79,8 +79,12 @@ pub fn text(groups: &[Group]) -> String {
     let all: u64 = groups.iter().map(|g| g.count).sum();
     out + &match groups.len() {
         0 => "no dead letters\n".to_string(),
-        groups => format!("{all} dead letters of {groups} kinds\n"),
+        kinds => format!("{all} dead letter{} of {kinds} kind{}\n", plural(all), plural(kinds as u64)),
     }
+}
+
+fn plural(number: u64) -> &'static str {
+    if number == 1 { "" } else { "s" }
 }
 
 /// What `--since` and `--reason` ask for. `since` is a time that has passed (`90m`, `24h`, `7d`) or a moment.
@@ -153,7 +157,7 @@ mod tests {
         assert_eq!(
             shown,
             "2 at decode column qty: out of range for integer\n    clicks[3] at offset 42, epoch 7, 2026-11-24 10:00:00+00\n    \
-             out of range for integer: 1e9\n    \"{\\\"qty\\\":1e9\" ...\n2 dead letters of 1 kinds\n"
+             out of range for integer: 1e9\n    \"{\\\"qty\\\":1e9\" ...\n2 dead letters of 1 kind\n"
         );
         let json: serde_json::Value = serde_json::from_str(&json(&[group]).unwrap()).unwrap();
         assert_eq!((&json["target"], &json["example"]["offset"]), (&serde_json::Value::Null, &42.into()));

@@ -387,7 +387,7 @@ fn listed(world: &World, job: &str) {
     assert_eq!(bigint["example"]["record"], r#"{"id":1000000000000000000000000000000}"#);
     let shown = world.output(&["dead-letters", job, "--reason", "leap second", "--since", "1h"]);
     assert!(shown.contains("10 at decode column at: not a timestamp with an offset"), "{shown}");
-    assert!(shown.ends_with("10 dead letters of 1 kinds\n"), "{shown}");
+    assert!(shown.ends_with("10 dead letters of 1 kind\n"), "{shown}");
     let none = world.output(&["dead-letters", job, "--since", "2999-01-01"]);
     assert_eq!(none, "no dead letters\n");
 }

@@ -41,20 +41,42 @@ pub fn decode<'s>(
     rejects: Rejects,
     watch: Watch,
 ) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
-    let mut decoder = json::Decoder::new(&options.columns);
-    let mut builders = Builders::new(&options.columns);
-    split("Decode", raw, move |epoch, mut rows| {
-        rejects.saw(rows.counts.records_read);
-        let Decoded { columns, changed, rejected } = decode_batch(&rows, &options.columns, &mut decoder, &mut builders);
-        for (column, values) in options.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
-            watch(Event::Changed { place: options.stream.clone(), column: column.name.clone(), values });
+    let mut decode = Decode::new(options, rejects, watch);
+    split("Decode", raw, move |epoch, rows| decode.batch(epoch, rows))
+}
+
+/// Decode without a dataflow around it.
+pub struct Decode {
+    options: DecodeOptions,
+    rejects: Rejects,
+    watch: Watch,
+    decoder: json::Decoder,
+    builders: Builders,
+}
+
+impl Decode {
+    /// For one stream.
+    pub fn new(options: DecodeOptions, rejects: Rejects, watch: Watch) -> Decode {
+        let (decoder, builders) = (json::Decoder::new(&options.columns), Builders::new(&options.columns));
+        Decode { options, rejects, watch, decoder, builders }
+    }
+
+    /// A raw batch with its columns, and the dead letters of those that do not decode.
+    pub fn batch(&mut self, epoch: Time, mut rows: Rows) -> (Rows, Option<Rows>) {
+        let declared = &self.options.columns;
+        self.rejects.saw(rows.counts.records_read);
+        let Decoded { columns, changed, rejected } =
+            decode_batch(&rows, declared, &mut self.decoder, &mut self.builders);
+        for (column, values) in declared.iter().zip(changed).filter(|(_, values)| *values > 0) {
+            let (place, column) = (self.options.stream.clone(), column.name.clone());
+            (self.watch)(Event::Changed { place, column, values });
         }
         let Some(origin) = &rows.origin else { fail(Failure::Bug("decode without the bytes of its records".into())) };
-        let letters = rejects.set_aside(epoch, "decode", "", origin, &rejected);
+        let letters = self.rejects.set_aside(epoch, "decode", "", origin, &rejected);
         leave_out(&mut rows, &rejected);
         rows.columns = columns;
         (rows, letters)
-    })
+    }
 }
 
 /// What came of a batch.

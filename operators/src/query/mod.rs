@@ -69,10 +69,28 @@ pub fn query<'s>(
     places: Arc<[Place]>,
     rejects: Rejects,
 ) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
-    split("Query", decoded, move |epoch, mut rows| {
+    let query = Evaluate { target, selection, places, rejects };
+    split("Query", decoded, move |epoch, rows| query.batch(epoch, rows))
+}
+
+/// Query without a dataflow around it.
+pub struct Evaluate {
+    /// The name of the target.
+    pub target: String,
+    /// Its SELECT.
+    pub selection: Arc<Selection>,
+    /// All partitions of the job.
+    pub places: Arc<[Place]>,
+    /// Where dead letters are made.
+    pub rejects: Rejects,
+}
+
+impl Evaluate {
+    /// A decoded batch as the SELECT wants it, and the dead letters of those on which it fails.
+    pub fn batch(&self, epoch: Time, mut rows: Rows) -> (Rows, Option<Rows>) {
         let Some(origin) = &rows.origin else { fail(Failure::Bug("query without the origin of its rows".into())) };
-        let Evaluated { columns, keep, filtered, rejected } = evaluate(&rows, origin, &selection, &places);
-        let letters = rejects.set_aside(epoch, "query", &target, origin, &rejected);
+        let Evaluated { columns, keep, filtered, rejected } = evaluate(&rows, origin, &self.selection, &self.places);
+        let letters = self.rejects.set_aside(epoch, "query", &self.target, origin, &rejected);
         rows.columns = Vec::new();
         if let Some(keep) = keep {
             rows.keep(&keep);
@@ -82,7 +100,7 @@ pub fn query<'s>(
         rows.counts.dead_letters += rejected.len() as u64;
         rows.counts.row_count -= filtered + rejected.len() as u64;
         (rows, letters)
-    })
+    }
 }
 
 /// What came of a batch.

@@ -10,7 +10,7 @@ use connectors::ColumnKind;
 use datafusion_physical_expr::PhysicalExpr;
 use sqlparser::{
     ast::{GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableFactor},
-    dialect::PostgreSqlDialect,
+    dialect::RedshiftSqlDialect,
     parser::{Parser, ParserError},
 };
 
@@ -21,6 +21,11 @@ use super::{
     refusal::Refusal,
 };
 use crate::{decode::columns::SourceColumn, sink::fit::arrow_type, values::Policy};
+
+/// How deep the parser follows what stands in each other.
+const DEEPEST: usize = 50;
+/// A level of it takes up to 100 KB, unoptimised.
+const STACK_BYTES: usize = 32 << 20;
 
 /// A SELECT that is understood.
 #[derive(Clone, Debug)]
@@ -70,7 +75,22 @@ impl Selection {
 
 /// Reads the text of a SELECT. `streams` are the names of the job's streams, in lower case, with their columns.
 pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection, Refusal> {
-    let mut statements = Parser::new(&PostgreSqlDialect {})
+    // On a stack of its own, so that how deep a query may be does not depend on who reads it.
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().name("query".into()).stack_size(STACK_BYTES);
+        let reading = thread.spawn_scoped(scope, || read(text, streams));
+        let failed = |what: &str| Err(Refusal::whole(format!("it cannot be read: {what}"), "this is a bug: please report it"));
+        match reading.map(|reading| reading.join()) {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => failed("a panic"),
+            Err(e) => failed(&e.to_string()),
+        }
+    })
+}
+
+fn read(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection, Refusal> {
+    let mut statements = Parser::new(&RedshiftSqlDialect {})
+        .with_recursion_limit(DEEPEST)
         .try_with_sql(text)
         .and_then(|mut parser| parser.parse_statements())
         .map_err(|e| syntax(&e))?;
@@ -394,8 +414,10 @@ mod tests {
 
     #[test]
     fn nesting_has_an_end() {
-        let deep = format!("SELECT {}userid{} AS n FROM clicks", "(".repeat(80), ")".repeat(80));
-        assert!(parse(&deep, &streams()).is_err());
+        let deep = |levels| format!("SELECT {}userid{} AS n FROM clicks", "abs(".repeat(levels), ")".repeat(levels));
+        assert!(parse(&deep(20), &streams()).is_ok());
+        let refusal = parse(&deep(80), &streams()).map(|_| ()).unwrap_err();
+        assert!(refusal.what.contains("too deep"), "{refusal}");
         let mut wide = "userid".to_string();
         for _ in 0..20 {
             wide = format!("nvl({wide}, 1)");

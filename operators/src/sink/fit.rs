@@ -79,20 +79,35 @@ pub fn fit<'s>(
     rejects: Rejects,
     watch: Watch,
 ) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
-    let name = target.name();
-    split("Fit", rows, move |epoch, mut rows| {
-        let Fitted { columns, changed, rejected } = fit_batch(&rows.columns, &target);
-        for (column, values) in target.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
-            watch(Event::Changed { place: name.clone(), column: column.name.clone(), values });
+    let fit = Fit { target, rejects, watch };
+    split("Fit", rows, move |epoch, rows| fit.batch(epoch, rows))
+}
+
+/// Fit without a dataflow around it.
+pub struct Fit {
+    /// Whose columns decide.
+    pub target: Arc<Target>,
+    /// Where dead letters are made.
+    pub rejects: Rejects,
+    /// Told of values that a policy changed.
+    pub watch: Watch,
+}
+
+impl Fit {
+    /// A batch with the types of the target's columns and without its origin, and the dead letters of those that do not fit.
+    pub fn batch(&self, epoch: Time, mut rows: Rows) -> (Rows, Option<Rows>) {
+        let Fitted { columns, changed, rejected } = fit_batch(&rows.columns, &self.target);
+        for (column, values) in self.target.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
+            (self.watch)(Event::Changed { place: self.target.name(), column: column.name.clone(), values });
         }
         let Some(origin) = &rows.origin else { fail(Failure::Bug("fit without the origin of its rows".into())) };
-        let letters = rejects.set_aside(epoch, "fit", &name, origin, &rejected);
+        let letters = self.rejects.set_aside(epoch, "fit", &self.target.name(), origin, &rejected);
         (rows.columns, rows.origin) = (columns, None);
         rows.leave_out(&rejected);
         rows.counts.dead_letters += rejected.len() as u64;
         rows.counts.row_count -= rejected.len() as u64;
         (rows, letters)
-    })
+    }
 }
 
 /// What came of a batch.

@@ -1,0 +1,200 @@
+//! What bad records cost: CPU time of decode, query and fit on batches of 8,192 records, beside that of clean ones.
+//!
+//! Figures are CPU time of this thread, so that what else the machine does matters little; ratios are of medians in one
+//! run. Standard output gets a table, `--json FILE` the same as JSON.
+
+#![allow(clippy::unwrap_used)] // what fails here is the bench
+
+use std::{sync::Arc, time::Duration};
+
+use checkpoint::TopicPartition;
+use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
+use operators::{
+    Rows,
+    dead_letters::{RejectOptions, Rejects},
+    decode::{Decode, DecodeOptions, columns::SourceColumn},
+    events::Watch,
+    fetch::Place,
+    query::{Evaluate, select},
+    rows::Origin,
+    sink::{Target, fit::Fit},
+    values::Policy,
+};
+
+/// Records in a batch.
+const RECORDS: usize = 8192;
+/// Batches in a round; the first warms up.
+const BATCHES: usize = 30;
+/// Rounds; each kind of batch has its turn in each.
+const ROUNDS: usize = 5;
+
+const QUERY: &str = "SELECT event_id, user_id, upper(country) AS country, price * quantity AS amount, 1000 / divisor AS share, \
+    date_trunc('hour', ts) AS hour, url, nvl(referrer, 'none') AS referrer, device, _offset AS kafka_offset \
+    FROM clicks WHERE quantity > 0";
+
+fn columns() -> Vec<SourceColumn> {
+    [
+        ("event_id", ColumnKind::Varchar(36)),
+        ("user_id", ColumnKind::BigInt),
+        ("country", ColumnKind::Varchar(2)),
+        ("price", ColumnKind::Decimal(12, 2)),
+        ("quantity", ColumnKind::Integer),
+        ("divisor", ColumnKind::Integer),
+        ("ts", ColumnKind::TimestampTz),
+        ("url", ColumnKind::Varchar(500)),
+        ("referrer", ColumnKind::Varchar(500)),
+        ("device", ColumnKind::Varchar(200)),
+    ]
+    .into_iter()
+    .map(|(name, kind)| SourceColumn::new(name, kind))
+    .collect()
+}
+
+/// Where a record is bad.
+#[derive(Clone, Copy, PartialEq)]
+enum Bad {
+    Nowhere,
+    Decode,
+    Query,
+    Fit,
+}
+
+fn record(n: usize, bad: Bad) -> String {
+    let mixed = (n as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let divisor = if bad == Bad::Query { 0 } else { 1 + mixed % 9 };
+    // The target's column takes 100 bytes.
+    let url = if bad == Bad::Fit {
+        "x".repeat(120)
+    } else {
+        format!("/shop/item/{}?ref=home&x={}", mixed % 10_000, mixed % 97)
+    };
+    let whole = format!(
+        r#"{{"event_id":"{mixed:016x}-{n:08}","user_id":{},"country":"{}","price":{}.{:02},"quantity":{},"divisor":{divisor},"ts":"2026-11-24T{:02}:{:02}:00.{:06}Z","url":"{url}","device":{{"os":"linux","v":[1,2]}},"session":"{mixed:x}","other":null}}"#,
+        mixed % 1_000_000,
+        ["ee", "de", "fr"][n % 3],
+        mixed % 1000,
+        mixed % 100,
+        1 + mixed % 5,
+        mixed % 24,
+        mixed % 60,
+        mixed % 1_000_000
+    );
+    if bad == Bad::Decode { whole[..whole.len() - 20].to_string() } else { whole }
+}
+
+fn batch(bad: impl Fn(usize) -> Bad) -> RawBatch {
+    let mut raw = RawBatch::default();
+    for n in 0..RECORDS {
+        raw.partitions.push(0);
+        raw.offsets.push(n as i64);
+        raw.timestamps_ms.push(1_795_517_694_001);
+        raw.keys.push(None).unwrap();
+        raw.values.push(Some(record(n, bad(n)).as_bytes())).unwrap();
+    }
+    raw
+}
+
+struct Stages {
+    decode: Decode,
+    query: Evaluate,
+    fit: Fit,
+}
+
+fn stages() -> Stages {
+    let partition = TopicPartition::new("clicks", 0);
+    let places: Arc<[Place]> = [Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }].into();
+    let rejects = Rejects::new(RejectOptions::default(), places.clone());
+    let watch: Watch = Arc::new(|_| {});
+    let selection = select::parse(QUERY, &[("clicks".into(), columns())]).unwrap_or_else(|refusal| panic!("{refusal}"));
+    let column = |c: &select::SelectedColumn| TargetColumn {
+        name: c.name.clone(),
+        kind: if c.name == "url" { ColumnKind::Varchar(100) } else { c.kind.clone() },
+        not_null: false,
+        has_default: false,
+    };
+    let target = Target {
+        table: TableName { schema: "public".into(), table: "clicks".into() },
+        stream: Some(0),
+        columns: selection.columns.iter().map(column).collect(),
+        policies: vec![Policy::default(); selection.columns.len()],
+        ..Target::default()
+    };
+    let options = DecodeOptions { stream: "clicks".into(), columns: columns().into() };
+    Stages {
+        decode: Decode::new(options, rejects.clone(), watch.clone()),
+        query: Evaluate { target: target.name(), selection: Arc::new(selection), places, rejects: rejects.clone() },
+        fit: Fit { target: Arc::new(target), rejects, watch },
+    }
+}
+
+impl Stages {
+    /// Rows and dead letters that a batch gives.
+    fn run(&mut self, raw: RawBatch) -> (usize, usize) {
+        let mut rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
+        (rows.counts.records_read, rows.counts.row_count) = (RECORDS as u64, RECORDS as u64);
+        let (rows, undecoded) = self.decode.batch(0, rows);
+        let (rows, failed) = self.query.batch(0, rows);
+        let (rows, unfit) = self.fit.batch(0, rows);
+        assert!(rows.counts.add_up());
+        (rows.len(), [undecoded, failed, unfit].into_iter().flatten().map(|letters| letters.len()).sum())
+    }
+}
+
+/// CPU time of this thread so far, as Linux counts it.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux says what a thread has used");
+    Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+/// Half of the records are at or below it.
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
+}
+
+fn main() {
+    let one = RECORDS / 3;
+    let kinds: [(&str, RawBatch, usize); 7] = [
+        ("clean", batch(|_| Bad::Nowhere), 0),
+        ("one does not decode", batch(|n| if n == one { Bad::Decode } else { Bad::Nowhere }), 1),
+        ("the query fails on one", batch(|n| if n == one { Bad::Query } else { Bad::Nowhere }), 1),
+        ("one does not fit", batch(|n| if n == one { Bad::Fit } else { Bad::Nowhere }), 1),
+        ("none decodes", batch(|_| Bad::Decode), RECORDS),
+        ("the query fails on all", batch(|_| Bad::Query), RECORDS),
+        ("none fits", batch(|_| Bad::Fit), RECORDS),
+    ];
+    let mut stages = stages();
+    let mut times: Vec<Vec<f64>> = vec![Vec::new(); kinds.len()];
+    for _ in 0..ROUNDS {
+        for ((name, raw, bad), times) in kinds.iter().zip(&mut times) {
+            for n in 0..=BATCHES {
+                let raw = raw.clone();
+                let before = cpu();
+                let (rows, letters) = stages.run(raw);
+                let used = (cpu() - before).as_secs_f64() * 1e6;
+                assert_eq!((rows, letters), (RECORDS - bad, *bad), "{name}");
+                if n > 0 {
+                    times.push(used);
+                }
+            }
+        }
+    }
+    times.iter_mut().for_each(|times| times.sort_by(f64::total_cmp));
+    let clean = median(&times[0]);
+    println!(
+        "{:24} {:>10} {:>10} {:>10} {:>10} {:>8}",
+        "batch of 8192", "min us", "median us", "max us", "ns/record", "ratio"
+    );
+    let mut lines = Vec::new();
+    for ((name, ..), times) in kinds.iter().zip(&times) {
+        let (least, middle, most) = (times[0], median(times), times[times.len() - 1]);
+        let (each, ratio) = (middle * 1e3 / RECORDS as f64, middle / clean);
+        println!("{name:24} {least:10.0} {middle:10.0} {most:10.0} {each:10.0} {ratio:8.2}");
+        lines.push(
+            serde_json::json!({ "batch": name, "min_us": least, "median_us": middle, "max_us": most, "ratio": ratio }),
+        );
+    }
+    let mut arguments = std::env::args().skip_while(|a| a != "--json").skip(1);
+    if let Some(path) = arguments.next() {
+        std::fs::write(&path, serde_json::to_vec_pretty(&lines).unwrap()).unwrap_or_else(|e| panic!("{path}: {e}"));
+    }
+}
