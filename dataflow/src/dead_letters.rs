@@ -91,7 +91,8 @@ fn plural(number: u64) -> &'static str {
 pub fn which(since: Option<&str>, reason: Option<&str>) -> Result<Which> {
     let since = since.map(|text| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
-        ago(text).map(|ago| now - ago).or_else(|| moment(text)).map(Micros).ok_or_else(|| {
+        let since = ago(text).and_then(|ago| now.checked_sub(ago)).or_else(|| moment(text));
+        since.filter(|at| (timestamp::FIRST..=timestamp::LAST).contains(at)).map(Micros).ok_or_else(|| {
             let what = format!("--since {text:?}: write it like 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z");
             Error::new(Code::Usage, what)
         })
@@ -108,7 +109,7 @@ fn ago(text: &str) -> Option<i64> {
         "d" => 86_400,
         _ => return None,
     };
-    number.parse::<u32>().ok().map(|number| i64::from(number) * seconds * 1_000_000)
+    number.parse::<i64>().ok().filter(|n| *n >= 0)?.checked_mul(seconds * 1_000_000)
 }
 
 fn moment(text: &str) -> Option<i64> {
@@ -131,6 +132,7 @@ mod tests {
         );
         assert_eq!(moment("1970-01-02"), Some(86_400_000_000));
         assert_eq!(moment("1970-01-01T00:00:01Z"), Some(1_000_000));
+        assert!(which(Some("200000000d"), None).is_err() && which(Some("99999999999999d"), None).is_err());
         assert!(which(Some("yesterday"), None).is_err() && which(None, Some("x")).unwrap().since.is_none());
     }
 

@@ -224,7 +224,18 @@ fn read(mut root: Section<'_>, text: &str, findings: &mut Findings) -> Option<Jo
     let errors = read_errors(root.section(findings, "errors"), findings);
     let streams = read_streams(&mut root, findings);
     let targets = read_targets(&mut root, text, &streams, findings);
+    let whole = root.span();
     root.finish(findings);
+    if let (Some(name), Some(redshift)) = (&name, &redshift) {
+        let own = |table: &TableName| {
+            let rest = table.table.strip_prefix(&name.value);
+            table.schema == redshift.schema && rest.is_some_and(|rest| rest.starts_with('_'))
+        };
+        for target in targets.iter().filter(|target| own(&target.table)) {
+            let what = format!("table {} has the name of one of the job's own tables", target.table);
+            findings.add(whole.clone(), what, "give the target or the job another name");
+        }
+    }
     let (brokers, properties) = kafka?;
     Some(Job {
         name: name?.value,

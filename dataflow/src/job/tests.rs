@@ -104,6 +104,7 @@ fn each_mistake_is_found_and_named() {
         ("mode = \"append\"", "mode = \"upsert\"", "`mode` cannot be \"upsert\"", "\"append\""),
         ("Analytics.Clicks", "clicks", "is not a table with its schema", "analytics.clicks"),
         ("Analytics.Clicks", "analytics.a", "belongs to another target", ""),
+        ("Analytics.Clicks", "tidegate.clicks_rows", "one of the job's own tables", "another name"),
         ("SELECT event_id, userid", "SELECT event_id, nothing", "no column nothing", ""),
         ("interval = \"10s\"", "interval = \"10\"", "is not a time", "30s"),
         ("max_bytes = \"64 MB\"", "max_bytes = 64", "`max_bytes` is a integer", ""),

@@ -130,7 +130,7 @@ impl Decoder {
     fn key(&mut self, node: usize, text: &mut Text<'_>, place: usize) -> Result<Option<usize>, Error> {
         let Node { keys, follows, .. } = &self.nodes[node];
         let guess = follows.get(place).copied().unwrap_or(usize::MAX);
-        if keys.get(guess).is_some_and(|(name, _)| text.take_key(name)) {
+        if keys.get(guess).is_some_and(|(name, _)| is_plain(name) && text.take_key(name)) {
             return Ok(Some(guess));
         }
         text.expect(b'"')?;
@@ -190,6 +190,11 @@ impl Decoder {
         }
         Ok(())
     }
+}
+
+/// Whether a key is written as it is. One that needs an escape is looked for by what the record's key says.
+fn is_plain(name: &[u8]) -> bool {
+    name.iter().all(|b| !matches!(b, b'"' | b'\\') && *b >= 0x20)
 }
 
 /// The node that a step leads to, made if it is not there yet.
@@ -715,6 +720,14 @@ mod tests {
         }
         let error = by_path(&["a.b"], &format!(r#"{{"a":{{"b":"{}"}}}}"#, "x".repeat(101))).unwrap_err();
         assert_eq!(error, Error { column: Some(0), reason: "longer than varchar(100): 101 bytes".into() });
+    }
+
+    #[test]
+    fn keys_that_need_an_escape() {
+        let paths = [r#"["a\"b"]"#, r#"["c\\d"]"#];
+        let some = |text: &str| Some(text.to_string());
+        assert_eq!(by_path(&paths, r#"{"a\"b":1,"c\\d":2}"#), Ok(vec![some("1"), some("2")]));
+        assert!(by_path(&paths, r#"{"a"b":1}"#).is_err() && by_path(&paths, r#"{"c\d":1}"#).is_err());
     }
 
     #[test]

@@ -18,9 +18,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray, builder::StringBuilder, cast::AsArray,
+    TimestampMicrosecondArray, builder::StringBuilder, cast::AsArray, new_empty_array, new_null_array,
 };
-use arrow_select::filter::filter_record_batch;
+use arrow_select::{
+    concat::concat,
+    filter::{filter, filter_record_batch},
+};
 use checkpoint::Micros;
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::PhysicalExpr;
@@ -135,7 +138,7 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
                 for (row, reason) in failed {
                     rejected.entry(row).or_insert(Rejected { row, column: None, reason });
                 }
-                values
+                Some(values)
             }
         };
         let passes = passes.as_ref().map(|passes| passes.as_boolean());
@@ -144,7 +147,7 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
             (0..batch.num_rows()).filter(|row| passed(*row) && !rejected.contains_key(row)).collect();
         filtered = (batch.num_rows() - whole.len() - rejected.len()) as u64;
         if whole.len() < batch.num_rows() {
-            batch = only(&batch, &whole);
+            batch = only(&batch, &mask(batch.num_rows(), &whole));
             of_whole = Some(whole);
         }
     }
@@ -159,21 +162,17 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
             // The first column wins.
             failed.entry(row).or_insert(Rejected { row: whole, column: Some(column.name.clone()), reason });
         }
-        *computed = attempt.values;
+        *computed = Some(attempt.values);
     }
     if !failed.is_empty() {
         let good: Vec<usize> = (0..batch.num_rows()).filter(|row| !failed.contains_key(row)).collect();
-        let smaller = only(&batch, &good);
-        for (column, computed) in selection.columns.iter().zip(&mut computed) {
-            let Value::Computed(expr) = &column.value else { continue };
-            // What failed on none of these rows gives what it gave before.
-            *computed = whole(expr, &smaller).ok();
-            if computed.is_none() {
-                fail(Failure::Bug(format!("{expr} fails on rows that it did not fail on before")));
-            }
+        let keep = mask(batch.num_rows(), &good);
+        batch = only(&batch, &keep);
+        for values in computed.iter_mut().flatten() {
+            *values =
+                filter(values, &keep).unwrap_or_else(|e| fail(Failure::Bug(format!("cannot filter a batch: {e}"))));
         }
         of_whole = Some(good.iter().map(|row| place(*row, &of_whole)).collect());
-        batch = smaller;
         rejected.extend(failed.into_values().map(|rejection| (rejection.row, rejection)));
     }
     let columns = selection.columns.iter().zip(computed).map(|(column, computed)| match (&column.value, computed) {
@@ -181,28 +180,28 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
         (Value::Computed(_), Some(values)) => values,
         (Value::Computed(expr), None) => fail(Failure::Bug(format!("{expr} was not evaluated"))),
     });
-    let keep = of_whole.map(|kept| {
-        let mut keep = vec![false; rows.len()];
-        kept.into_iter().for_each(|row| keep[row] = true);
-        BooleanArray::from(keep)
-    });
+    let keep = of_whole.map(|kept| mask(rows.len(), &kept));
     Evaluated { columns: columns.collect(), keep, filtered, rejected: rejected.into_values().collect() }
 }
 
-/// These rows of a batch, in order.
-fn only(batch: &RecordBatch, rows: &[usize]) -> RecordBatch {
-    let mut keep = vec![false; batch.num_rows()];
-    rows.iter().for_each(|row| keep[*row] = true);
-    let filtered = filter_record_batch(batch, &BooleanArray::from(keep));
+/// True at these rows.
+fn mask(rows: usize, these: &[usize]) -> BooleanArray {
+    let mut keep = vec![false; rows];
+    these.iter().for_each(|row| keep[*row] = true);
+    BooleanArray::from(keep)
+}
+
+/// The rows of a batch at which `keep` is true.
+fn only(batch: &RecordBatch, keep: &BooleanArray) -> RecordBatch {
+    let filtered = filter_record_batch(batch, keep);
     filtered.unwrap_or_else(|e| fail(Failure::Bug(format!("cannot filter a batch: {e}"))))
 }
 
 /// What came of an expression on a batch.
 struct Attempt {
-    /// The value of each row; `None` if it failed on some. Of a filter, whose rows are picked one by one, those it failed on
-    /// are NULL instead.
-    values: Option<ArrayRef>,
-    /// The rows it failed on, and why.
+    /// The value of each row; NULL where it failed.
+    values: ArrayRef,
+    /// The rows it failed on, in order, and why.
     failed: Vec<(usize, String)>,
 }
 
@@ -211,34 +210,37 @@ const FEW: usize = 8;
 
 fn attempt(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Attempt {
     if let Ok(values) = whole(expr, batch) {
-        return Attempt { values: Some(values), failed: Vec::new() };
+        return Attempt { values, failed: Vec::new() };
     }
+    let kind = expr.data_type(batch.schema_ref());
+    let kind = kind.unwrap_or_else(|e| fail(Failure::Bug(format!("{expr} has no type: {e}"))));
+    let missing = new_null_array(&kind, 1);
     let mut failed = Vec::new();
+    // The left half comes off first, so the pieces are in order.
     let mut todo = vec![(0, batch.num_rows())];
-    let mut pieces: Vec<(usize, ArrayRef)> = Vec::new();
+    let mut pieces: Vec<ArrayRef> = Vec::new();
     while let Some((start, count)) = todo.pop() {
         match whole(expr, &batch.slice(start, count)) {
-            Ok(values) => pieces.push((start, values)),
-            Err(error) if count == 1 => failed.push((start, reason(error))),
+            Ok(values) => pieces.push(values),
+            Err(error) if count <= 1 => {
+                failed.push((start, reason(error)));
+                pieces.push(missing.clone());
+            }
             Err(_) if count <= FEW => todo.extend((start..start + count).rev().map(|row| (row, 1))),
             Err(_) => todo.extend([(start + count / 2, count - count / 2), (start, count / 2)]),
         }
     }
-    let boolean = pieces.iter().all(|(_, values)| *values.data_type() == arrow_schema::DataType::Boolean);
-    let values = boolean.then(|| {
-        let mut all: Vec<Option<bool>> = vec![None; batch.num_rows()];
-        for (start, values) in &pieces {
-            for (row, value) in values.as_boolean().iter().enumerate() {
-                all[start + row] = value;
-            }
-        }
-        Arc::new(BooleanArray::from(all)) as ArrayRef
-    });
+    let pieces: Vec<&dyn Array> = pieces.iter().map(|piece| &**piece).collect();
+    let values = concat(&pieces).unwrap_or_else(|e| fail(Failure::Bug(format!("pieces of {expr}: {e}"))));
     Attempt { values, failed }
 }
 
+/// The value of each row. Of no rows there is none to fail on, whatever constants the expression has.
 fn whole(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
-    expr.evaluate(batch)?.into_array(batch.num_rows())
+    match batch.num_rows() {
+        0 => Ok(new_empty_array(&expr.data_type(batch.schema_ref())?)),
+        rows => expr.evaluate(batch)?.into_array(rows),
+    }
 }
 
 /// Why an expression failed, without what the crates put around it.
@@ -400,6 +402,21 @@ mod tests {
         // All of them.
         let got = run("SELECT n / 0 AS q FROM t", &numbers);
         assert_eq!((got.rejected.len(), got.columns[0].len()), (1000, 0));
+        // What guards a division in WHERE, CASE or a column guards it.
+        let guarded = "SELECT CASE WHEN n <> 5 AND 10 / (n - 5) > 0 THEN 'a' ELSE 'b' END AS c, n <> 6 AND 1 / (n - 6) = 0 AS d, \
+                       10 / (n - 400) AS e FROM t WHERE n = 7 OR n <> 8 AND 10 / (n - 8) >= 0 OR n < 8";
+        let got = run(guarded, &numbers);
+        assert_eq!(got.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), [400]);
+        assert_eq!((got.filtered, got.columns[0].len()), (1, 998));
+        assert_eq!(got.columns[0].as_string::<i32>().iter().flatten().filter(|c| *c == "a").count(), 9);
+        // No row is left to evaluate anything on.
+        let got = run("SELECT CAST(nvl2(s, 'n/a', 'x') AS integer) AS c, n / 0 AS d FROM t WHERE n < 0", &numbers);
+        assert_eq!(
+            (got.rejected.len(), got.filtered, got.columns[0].data_type()),
+            (0, 1000, &arrow_schema::DataType::Int32)
+        );
+        let got = run("SELECT CAST(nvl2(s, 'n/a', 'x') AS integer) AS c FROM t", &numbers[..1]);
+        assert_eq!((got.rejected.len(), got.columns[0].len()), (1, 0));
         // A branch that is not taken fails on no row.
         let got = run("SELECT CASE WHEN n = 5 THEN 0 ELSE 10 / (n - 5) END AS q FROM t", &numbers);
         assert!(got.rejected.is_empty());

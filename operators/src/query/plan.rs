@@ -20,7 +20,7 @@ use sqlparser::ast::{
 
 use super::{
     Input,
-    functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, text},
+    functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, logic, text},
     refusal::Refusal,
 };
 use crate::sink::fit::arrow_type;
@@ -110,7 +110,13 @@ impl<'a> Planner<'a> {
         }
     }
 
+    /// What is made of constants alone is computed here, so that it fails before the job starts, or never.
     fn at_depth(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
+        let planned = self.planned(expression, depth)?;
+        planned.folded().map_err(|why| Refusal::at(expression, format!("{expression}: {why}"), ""))
+    }
+
+    fn planned(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
         if depth > DEEPEST {
             return Err(Refusal::at(expression, format!("more than {DEEPEST} expressions in each other"), ""));
         }
@@ -161,9 +167,10 @@ impl<'a> Planner<'a> {
             Expr::Between { expr, negated, low, high } => {
                 let value = self.at_depth(expr, depth)?;
                 let (low, high) = (self.at_depth(low, depth)?, self.at_depth(high, depth)?);
+                self.again(size(&value.expr)).map_err(refuse)?;
                 let above = compare(value.clone(), Compare::GtEq, low).map_err(refuse)?;
                 let below = compare(value, Compare::LtEq, high).map_err(refuse)?;
-                let both = binary(above.expr, Compare::And, below.expr);
+                let both = logic::and(above.expr, below.expr);
                 Ok(if *negated { not(both) } else { both })
             }
             Expr::InList { expr, list, negated } => {
@@ -249,7 +256,10 @@ impl<'a> Planner<'a> {
                         .map_err(|why| Refusal::at(whole, why, ""));
                 }
                 let inner = self.at_depth(inner, depth)?;
-                let zero = Typed::constant(ScalarValue::Int16(Some(0)), ColumnKind::SmallInt);
+                let zero = match inner.known() {
+                    Some(ColumnKind::Real) => Typed::constant(ScalarValue::Float32(Some(0.0)), ColumnKind::Real),
+                    _ => Typed::constant(ScalarValue::Int16(Some(0)), ColumnKind::SmallInt),
+                };
                 arithmetic::operator(arithmetic::Operator::Minus, zero, inner)
                     .map_err(|why| Refusal::at(whole, why, ""))
             }
@@ -267,14 +277,21 @@ impl<'a> Planner<'a> {
     ) -> Result<Typed, Refusal> {
         use arithmetic::Operator;
         let refuse = |why: String| Refusal::at(whole, why, "");
-        let logical = match op {
-            BinaryOperator::And => Some(Compare::And),
-            BinaryOperator::Or => Some(Compare::Or),
-            _ => None,
-        };
+        let logical = matches!(op, BinaryOperator::And | BinaryOperator::Or).then_some(op);
         if let Some(op) = logical {
-            let (left, right) = (self.boolean(left, depth)?, self.boolean(right, depth)?);
-            return Ok(binary(left, op, right));
+            let mut parts = chain(whole, op).into_iter();
+            let Some(first) = parts.next() else { return Err(refuse("an operator without sides".into())) };
+            let mut all = Typed::new(self.boolean(first, depth)?, ColumnKind::Boolean);
+            for part in parts {
+                let part = self.boolean(part, depth)?;
+                all = if *op == BinaryOperator::And { logic::and(all.expr, part) } else { logic::or(all.expr, part) };
+            }
+            return Ok(all);
+        }
+        if *op == BinaryOperator::StringConcat {
+            let parts =
+                chain(whole, op).into_iter().map(|part| self.at_depth(part, depth)).collect::<Result<_, _>>()?;
+            return text::join(&Arguments(parts)).map_err(refuse);
         }
         let (left, right) = (self.at_depth(left, depth)?, self.at_depth(right, depth)?);
         let number = match op {
@@ -301,7 +318,6 @@ impl<'a> Planner<'a> {
             return compare(left, op, right).map_err(refuse);
         }
         let (negated, any_case) = match op {
-            BinaryOperator::StringConcat => return text::join(&Arguments(vec![left, right])).map_err(refuse),
             BinaryOperator::PGRegexMatch => (false, false),
             BinaryOperator::PGRegexIMatch => (false, true),
             BinaryOperator::PGRegexNotMatch => (true, false),
@@ -315,14 +331,32 @@ impl<'a> Planner<'a> {
 
     /// `IS TRUE` and its kin: never NULL.
     fn is(&mut self, inner: &Expr, value: bool, negated: bool, depth: usize) -> Result<Typed, Refusal> {
+        let whole = inner;
         let inner = self.boolean(inner, depth)?;
+        self.again(size(&inner)).map_err(|why| Refusal::at(whole, why, ""))?;
         let same = if value { inner.clone() } else { Arc::new(NotExpr::new(inner.clone())) as Arc<dyn PhysicalExpr> };
-        let there = binary(Arc::new(IsNotNullExpr::new(inner)), Compare::And, same);
+        let there = logic::and(Arc::new(IsNotNullExpr::new(inner)), same);
         Ok(if negated { not(there) } else { there })
     }
 
-    fn in_list(&self, value: Typed, list: Vec<Typed>, negated: bool) -> Result<Typed, String> {
+    fn in_list(&mut self, value: Typed, list: Vec<Typed>, negated: bool) -> Result<Typed, String> {
         let kind = shared(std::iter::once(&value).chain(&list))?;
+        let constants = list.iter().all(|item| item.expr.downcast_ref::<Literal>().is_some());
+        let float = matches!(kind, ColumnKind::Real | ColumnKind::Double);
+        if !constants || float {
+            // What is no constant is looked at row by row; and a set of floats tells zero from minus zero.
+            self.again(size(&value.expr) * list.len())?;
+            let mut any: Option<Typed> = None;
+            for item in list {
+                let equal = compare(value.clone(), Compare::Eq, item)?;
+                any = Some(match any {
+                    None => equal,
+                    Some(any) => logic::or(any.expr, equal.expr),
+                });
+            }
+            let any = any.ok_or("a list of nothing")?;
+            return Ok(if negated { not(any) } else { any });
+        }
         let ready = |typed: Typed| comparable(typed, &kind).map(|typed| typed.expr);
         let value = ready(value)?;
         let list = list.into_iter().map(ready).collect::<Result<Vec<_>, _>>()?;
@@ -342,9 +376,17 @@ impl<'a> Planner<'a> {
         if escape.is_some_and(|escape| escape != "'\\'" && escape != "'\\\\'") {
             return Err(Refusal::at(whole, "ESCAPE is not supported", "the escape is a backslash"));
         }
-        let arguments = Arguments(vec![self.at_depth(value, depth)?, self.at_depth(pattern, depth)?]);
-        let part = |i| arguments.text(i).map_err(|why| Refusal::at(whole, why, ""));
-        let like = LikeExpr::new(negated, any_case, part(0)?, part(1)?);
+        let refuse = |why: String| Refusal::at(whole, why, "");
+        let (value, pattern) = (self.at_depth(value, depth)?, self.at_depth(pattern, depth)?);
+        let Kind::Quoted(pattern) = pattern.kind else { return Err(refuse("a pattern is a text in quotes".into())) };
+        // Redshift's ILIKE knows the letters of ASCII alone.
+        let (value, pattern) = match any_case {
+            true => (text::small(value).map_err(refuse)?, pattern.to_ascii_lowercase()),
+            false => (value, pattern),
+        };
+        let value = Arguments(vec![value]).text(0).map_err(refuse)?;
+        let pattern = Typed::quoted(pattern).to(&TEXT).map_err(refuse)?;
+        let like = LikeExpr::new(negated, false, value, pattern.expr);
         Ok(Typed::new(Arc::new(like), ColumnKind::Boolean))
     }
 
@@ -435,6 +477,7 @@ impl<'a> Planner<'a> {
                 few(2, "nullif(a, b)")?;
                 let [a, b]: [Typed; 2] =
                     arguments.try_into().map_err(|_| refuse("nullif() has two arguments".into()))?;
+                self.again(size(&a.expr)).map_err(refuse)?;
                 let equal = compare(a.clone(), Compare::Eq, b).map_err(refuse)?;
                 let Some(kind) = a.known() else { return Ok(Typed::null()) };
                 let null = Typed::null().to(&kind).map_err(refuse)?;
@@ -474,6 +517,21 @@ impl<'a> Planner<'a> {
         plan(Arguments(arguments))
             .map_err(|why| Refusal::at(whole, format!("{name}(): {why}"), format!("it is called {form}")))
     }
+}
+
+/// The parts of `a OR b OR c`, which the parser gives as `(a OR b) OR c`: however many there are, they are no deeper.
+fn chain<'e>(whole: &'e Expr, op: &BinaryOperator) -> Vec<&'e Expr> {
+    let mut parts = Vec::new();
+    let mut rest = whole;
+    while let Expr::BinaryOp { left, op: found, right } = rest
+        && found == op
+    {
+        parts.push(&**right);
+        rest = left;
+    }
+    parts.push(rest);
+    parts.reverse();
+    parts
 }
 
 /// Names are lower case in SQL, quoted or not, as in Redshift.
@@ -617,16 +675,13 @@ fn comparable(typed: Typed, kind: &ColumnKind) -> Result<Typed, String> {
         (ColumnKind::Varchar(_) | ColumnKind::Char(_), Some(text)) => {
             Typed::quoted(text.trim_end_matches(' ').into()).to(&TEXT)
         }
-        (ColumnKind::Varchar(_) | ColumnKind::Char(_), None) => {
-            let text = typed.to(&TEXT)?;
-            let constant = text.expr.downcast_ref::<Literal>().is_some();
-            Ok(if constant { text } else { text::without_blanks(text) })
-        }
+        (ColumnKind::Varchar(_) | ColumnKind::Char(_), None) => text::without_blanks(typed.to(&TEXT)?).folded(),
         _ => typed.to(kind),
     }
 }
 
 fn compare(left: Typed, op: Compare, right: Typed) -> Result<Typed, String> {
+    let (left, right) = (left.beside(&right)?, right.beside(&left)?);
     let kind = shared([&left, &right].into_iter())?;
     Ok(binary(comparable(left, &kind)?.expr, op, comparable(right, &kind)?.expr))
 }
@@ -659,9 +714,9 @@ fn decode(arguments: Vec<Typed>) -> Result<Typed, String> {
         let condition = match search.kind {
             Kind::Null => both,
             _ => {
-                let missing = binary(both, Compare::And, Arc::new(IsNullExpr::new(search.expr.clone())));
+                let missing = logic::and(both, Arc::new(IsNullExpr::new(search.expr.clone())));
                 let equal = compare(value.clone(), Compare::Eq, search)?;
-                binary(equal.expr, Compare::Or, missing.expr).expr
+                logic::or(equal.expr, missing.expr).expr
             }
         };
         branches.push((condition, result));
@@ -674,30 +729,9 @@ fn constant(value: &Value) -> Result<Typed, String> {
         Value::Null => Ok(Typed::null()),
         Value::Boolean(value) => Ok(Typed::constant(ScalarValue::Boolean(Some(*value)), ColumnKind::Boolean)),
         Value::SingleQuotedString(text) | Value::EscapedStringLiteral(text) => Ok(Typed::quoted(text.clone())),
-        Value::Number(digits, false) => number(digits),
+        Value::Number(digits, false) => functions::number(digits),
         other => Err(format!("{other}: constants of this form are not supported")),
     }
-}
-
-/// A number has the smallest type that holds it, from integer on; with a point it is a decimal.
-fn number(digits: &str) -> Result<Typed, String> {
-    if let Ok(value) = digits.parse::<i32>() {
-        return Ok(Typed::constant(ScalarValue::Int32(Some(value)), ColumnKind::Integer));
-    }
-    if let Ok(value) = digits.parse::<i64>() {
-        return Ok(Typed::constant(ScalarValue::Int64(Some(value)), ColumnKind::BigInt));
-    }
-    if digits.contains(['e', 'E']) {
-        let value = digits.parse().map_err(|_| format!("{digits} is no number"))?;
-        return Ok(Typed::constant(ScalarValue::Float64(Some(value)), ColumnKind::Double));
-    }
-    let (whole, fraction) = digits.trim_start_matches('-').split_once('.').unwrap_or((digits, ""));
-    let scale = fraction.len();
-    let precision = (whole.trim_start_matches(['-', '0']).len() + scale).max(1);
-    if precision > 38 || scale > 37 {
-        return Err(format!("{digits} has more digits than any decimal"));
-    }
-    Typed::quoted(digits.into()).to(&ColumnKind::Decimal(precision as u8, scale as u8))
 }
 
 /// A type of a cast.

@@ -44,7 +44,8 @@ impl Refusal {
         let line = text[start..].split('\n').next().unwrap_or_default();
         let in_line = line.char_indices().nth(self.column.saturating_sub(1) as usize).map_or(line.len(), |(at, _)| at);
         let word = line[in_line..].find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(line.len() - in_line);
-        start + in_line..start + in_line + word.max(1).min(line.len() - in_line)
+        let one = line[in_line..].chars().next().map_or(0, char::len_utf8);
+        start + in_line..start + in_line + word.max(one)
     }
 }
 
@@ -74,5 +75,8 @@ mod tests {
         };
         assert_eq!((at(2, 8), at(2, 6), at(1, 8), at(0, 0)), ("uper", "+", "a", text));
         assert_eq!((at(9, 9), at(2, 99)), ("", ""));
+        let text = "SELECT “a” FROM s";
+        let refusal = Refusal { line: 1, column: 8, what: "w".into(), help: String::new() };
+        assert_eq!(&text[refusal.bytes(text)], "“");
     }
 }

@@ -9,7 +9,7 @@ use arrow_schema::SchemaRef;
 use connectors::ColumnKind;
 use datafusion_physical_expr::PhysicalExpr;
 use sqlparser::{
-    ast::{GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableFactor},
+    ast::{GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor},
     dialect::RedshiftSqlDialect,
     parser::{Parser, ParserError},
 };
@@ -24,6 +24,8 @@ use crate::{decode::columns::SourceColumn, sink::fit::arrow_type, values::Policy
 
 /// How deep the parser follows what stands in each other.
 const DEEPEST: usize = 50;
+/// The longest text of a query, in bytes.
+const LONGEST_QUERY: usize = 65_536;
 /// A level of it takes up to 100 KB, unoptimised.
 const STACK_BYTES: usize = 32 << 20;
 
@@ -75,11 +77,18 @@ impl Selection {
 
 /// Reads the text of a SELECT. `streams` are the names of the job's streams, in lower case, with their columns.
 pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection, Refusal> {
+    if text.len() > LONGEST_QUERY {
+        return Err(Refusal::whole(
+            format!("a query of more than {LONGEST_QUERY} bytes"),
+            "split it over several targets",
+        ));
+    }
     // On a stack of its own, so that how deep a query may be does not depend on who reads it.
     std::thread::scope(|scope| {
         let thread = std::thread::Builder::new().name("query".into()).stack_size(STACK_BYTES);
         let reading = thread.spawn_scoped(scope, || read(text, streams));
-        let failed = |what: &str| Err(Refusal::whole(format!("it cannot be read: {what}"), "this is a bug: please report it"));
+        let failed =
+            |what: &str| Err(Refusal::whole(format!("it cannot be read: {what}"), "this is a bug: please report it"));
         match reading.map(|reading| reading.join()) {
             Ok(Ok(result)) => result,
             Ok(Err(_)) => failed("a panic"),
@@ -189,46 +198,105 @@ fn selected_column(
     }
 }
 
-/// What stands around a SELECT and asks for an order or an end, which a stream has not.
+/// What stands around a SELECT and asks for an order or an end, which a stream has not. Every part that there is has a name
+/// here, so that none is ever passed over.
 fn refuse_around(query: &Query) -> Result<(), Refusal> {
-    let refuse = |there: bool, what: &str| match there {
+    let Query {
+        with,
+        body: _,
+        order_by,
+        limit_clause,
+        fetch,
+        locks,
+        for_clause,
+        settings,
+        format_clause,
+        pipe_operators,
+    } = query;
+    refuse(with.is_some(), "WITH")?;
+    refuse(order_by.is_some(), "ORDER BY")?;
+    refuse(limit_clause.is_some() || fetch.is_some(), "LIMIT")?;
+    refuse(!locks.is_empty(), "FOR UPDATE")?;
+    refuse(for_clause.is_some() || settings.is_some() || format_clause.is_some(), "what stands behind the SELECT")?;
+    refuse(!pipe_operators.is_empty(), "|>")
+}
+
+fn refuse(there: bool, what: &str) -> Result<(), Refusal> {
+    match there {
         true => Err(Refusal::whole(format!("{what} is not supported: a query sees one record at a time"), "")),
         false => Ok(()),
-    };
-    refuse(query.with.is_some(), "WITH")?;
-    refuse(query.order_by.is_some(), "ORDER BY")?;
-    refuse(query.limit_clause.is_some() || query.fetch.is_some(), "LIMIT")?;
-    refuse(!query.locks.is_empty(), "FOR UPDATE")?;
-    refuse(
-        query.for_clause.is_some() || query.settings.is_some() || query.format_clause.is_some(),
-        "what stands behind the SELECT",
-    )
+    }
 }
 
 /// The stream and the name it goes by.
 fn from(select: &Select) -> Result<(String, String), Refusal> {
-    let refuse = |there: bool, what: &str| match there {
-        true => Err(Refusal::whole(
-            format!("{what} is not supported: a query sees one record at a time"),
-            "aggregate in Redshift",
-        )),
-        false => Ok(()),
-    };
-    refuse(!matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty()), "GROUP BY")?;
-    refuse(select.having.is_some(), "HAVING")?;
-    refuse(select.distinct.is_some(), "DISTINCT")?;
-    refuse(select.qualify.is_some() || !select.named_window.is_empty(), "a window")?;
-    refuse(select.top.is_some(), "TOP")?;
-    refuse(select.into.is_some() || !select.lateral_views.is_empty(), "this form of SELECT")?;
-    let [only] = select.from.as_slice() else {
+    let Select {
+        select_token: _,
+        optimizer_hints,
+        distinct,
+        select_modifiers,
+        top,
+        top_before_distinct: _,
+        projection: _,
+        exclude,
+        into,
+        from,
+        lateral_views,
+        prewhere,
+        selection: _,
+        connect_by,
+        group_by,
+        cluster_by,
+        distribute_by,
+        sort_by,
+        having,
+        named_window,
+        qualify,
+        window_before_qualify: _,
+        value_table_mode,
+        flavor: _,
+    } = select;
+    refuse(
+        !matches!(group_by, GroupByExpr::Expressions(by, modifiers) if by.is_empty() && modifiers.is_empty()),
+        "GROUP BY",
+    )?;
+    refuse(having.is_some(), "HAVING")?;
+    refuse(distinct.is_some(), "DISTINCT")?;
+    refuse(qualify.is_some() || !named_window.is_empty(), "a window")?;
+    refuse(top.is_some(), "TOP")?;
+    refuse(exclude.is_some(), "EXCLUDE")?;
+    refuse(!connect_by.is_empty(), "CONNECT BY")?;
+    refuse(!cluster_by.is_empty() || !distribute_by.is_empty() || !sort_by.is_empty(), "an order of rows")?;
+    refuse(into.is_some() || !lateral_views.is_empty() || prewhere.is_some(), "this form of SELECT")?;
+    refuse(
+        value_table_mode.is_some() || select_modifiers.is_some() || !optimizer_hints.is_empty(),
+        "this form of SELECT",
+    )?;
+    let [only] = from.as_slice() else {
         return Err(Refusal::whole("FROM must name one stream", "give each stream a target of its own"));
     };
     if let Some(join) = only.joins.first() {
         return Err(Refusal::at(join, "JOIN is not supported yet", ""));
     }
-    let TableFactor::Table { name, alias, args: None, sample: None, .. } = &only.relation else {
-        return Err(Refusal::at(&only.relation, "FROM must name one stream", ""));
+    let one_stream = || Refusal::at(&only.relation, "FROM must name one stream", "");
+    let TableFactor::Table {
+        name,
+        alias,
+        args: None,
+        with_hints,
+        version: None,
+        with_ordinality: false,
+        partitions,
+        json_path: None,
+        sample: None,
+        index_hints,
+    } = &only.relation
+    else {
+        return Err(one_stream());
     };
+    if !with_hints.is_empty() || !partitions.is_empty() || !index_hints.is_empty() {
+        return Err(one_stream());
+    }
     let [part] = name.0.as_slice() else {
         return Err(Refusal::at(name, format!("{name}: a stream has no schema"), ""));
     };
@@ -236,7 +304,13 @@ fn from(select: &Select) -> Result<(String, String), Refusal> {
         return Err(Refusal::at(name, format!("{name} is not the name of a stream"), ""));
     };
     let stream = fold(ident);
-    let alias = alias.as_ref().map_or_else(|| stream.clone(), |a| fold(&a.name));
+    let alias = match alias {
+        None => stream.clone(),
+        Some(TableAlias { explicit: _, name, columns, at: None }) if columns.is_empty() => fold(name),
+        Some(alias) => {
+            return Err(Refusal::at(alias, "other names for columns are not supported here", "name them with AS"));
+        }
+    };
     Ok((stream, alias))
 }
 
@@ -321,6 +395,9 @@ mod tests {
             ("1 + 1", ColumnKind::Integer),
             ("price * 2", ColumnKind::Decimal(20, 2)),
             ("price / price", ColumnKind::Decimal(19, 10)),
+            ("round(price)", ColumnKind::Decimal(10, 2)),
+            ("price > '1.555'", ColumnKind::Boolean),
+            ("userid IN (1, decode(ok, true, 2))", ColumnKind::Boolean),
             ("price + userid", ColumnKind::Decimal(22, 2)),
             ("price * 1.5e0", ColumnKind::Double),
             ("-price", ColumnKind::Decimal(10, 2)),
@@ -370,6 +447,14 @@ mod tests {
             ("SELECT c.ts FROM clicks c JOIN other o ON true", (1, 32), "JOIN"),
             ("SELECT ts FROM clicks, other", (0, 0), "one stream"),
             ("SELECT ts FROM s.clicks", (1, 16), "no schema"),
+            ("SELECT ts, url EXCLUDE url FROM clicks", (0, 0), "EXCLUDE"),
+            ("SELECT ts FROM clicks WHERE ok START WITH ok CONNECT BY ok", (0, 0), "CONNECT BY"),
+            ("SELECT b AS x FROM clicks AS c(b, a)", (1, 30), "other names"),
+            ("SELECT 1 / 0 AS n FROM clicks", (1, 8), "division by zero"),
+            ("SELECT 'abc'::int AS n FROM clicks", (1, 8), "not a integer"),
+            ("SELECT 1e400 AS n FROM clicks", (1, 8), "no number"),
+            ("SELECT price > 'x' AS n FROM clicks", (1, 8), "not a decimal"),
+            ("SELECT url LIKE url AS n FROM clicks", (1, 8), "in quotes"),
             ("SELECT ts, userid AS ts FROM clicks", (1, 12), "selected twice"),
             ("SELECT ts FROM clicks UNION SELECT ts FROM clicks", (1, 1), "UNION"),
             ("SELECT ts FRM clicks", (1, 15), "Expected"),
@@ -418,6 +503,14 @@ mod tests {
         assert!(parse(&deep(20), &streams()).is_ok());
         let refusal = parse(&deep(80), &streams()).map(|_| ()).unwrap_err();
         assert!(refusal.what.contains("too deep"), "{refusal}");
+        let mut is = "ok".to_string();
+        (0..60).for_each(|_| is += " IS TRUE");
+        let refusal = parse(&format!("SELECT {is} AS n FROM clicks"), &streams()).map(|_| ()).unwrap_err();
+        assert!(refusal.what.contains("too large"), "{refusal}");
+        let long = vec!["userid = 1"; 500].join(" OR ");
+        assert!(parse(&format!("SELECT {long} AS n FROM clicks"), &streams()).is_ok());
+        let endless = vec!["userid = 1"; 50_000].join(" OR ");
+        assert!(parse(&format!("SELECT {endless} AS n FROM clicks"), &streams()).is_err());
         let mut wide = "userid".to_string();
         for _ in 0..20 {
             wide = format!("nvl({wide}, 1)");

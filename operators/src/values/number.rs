@@ -80,7 +80,7 @@ pub fn decimal(text: &str, precision: u8, scale: u8, on_scale: Action) -> Result
             Action::Truncate => {}
             Action::Round => {
                 let half = stay >= 0 && digits().nth(stay as usize).is_some_and(|d| d >= 5);
-                value += i128::from(half);
+                value = value.checked_add(i128::from(half)).ok_or_else(range)?;
             }
             _ => {
                 return Err(Problem::Scale(format!(
@@ -180,6 +180,8 @@ mod tests {
             assert_eq!(decimal(text, 5, 2, Action::Round), Ok((rounded, true)), "{text}");
             assert_eq!(decimal(text, 5, 2, Action::Truncate), Ok((cut, true)), "{text}");
         }
+        let most = format!("{}.5", i128::MAX);
+        assert!(matches!(decimal(&most, 38, 0, Action::Round), Err(Problem::Range(_))), "{most} overflowed");
         assert!(
             matches!(decimal("999.995", 5, 2, Action::Round), Err(Problem::Range(_))),
             "rounding made it too large"

@@ -63,7 +63,8 @@ pub fn as_decimal(kind: &ColumnKind) -> Option<(u8, u8)> {
 
 /// Plans `left operator right`.
 pub fn operator(operator: Operator, left: Typed, right: Typed) -> Result<Typed, String> {
-    // A text in quotes becomes what the other side is.
+    // A text in quotes becomes what the other side is; beside a decimal, the decimal that it says.
+    let (left, right) = (left.beside(&right)?, right.beside(&left)?);
     let other = |this: &Typed, other: &Typed| match (&this.kind, &other.kind) {
         (Kind::Known(kind), _) => Some(kind.clone()),
         (_, Kind::Known(kind)) => Some(kind.clone()),
@@ -296,6 +297,13 @@ fn steps(mut arguments: Arguments, name: &str, step: Step, digits: i32) -> Resul
         kind => {
             // Whole numbers are decimals without places, and come back as what they were.
             let Some((precision, scale)) = as_decimal(&kind) else { return Err(format!("{kind} is no number")) };
+            // Rounded up there may be a digit more; a sign needs one before the point.
+            let precision = match step {
+                Step::Round | Step::Ceil | Step::Floor => (precision + 1).min(38),
+                Step::Sign => precision.max((scale + 1).min(38)),
+                Step::Abs | Step::Trunc => precision,
+            };
+            let whole = !matches!(kind, ColumnKind::Decimal(..));
             let decimal = ColumnKind::Decimal(precision, scale);
             let arrow = arrow_type(&decimal);
             let limit = 10u128.pow(u32::from(precision));
@@ -313,16 +321,30 @@ fn steps(mut arguments: Arguments, name: &str, step: Step, digits: i32) -> Resul
                     None => Arc::new(result),
                 })
             });
-            call(name, vec![argument.to(&decimal)?.expr], decimal, run).to(&kind)?
+            let result = call(name, vec![argument.to(&decimal)?.expr], decimal, run);
+            if whole { result.to(&kind)? } else { result }
         }
     })
 }
 
 fn float(value: f64, step: Step, digits: i32) -> f64 {
     let factor = 10f64.powi(digits);
-    let places = |round: fn(f64) -> f64| match digits {
-        0 => round(value),
-        _ => round(value * factor) / factor,
+    let rounded = || {
+        let scaled = value * factor;
+        // A number so large has no digits behind the point.
+        if scaled.is_finite() { scaled.round_ties_even() / factor } else { value }
+    };
+    // By the digits that are shown: 0.29 is a little less than that, and cut to two places it is 0.29 all the same.
+    let cut = || {
+        let text = value.to_string();
+        match text.split_once('.') {
+            Some((whole, fraction)) if digits > 0 && fraction.len() > digits as usize => {
+                format!("{whole}.{}", &fraction[..digits as usize]).parse().unwrap_or(value)
+            }
+            _ if digits > 0 => value,
+            _ if digits == 0 => value.trunc(),
+            _ => (value * factor).trunc() / factor,
+        }
     };
     match step {
         Step::Abs => value.abs(),
@@ -330,8 +352,8 @@ fn float(value: f64, step: Step, digits: i32) -> f64 {
         Step::Sign => value.signum(),
         Step::Ceil => value.ceil(),
         Step::Floor => value.floor(),
-        Step::Round => places(f64::round_ties_even),
-        Step::Trunc => places(f64::trunc),
+        Step::Round => rounded(),
+        Step::Trunc => cut(),
     }
 }
 
@@ -350,6 +372,27 @@ fn exact(value: i128, scale: i32, step: Step, digits: i32) -> Option<i128> {
             let rest = value % unit;
             let up = rest.unsigned_abs() * 2 >= unit.unsigned_abs() && unit > 1;
             Some((value / unit + if up { value.signum() } else { 0 }) * unit)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn floats_keep_what_they_have() {
+        for (value, step, digits, expected) in [
+            (1e300, Step::Round, 37, 1e300),
+            (1e300, Step::Trunc, 10, 1e300),
+            (0.29, Step::Trunc, 2, 0.29),
+            (-1.999, Step::Trunc, 2, -1.99),
+            (1234.5, Step::Trunc, -2, 1200.0),
+            (2.5, Step::Round, 0, 2.0),
+            (1.25, Step::Round, 1, 1.2),
+            (f64::INFINITY, Step::Trunc, 2, f64::INFINITY),
+        ] {
+            assert_eq!(float(value, step, digits), expected, "{value} {digits}");
         }
     }
 }

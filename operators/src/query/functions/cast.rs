@@ -40,7 +40,9 @@ pub fn common(a: &ColumnKind, b: &ColumnKind) -> Option<ColumnKind> {
         (a, b) => {
             let ((p1, s1), (p2, s2)) = (arithmetic::as_decimal(a)?, arithmetic::as_decimal(b)?);
             let scale = s1.max(s2);
-            Decimal(((p1 - s1).max(p2 - s2) + scale).min(38), scale)
+            let precision = (p1 - s1).max(p2 - s2) + scale;
+            // More than there is room for: one of them must be cast, or good values would not compare.
+            return (precision <= 38).then_some(Decimal(precision, scale));
         }
     })
 }

@@ -11,6 +11,7 @@
 pub mod arithmetic;
 pub mod cast;
 mod json;
+pub mod logic;
 mod pattern;
 pub mod text;
 mod time;
@@ -23,8 +24,8 @@ use std::{
 };
 
 use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, StringArray, builder::StringBuilder,
-    cast::AsArray,
+    Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, RecordBatch, RecordBatchOptions, StringArray,
+    builder::StringBuilder, cast::AsArray,
 };
 use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Schema};
@@ -109,10 +110,39 @@ impl Typed {
                 Ok(Typed { kind: Kind::Known(kind.clone()), ..self })
             }
             Kind::Known(from) => match cast::cast(from, kind) {
-                Some(run) => Ok(call(format!("cast to {kind}"), vec![self.expr], kind.clone(), run)),
+                Some(run) => call(format!("cast to {kind}"), vec![self.expr], kind.clone(), run).folded(),
                 None => Err(format!("a {from} cannot become a {kind}")),
             },
         }
+    }
+
+    /// A text in quotes that stands beside a decimal is a number of its own, digit for digit; beside bytes it is all its bytes.
+    pub fn beside(&self, other: &Typed) -> Result<Typed, String> {
+        match (&self.kind, &other.kind) {
+            (Kind::Quoted(text), Kind::Known(ColumnKind::Decimal(..))) => number(text.trim_matches(' ')),
+            (Kind::Quoted(text), Kind::Known(ColumnKind::Varbyte(_))) => {
+                self.clone().to(&ColumnKind::Varbyte((text.len() as u32).max(1)))
+            }
+            _ => Ok(self.clone()),
+        }
+    }
+
+    /// A constant, if it is made of constants alone; then it fails here, or never.
+    pub fn folded(self) -> Result<Typed, String> {
+        let children = self.expr.children();
+        if children.is_empty() || !children.iter().all(|child| child.downcast_ref::<Literal>().is_some()) {
+            return Ok(self);
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(1));
+        let one = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &options);
+        let value = one.map_err(|e| e.to_string()).and_then(|one| {
+            let value = self.expr.evaluate(&one).and_then(|value| value.into_array(1));
+            value.and_then(|value| ScalarValue::try_from_array(&value, 0)).map_err(|e| match e {
+                DataFusionError::Execution(reason) => reason,
+                other => other.strip_backtrace(),
+            })
+        })?;
+        Ok(Typed { expr: Arc::new(Literal::new(value)), kind: self.kind })
     }
 
     /// Its type; a text in quotes is text.
@@ -123,6 +153,28 @@ impl Typed {
             Kind::Null => None,
         }
     }
+}
+
+/// A number has the smallest type that holds it, from integer on; with a point it is a decimal.
+pub fn number(digits: &str) -> Result<Typed, String> {
+    if let Ok(value) = digits.parse::<i32>() {
+        return Ok(Typed::constant(ScalarValue::Int32(Some(value)), ColumnKind::Integer));
+    }
+    if let Ok(value) = digits.parse::<i64>() {
+        return Ok(Typed::constant(ScalarValue::Int64(Some(value)), ColumnKind::BigInt));
+    }
+    if digits.contains(['e', 'E']) {
+        let value = digits.parse::<f64>().ok().filter(|value| value.is_finite());
+        let value = value.ok_or_else(|| format!("{digits} is no number that a double holds"))?;
+        return Ok(Typed::constant(ScalarValue::Float64(Some(value)), ColumnKind::Double));
+    }
+    let (whole, fraction) = digits.trim_start_matches('-').split_once('.').unwrap_or((digits, ""));
+    let scale = fraction.len();
+    let precision = (whole.trim_start_matches(['-', '0']).len() + scale).max(1);
+    if precision > 38 || scale > 37 {
+        return Err(format!("{digits} has more digits than any decimal"));
+    }
+    Typed::quoted(digits.into()).to(&ColumnKind::Decimal(precision as u8, scale as u8))
 }
 
 /// What a function does with its arguments, all of one length.

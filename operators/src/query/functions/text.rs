@@ -1,6 +1,10 @@
 //! Functions on text. Lengths and places count characters, from 1.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use arrow_array::{ArrayRef, types::Int32Type};
 use connectors::ColumnKind;
@@ -132,7 +136,8 @@ fn trim(arguments: &Arguments, name: &str, start: bool, end: bool) -> Result<Typ
         texts(arrays, |row| {
             let mut text = text_of(&arrays[0], row);
             let set = arrays.get(1).map_or(" ", |set| text_of(set, row));
-            let in_set = |c: char| set.contains(c);
+            let all: HashSet<char> = set.chars().collect();
+            let in_set = |c: char| all.contains(&c);
             if start {
                 text = text.trim_start_matches(in_set);
             }
@@ -160,10 +165,13 @@ fn replace(arguments: Arguments) -> Result<Typed, String> {
     let run: Run = Arc::new(|arrays| {
         texts(arrays, |row| {
             let (text, old, new) = (text_of(&arrays[0], row), text_of(&arrays[1], row), text_of(&arrays[2], row));
-            Ok(Some(match old.is_empty() || !text.contains(old) {
-                true => Cow::Borrowed(text),
-                false => Cow::Owned(text.replace(old, new)),
-            }))
+            let count = if old.is_empty() { 0 } else { text.matches(old).count() };
+            // Known before it is made.
+            let bytes = text.len() - count * old.len() + count.saturating_mul(new.len());
+            if bytes > LONGEST as usize {
+                return Err(too_long(bytes as i64));
+            }
+            Ok(Some(if count == 0 { Cow::Borrowed(text) } else { Cow::Owned(text.replace(old, new)) }))
         })
     });
     Ok(call("replace", vec![arguments.text(0)?, arguments.text(1)?, arguments.text(2)?], TEXT, run))
@@ -174,10 +182,14 @@ fn translate(arguments: Arguments) -> Result<Typed, String> {
     let run: Run = Arc::new(|arrays| {
         texts(arrays, |row| {
             let (text, from, to) = (text_of(&arrays[0], row), text_of(&arrays[1], row), text_of(&arrays[2], row));
-            let one = |c: char| match from.chars().position(|f| f == c) {
-                None => Some(c),
-                Some(place) => to.chars().nth(place),
-            };
+            // The first place of a character counts.
+            let mut others: HashMap<char, Option<char>> = HashMap::new();
+            let mut to = to.chars();
+            for c in from.chars() {
+                let other = to.next();
+                others.entry(c).or_insert(other);
+            }
+            let one = |c: char| others.get(&c).copied().unwrap_or(Some(c));
             Ok(Some(text.chars().filter_map(one).collect::<String>().into()))
         })
     });
@@ -250,6 +262,10 @@ fn split_part(arguments: Arguments) -> Result<Typed, String> {
     Ok(call("split_part", vec![arguments.text(0)?, arguments.text(1)?, arguments.integer(2)?], TEXT, run))
 }
 
+fn too_long(bytes: i64) -> String {
+    format!("a text longer than any in Redshift: {bytes} bytes")
+}
+
 fn repeat(arguments: Arguments) -> Result<Typed, String> {
     arguments.count(2..=2)?;
     let run: Run = Arc::new(|arrays| {
@@ -258,7 +274,7 @@ fn repeat(arguments: Arguments) -> Result<Typed, String> {
             // Known before it is made.
             let bytes = (text.len() as i64).saturating_mul(count);
             if bytes > i64::from(LONGEST) {
-                return Err(format!("a text longer than any in Redshift: {bytes} bytes"));
+                return Err(too_long(bytes));
             }
             Ok(Some(text.repeat(if text.is_empty() { 0 } else { count as usize }).into()))
         })
@@ -383,6 +399,14 @@ pub fn matches(text: Typed, found: &str, any_case: bool) -> Result<Typed, String
     Ok(call(name, vec![arguments.text(0)?], ColumnKind::Boolean, run))
 }
 
+/// `text ILIKE`: letters of ASCII are small, all others as they are.
+pub fn small(text: Typed) -> Result<Typed, String> {
+    one(&Arguments(vec![text]), "small letters", |text| match text.bytes().any(|b| b.is_ascii_uppercase()) {
+        true => Cow::Owned(text.to_ascii_lowercase()),
+        false => Cow::Borrowed(text),
+    })
+}
+
 /// The text without blanks at its end, which do not count where texts are compared.
 pub fn without_blanks(text: Typed) -> Typed {
     use arrow_array::{Array, cast::AsArray};
@@ -392,7 +416,9 @@ pub fn without_blanks(text: Typed) -> Typed {
         if none {
             return Ok(arrays[0].clone());
         }
-        texts(arrays, |row| Ok(Some(Cow::Borrowed(text_of(&arrays[0], row).trim_end_matches(' ')))))
+        // What is only compared may be longer than any column.
+        let trimmed = all.iter().map(|text| text.map(|text| text.trim_end_matches(' ')));
+        Ok(Arc::new(arrow_array::StringArray::from_iter(trimmed)))
     });
     call("without blanks at the end", vec![text.expr], TEXT, run)
 }
