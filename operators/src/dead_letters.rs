@@ -3,7 +3,7 @@
 //! Decode, query and fit set such a record aside and go on with the others. What they set aside goes the same way as all
 //! rows from encode on, into the same transaction as the rest of its epoch, so a dead letter is loaded exactly once too.
 
-use std::{cell::RefCell, collections::VecDeque, fmt::Write as _, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
@@ -28,6 +28,8 @@ use crate::{
 
 /// How many bytes of a record its dead letter shows: as many as fit into the column as hex.
 const RAW_BYTES: usize = 65_535 / 2;
+/// Hex digits.
+const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 /// How long the reason may be, in bytes.
 const REASON_BYTES: usize = 1024;
 /// How long the name of a column may be, in bytes.
@@ -153,6 +155,7 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
     let (mut columns, mut reasons, mut raws) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
     let (mut partitions, mut offsets) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let (mut timestamps, mut truncated) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let mut hex = String::new();
     for Rejected { row, column, reason } in rejected {
         let Some(place) = places.get(origin.place.value(*row) as usize) else {
             fail(Failure::Bug("a record of an unknown partition".into()));
@@ -168,10 +171,12 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
         match raw {
             None => raws.append_null(),
             Some(raw) => {
+                hex.clear();
                 for byte in &raw[..raw.len().min(RAW_BYTES)] {
-                    let _ = write!(raws, "{byte:02x}"); // a builder takes all
+                    hex.push(DIGITS[usize::from(byte >> 4)]);
+                    hex.push(DIGITS[usize::from(byte & 15)]);
                 }
-                raws.append_value("");
+                raws.append_value(&hex);
             }
         }
     }
