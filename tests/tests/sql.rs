@@ -203,7 +203,7 @@ fn record(n: i64) -> String {
         ("d", format!("{}", (mixed % 100_001) as f64 / 8.0 - 6000.0)),
         ("t", format!("\"{}\"", texts[(n % 9) as usize])),
         ("u", format!("\"{}-{}\"", ["ab", "b_x", "zz"][(n % 3) as usize], n)),
-        ("b", (mixed % 3 == 0).to_string()),
+        ("b", mixed.is_multiple_of(3).to_string()),
         ("day", format!("\"{}-{month:02}-{day:02}\"", 1999 + mixed % 40)),
         ("wall", format!("\"{moment}.{:06}\"", mixed % 1_000_000)),
         ("at", format!("\"{moment}.5+0{}:30\"", n % 10)),

@@ -117,12 +117,11 @@ mod tests {
     fn three_values() {
         let three = [Some(true), Some(false), None];
         let pairs: Vec<(Option<bool>, Option<bool>)> = three.iter().flat_map(|l| three.map(|r| (*l, r))).collect();
-        let column = |side: fn(&(Option<bool>, Option<bool>)) -> Option<bool>| -> arrow_array::ArrayRef {
-            Arc::new(BooleanArray::from_iter(pairs.iter().map(side)))
-        };
+        let column = |values: Vec<Option<bool>>| Arc::new(BooleanArray::from(values)) as arrow_array::ArrayRef;
+        let (left, right) = pairs.iter().copied().unzip();
         let schema =
             Schema::new(vec![Field::new("l", DataType::Boolean, true), Field::new("r", DataType::Boolean, true)]);
-        let batch = RecordBatch::try_new(Arc::new(schema), vec![column(|p| p.0), column(|p| p.1)]).unwrap();
+        let batch = RecordBatch::try_new(Arc::new(schema), vec![column(left), column(right)]).unwrap();
         let side = |name, place| Arc::new(Column::new(name, place)) as Arc<dyn PhysicalExpr>;
         let of = |typed: Typed| {
             let values = typed.expr.evaluate(&batch).unwrap().into_array(pairs.len()).unwrap();

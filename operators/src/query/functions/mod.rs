@@ -296,7 +296,7 @@ pub struct Arguments(pub Vec<Typed>);
 
 impl Arguments {
     /// How many there are.
-    pub fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.0.len()
     }
 

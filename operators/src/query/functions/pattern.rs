@@ -211,7 +211,7 @@ fn show(part: Part, fill: bool, time: &NaiveDateTime) -> String {
     // Names are padded to the longest.
     let name = |text: &str, case| if fill { format!("{:<9}", in_case(text, case)) } else { in_case(text, case) };
     let (month, day) = (MONTHS[time.month0() as usize], DAYS[time.weekday().num_days_from_sunday() as usize]);
-    let hour12 = if time.hour() % 12 == 0 { 12 } else { time.hour() % 12 };
+    let hour12 = (time.hour() + 11) % 12 + 1;
     match part {
         Part::Year4 => number(time.year() as u32, 4),
         Part::Year2 => number(time.year() as u32 % 100, 2),
