@@ -69,6 +69,30 @@ impl Micros {
         (0..=253_402_300_799_999).contains(&ms).then(|| Micros(ms * 1000))
     }
 
+    /// Reads what Redshift shows of a moment, in UTC: `2026-11-24 10:54:54+00`, with up to six digits of a second.
+    pub fn from_text(text: &str) -> Option<Micros> {
+        let text = text.strip_suffix("+00").unwrap_or(text);
+        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+        let bytes = whole.as_bytes();
+        let shape = bytes.len() == 19 && [4, 7].map(|i| bytes[i]) == *b"--" && [13, 16].map(|i| bytes[i]) == *b"::";
+        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<i64>().ok()).flatten();
+        if !shape || bytes[10] != b' ' || fraction.len() > 6 {
+            return None;
+        }
+        let part = |range| whole.get(range).and_then(digits);
+        let (year, month, day) = (part(0..4)?, part(5..7)?, part(8..10)?);
+        let seconds = part(11..13)? * 3600 + part(14..16)? * 60 + part(17..19)?;
+        let micros = if fraction.is_empty() { 0 } else { digits(&format!("{fraction:0<6}"))? };
+        // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
+        let shifted = if month <= 2 { year - 1 } else { year };
+        let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468;
+        let read = Micros((days * 86_400 + seconds) * 1_000_000 + micros);
+        // What is no day comes back as another.
+        read.to_text().starts_with(whole).then_some(read)
+    }
+
     /// `2026-11-24 10:54:54.000001` in UTC, as a Redshift literal wants it.
     pub fn to_text(self) -> String {
         let (days, rest) = (self.0.div_euclid(86_400_000_000), self.0.rem_euclid(86_400_000_000));
@@ -106,6 +130,26 @@ mod tests {
             (1_795_517_694_000_001, "2026-11-24 10:54:54.000001"),
         ] {
             assert_eq!(Micros(micros).to_text(), text);
+        }
+    }
+
+    #[test]
+    fn moments_as_redshift_shows_them() {
+        for micros in [0, 1, 951_782_400_500_000, 1_795_517_694_000_000, 253_402_300_799_999_999, -1] {
+            let text = Micros(micros).to_text();
+            assert_eq!(Micros::from_text(&text), Some(Micros(micros)), "{text}");
+            let shown = format!("{}+00", text.trim_end_matches('0').trim_end_matches('.'));
+            assert_eq!(Micros::from_text(&shown), Some(Micros(micros)), "{shown}");
+        }
+        for text in [
+            "",
+            "2026-02-30 00:00:00",
+            "2026-11-24",
+            "2026-11-24T10:54:54",
+            "2026-11-24 10:54:54+01",
+            "2026-11-24 25:00:00",
+        ] {
+            assert_eq!(Micros::from_text(text), None, "{text}");
         }
     }
 

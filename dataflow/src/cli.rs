@@ -8,13 +8,13 @@ use connectors::Fault;
 use crate::{
     dead_letters,
     error::{Code, Error, Result},
-    job,
+    inspect, job,
     run::{self, warehouse},
 };
 
 /// Loads Apache Kafka topics into Amazon Redshift, exactly once, an epoch at a time.
 ///
-/// Exit codes: 0 done or drained, 1 bug, 2 usage, 3 job file invalid or naming what does not exist, 5 cannot reach, 6 not
+/// Exit codes: 0 done or drained, 1 bug, 2 usage, 3 job file invalid or naming what does not exist, 4 findings, 5 cannot reach, 6 not
 /// allowed; 12 outage outlasted its deadline, 13 the source grew (restart me); 20 fenced, 21 source lost data or changed
 /// identity, 22 audit or protocol mismatch, 23 a record cannot be loaded (do not restart me); 130 second signal.
 #[derive(Parser)]
@@ -32,6 +32,45 @@ enum Command {
     Run(Run),
     /// List the records that could not be loaded, by target, stage, column and reason, with one example of each.
     DeadLetters(DeadLetters),
+    /// Hold the control tables and the targets against each other: cuts, digests, counts, rows. Exit code 4 on a finding.
+    Verify(Verify),
+    /// List the newest epochs.
+    Epochs(Epochs),
+    /// Say what an error code means, or list all of them.
+    Explain(Explain),
+}
+
+#[derive(Args)]
+struct Verify {
+    /// The job file.
+    job: String,
+    /// A target that others write to as well: what their rows explain is a warning, no finding.
+    #[arg(long, value_name = "SCHEMA.TABLE")]
+    edited: Vec<String>,
+    /// Print the statements instead, to be run by anyone.
+    #[arg(long, conflicts_with = "json")]
+    sql: bool,
+    /// One JSON object for each finding, a line each.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Epochs {
+    /// The job file.
+    job: String,
+    /// How many.
+    #[arg(long, default_value_t = 20)]
+    last: u64,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Explain {
+    /// A code like TG-1001; without one, all.
+    code: Option<String>,
 }
 
 #[derive(Args)]
@@ -78,6 +117,11 @@ pub fn main() -> ExitCode {
             )
         }),
         Command::DeadLetters(arguments) => dead_letters(&arguments),
+        Command::Verify(arguments) => verify(&arguments),
+        Command::Epochs(arguments) => job::load(&arguments.job)
+            .and_then(|job| inspect::epochs(&job, arguments.last, arguments.json))
+            .map(|shown| print(&shown)),
+        Command::Explain(arguments) => explain(arguments.code.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,8 +140,40 @@ fn dead_letters(arguments: &DeadLetters) -> Result<()> {
         _ => error.into(),
     })?;
     let shown = if arguments.json { dead_letters::json(&groups)? } else { dead_letters::text(&groups) };
-    // A reader that has seen enough, like `head`, is no error.
-    let _ = std::io::stdout().write_all(shown.as_bytes());
+    print(&shown);
+    Ok(())
+}
+
+/// A reader that has seen enough, like `head`, is no error.
+fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn verify(arguments: &Verify) -> Result<()> {
+    let job = job::load(&arguments.job)?;
+    if arguments.sql {
+        print(&inspect::sql(&job)?);
+        return Ok(());
+    }
+    let verified = inspect::verify(&job, &arguments.edited)?;
+    print(if arguments.json { &verified.json } else { &verified.text });
+    match verified.good {
+        true => Ok(()),
+        false => Err(Error::new(Code::Findings, "")),
+    }
+}
+
+fn explain(code: Option<&str>) -> Result<()> {
+    let Some(code) = code else {
+        let lines =
+            Code::ALL.iter().map(|code| format!("{}  exit {:3}  {}\n", code.id(), code.exit_code(), code.title()));
+        print(&lines.collect::<String>());
+        return Ok(());
+    };
+    let found = Code::ALL.iter().find(|known| known.id().eq_ignore_ascii_case(code));
+    let found = found
+        .ok_or_else(|| Error::new(Code::Usage, format!("there is no code {code}; `tidegate explain` lists all")))?;
+    print(&found.explained());
     Ok(())
 }
 

@@ -57,6 +57,8 @@ catalogue! {
         cause "They are made once for each job." remedy "Run `tidegate init` with the job file.";
     Target "TG-1004" exit 3 "the query does not fit the target table"
         cause "A selected column is not in the table, has a type that cannot be loaded, or a required one is not selected." remedy "Change the query or the table.";
+    Findings "TG-1005" exit 4 "something is not as it should be"
+        cause "A check found what the job's promise excludes; it is listed above." remedy "Find out who changed the tables; `tidegate verify --sql` prints the statements. Rows that others write to a target are warnings with `--edited`.";
     Unreachable "TG-2001" exit 5 "another system cannot be reached"
         cause "A broker, the object store or the warehouse did not answer." remedy "Check addresses, network and that it runs; then start again.";
     Denied "TG-2002" exit 6 "not allowed"
@@ -89,6 +91,20 @@ catalogue! {
         cause "It does not decode, or a value does not fit into its column, and the job file says `reject = \"halt\"`." remedy "Mend the record's producer, the declared columns or the table; or let such records become dead letters.";
     TooManyBadRecords "TG-4002" exit 23 "too many records cannot be loaded"
         cause "The share of records that became dead letters is above `halt_above`; nothing of the open epoch was loaded." remedy "Mend the record's producer, the declared columns or the table; or raise the limit.";
+}
+
+impl Code {
+    /// All that there is to say about it, as Markdown.
+    pub fn explained(self) -> String {
+        format!(
+            "## {}: {}\n\n{}\n\n**Remedy**: {}\n\nExit code {}.\n",
+            self.id(),
+            self.title(),
+            self.cause(),
+            self.remedy(),
+            self.exit_code()
+        )
+    }
 }
 
 /// An error of the program: its code, and what led to it.
@@ -202,8 +218,21 @@ mod tests {
         for code in Code::ALL {
             assert!(code.id().len() == 7 && code.id()[3..].bytes().all(|b| b.is_ascii_digit()), "{}", code.id());
             assert!(code.cause().ends_with('.') && code.remedy().ends_with('.'), "{}", code.id());
-            assert!([1, 2, 3, 5, 6, 12, 13, 20, 21, 22, 23].contains(&code.exit_code()));
+            assert!([1, 2, 3, 4, 5, 6, 12, 13, 20, 21, 22, 23].contains(&code.exit_code()));
         }
+    }
+
+    /// The page is made of the catalogue; `TIDEGATE_WRITE_DOCS=1 cargo test` writes it anew.
+    #[test]
+    fn the_page_of_errors_is_the_catalogue() {
+        let head = "# Errors\n\nEach has a code that never changes its meaning, and an exit code that a supervisor can act on: after 12 and \
+                    13 start again, after 20 to 23 do not. `tidegate explain CODE` says the same.\n\n";
+        let page = head.to_string() + &Code::ALL.iter().map(|code| code.explained()).collect::<Vec<_>>().join("\n");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
+        if std::env::var_os("TIDEGATE_WRITE_DOCS").is_some() {
+            std::fs::write(path, &page).unwrap();
+        }
+        assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page, "run it with TIDEGATE_WRITE_DOCS=1");
     }
 
     #[test]

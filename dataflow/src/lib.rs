@@ -6,12 +6,14 @@
 //! * [`graph`]: every operator, in order, on one screen;
 //! * [`run`]: workers, signals, an orderly stop;
 //! * [`cli`]: the commands; [`report`]: what a run shows; [`mod@dead_letters`]: what was set aside;
+//!   [`inspect`]: what the control tables say, and whether it is true;
 //! * [`error`]: the catalogue of errors and the exit codes.
 
 pub mod cli;
 pub mod dead_letters;
 pub mod error;
 pub mod graph;
+pub mod inspect;
 pub mod job;
 pub mod plan;
 pub mod recover;

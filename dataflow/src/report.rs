@@ -124,7 +124,11 @@ impl Report {
         }
         if let Ok(changed) = self.changed.lock() {
             for ((place, column), values) in changed.iter() {
-                self.line(&format!("{place}: {values} values of column {column} did not fit and were changed"));
+                let (values, were) = match values {
+                    1 => ("1 value".to_string(), "was"),
+                    values => (format!("{values} values"), "were"),
+                };
+                self.line(&format!("{place}: {values} of column {column} did not fit and {were} changed"));
             }
         }
         let (records, rows) = (self.records.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed));

@@ -192,11 +192,18 @@ tls = "off"
         assert_eq!(ended.code, Some(0), "{}", ended.said);
     }
 
-    /// Runs the program to its end; what it gave on standard output.
+    /// Runs the program to its end, which must be good; what it gave on standard output.
     pub fn output(&self, arguments: &[&str]) -> String {
+        let (code, output, said) = self.finish(arguments);
+        assert_eq!(code, Some(0), "{said}");
+        output
+    }
+
+    /// Runs the program to its end: exit code, standard output, standard error.
+    pub fn finish(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
         let output = Command::new(binary()).args(arguments).envs(STACK.env()).output().expect("it runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("text")
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
     /// Starts the program.

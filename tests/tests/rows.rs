@@ -506,3 +506,53 @@ query = "SELECT id, _topic AS topic, _partition AS kafka_partition, _offset AS k
     let expected = topics.iter().map(|topic| vec![Some(topic.clone()), Some("100".to_string())]);
     assert_eq!(letters, expected.collect::<Vec<_>>());
 }
+
+/// What a policy changes is loaded changed, and said per column at the end.
+#[test]
+fn what_a_policy_changes_is_said() {
+    let world = World::bare("policies");
+    let name = &world.name;
+    world.create_topic(name, 1);
+    world.sql(&format!("CREATE TABLE {name} (a varchar(4), b smallint, c decimal(5,1))"));
+    world.sql(&format!("ALTER TABLE {name} OWNER TO loader"));
+    let lines = format!(
+        r#"
+[[stream]]
+name = "s"
+topic = "{name}"
+columns = [ {{ name = "a", type = "varchar(10)", on = {{ long = "truncate", nul = "strip" }} }}, {{ name = "b", type = "integer" }},
+  {{ name = "c", type = "decimal(5,1)", on = {{ scale = "round" }} }} ]
+[[target]]
+table = "public.{name}"
+query = "SELECT a, b, c FROM s"
+on = {{ b = {{ range = "null" }} }}
+"#
+    );
+    let job = world.job_file(&[lines]).display().to_string();
+    assert_eq!(world.start(&["init", &job]).end(Duration::from_secs(30)).code, Some(0));
+    let records = [
+        r#"{"a":"0123456789ab","b":1,"c":1.25}"#,
+        r#"{"a":"x\u0000y","b":40000,"c":-1.25}"#,
+        r#"{"a":"abcde","b":2,"c":1.2}"#,
+    ];
+    send(name, &records.map(|record| (0, Record::of(record))));
+    let ended = world.start(&["run", &job, "--until-caught-up"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let text = |text: &str| Some(text.to_string());
+    assert_eq!(
+        world.sql(&format!("SELECT a, b, c FROM {name} ORDER BY a")),
+        [
+            [text("0123"), text("1"), text("1.3")],
+            [text("abcd"), text("2"), text("1.2")],
+            [text("xy"), None, text("-1.3")]
+        ]
+    );
+    for line in [
+        "s: 2 values of column a did not fit and were changed",
+        "s: 2 values of column c did not fit and were changed",
+        &format!("public.{name}: 2 values of column a did not fit and were changed"),
+        &format!("public.{name}: 1 value of column b did not fit and was changed"),
+    ] {
+        assert!(ended.said.contains(line), "{line}: {}", ended.said);
+    }
+}

@@ -157,3 +157,25 @@ fn a_signal_drains_the_job() {
     until(Duration::from_secs(1), "all is loaded", || world.rows() == events.ledger.len() as i64);
     world.check(&events.ledger);
 }
+
+/// The table changes while the job runs: a column more does not disturb, one that is gone or of another type ends the job.
+#[test]
+fn a_table_that_changes_while_the_job_runs() {
+    for (change, named) in [("DROP COLUMN note", "note"), ("DROP COLUMN qty, ADD COLUMN qty bigint", "qty")] {
+        let world = World::new("table_changes", 1);
+        let mut events = Events::new(&world.name, 1);
+        events.produce(500);
+        let running = world.run(1, &[]);
+        until(Duration::from_secs(30), "it works", || world.rows() == events.ledger.len() as i64);
+        world.sql(&format!("ALTER TABLE {} ADD COLUMN gained integer", world.name));
+        events.produce(500);
+        until(Duration::from_secs(30), "it goes on", || world.rows() == events.ledger.len() as i64);
+        let before = world.rows();
+        world.sql(&format!("ALTER TABLE {} {change}", world.name));
+        events.produce(500);
+        let ended = running.end(Duration::from_secs(60));
+        assert_eq!(ended.code, Some(22), "{change}: {}", ended.said);
+        assert!(ended.said.contains("TG-2005") && ended.said.contains(named), "{change}: {}", ended.said);
+        assert_eq!(world.rows(), before, "{change}");
+    }
+}

@@ -8,9 +8,11 @@
 //! which statements in which order. What their answers mean is decided by `checkpoint::protocol`.
 
 pub mod dead_letters;
+pub mod epochs;
 mod session;
 mod tables;
 mod text;
+pub mod verify;
 
 use std::time::{Duration, Instant};
 

@@ -77,6 +77,11 @@ impl Row {
         self.0.get(column).cloned().flatten()
     }
 
+    /// All values, for a person.
+    pub(super) fn joined(&self) -> String {
+        self.0.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(", ")
+    }
+
     pub(super) fn text(&self, column: usize) -> Result<&str> {
         let value = self.0.get(column).and_then(|v| v.as_deref());
         value.ok_or_else(|| Error::new(Fault::Refused, format!("column {column} of a control table is NULL")))

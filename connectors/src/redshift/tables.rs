@@ -68,6 +68,11 @@ impl Tables {
         }
     }
 
+    /// The name of the dead letters in the counts.
+    pub(super) fn dead_letters_name(&self) -> String {
+        crate::dead_letter_table(&self.schema, &self.job).to_string()
+    }
+
     /// Makes what is missing, in one transaction. Never alters or empties what is there.
     pub(super) fn make(&self, session: &mut Session, fence_id: &str) -> Result<Vec<String>> {
         session.run("BEGIN")?;

@@ -1,0 +1,55 @@
+//! The newest epochs of a job, for a person to read.
+
+use super::Redshift;
+use crate::Result;
+
+/// An epoch of the manifest, with the sums of its counts over the targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochSummary {
+    /// Its number.
+    pub epoch: u64,
+    /// Who loaded it.
+    pub generation: u64,
+    /// When it was closed, as the warehouse shows it, in UTC.
+    pub closed_at: String,
+    /// When it was loaded.
+    pub loaded_at: String,
+    /// Offsets that were read, control records included.
+    pub offsets: u64,
+    /// Rows, over all targets.
+    pub rows: u64,
+    /// Rows that WHERE left out, over all targets.
+    pub filtered: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
+
+impl Redshift {
+    /// The newest epochs, the newest first.
+    pub fn epochs(&self, most: u64) -> Result<Vec<EpochSummary>> {
+        let (manifest, rows, offsets) = (&self.tables.manifest, &self.tables.rows, &self.tables.offsets);
+        let letters = super::text::literal(&self.tables.dead_letters_name());
+        let sql = format!(
+            "SELECT m.epoch, m.generation, m.closed_at::varchar, m.loaded_at::varchar, coalesce(o.offsets, 0), \
+             coalesce(r.row_count, 0), coalesce(r.filtered, 0), coalesce(r.letters, 0) FROM {manifest} m \
+             LEFT JOIN (SELECT epoch, sum(end_offset - start_offset) AS offsets FROM {offsets} GROUP BY epoch) o ON o.epoch = m.epoch \
+             LEFT JOIN (SELECT epoch, sum(CASE WHEN target = {letters} THEN 0 ELSE row_count END) AS row_count, \
+             sum(filtered) AS filtered, sum(CASE WHEN target = {letters} THEN row_count ELSE 0 END) AS letters FROM {rows} \
+             GROUP BY epoch) r ON r.epoch = m.epoch ORDER BY m.epoch DESC LIMIT {most}"
+        );
+        let answer = self.connect()?.run(&sql)?;
+        let epochs = answer.rows.iter().map(|row| {
+            Ok(EpochSummary {
+                epoch: row.number(0)?,
+                generation: row.number(1)?,
+                closed_at: row.text(2)?.into(),
+                loaded_at: row.text(3)?.into(),
+                offsets: row.number(4)?,
+                rows: row.number(5)?,
+                filtered: row.number(6)?,
+                dead_letters: row.number(7)?,
+            })
+        });
+        epochs.collect()
+    }
+}

@@ -1,0 +1,140 @@
+//! `verify` says whether the tables keep their promise, and sees each way in which somebody can break it.
+
+use std::time::Duration;
+
+use harness::{
+    events::Events,
+    records::{Record, send},
+    world::World,
+};
+
+#[test]
+fn each_change_of_the_tables_is_found() {
+    let world = World::new("verified", 2);
+    let name = &world.name;
+    let mut events = Events::new(name, 2);
+    for _ in 0..3 {
+        events.produce(400);
+        send(name, &[(0, Record::of("bad")), (1, Record::of(r#"{"id":null}"#))]);
+        world.catch_up(2);
+    }
+    let job = world.own_job().display().to_string();
+    let verify = |more: &[&str]| {
+        let mut arguments = vec!["verify", &job];
+        arguments.extend(more);
+        world.finish(&arguments)
+    };
+    let (code, said, wrong) = verify(&[]);
+    assert_eq!(code, Some(0), "{said}{wrong}");
+    assert!(said.ends_with("epochs, all is as it was promised\n"), "{said}");
+
+    let control = |table: &str| format!("tidegate.{name}_{table}");
+    let (manifest, offsets, rows, letters, fence) =
+        (control("manifest"), control("offsets"), control("rows"), control("dead_letters"), control("fence"));
+    for (what, change, finding) in [
+        ("a row deleted", format!("DELETE FROM {name} WHERE id = 7"), "other rows of an epoch than were counted"),
+        ("a row doubled", format!("INSERT INTO {name} SELECT * FROM {name} WHERE id = 7"), "twice"),
+        (
+            "a row deleted and another doubled",
+            format!("DELETE FROM {name} WHERE id = 7; INSERT INTO {name} SELECT * FROM {name} WHERE id = 8"),
+            "twice",
+        ),
+        (
+            "a row from nowhere",
+            format!("UPDATE {name} SET kafka_offset = 1000000 WHERE id = 7"),
+            "comes from outside of what was read",
+        ),
+        (
+            "an offsets row shifted",
+            format!(
+                "UPDATE {offsets} SET start_offset = start_offset + 1, end_offset = end_offset + 1 WHERE epoch = 2 AND kafka_partition = 0"
+            ),
+            "do not begin where those of the epoch before it ended",
+        ),
+        ("a manifest row removed", format!("DELETE FROM {manifest} WHERE epoch = 1"), "missing from the manifest"),
+        (
+            "the last manifest row removed",
+            format!("DELETE FROM {manifest} WHERE epoch = (SELECT max(epoch) FROM {manifest})"),
+            "the fence does not stand behind the last epoch",
+        ),
+        (
+            "a digest edited",
+            format!("UPDATE {manifest} SET digest = repeat('0', 64) WHERE epoch = 1"),
+            "the digest of an epoch is not that of its history",
+        ),
+        (
+            "a fingerprint edited",
+            format!("UPDATE {offsets} SET last_fingerprint = repeat('0', 64) WHERE epoch = 2 AND kafka_partition = 1"),
+            "the digest of an epoch is not that of its history",
+        ),
+        (
+            "a time edited",
+            format!("UPDATE {manifest} SET closed_at = closed_at + interval '1 microsecond' WHERE epoch = 2"),
+            "the digest of an epoch is not that of its history",
+        ),
+        ("a count edited", format!("UPDATE {rows} SET filtered = filtered + 1 WHERE epoch = 2"), "do not add up"),
+        ("counts removed", format!("DELETE FROM {rows} WHERE epoch = 2"), "an epoch has no counts"),
+        (
+            "a dead letter deleted",
+            format!("DELETE FROM {letters} WHERE epoch = 2"),
+            "other dead letters than were counted",
+        ),
+        (
+            "a dead letter moved",
+            format!("UPDATE {letters} SET kafka_offset = 1000000 WHERE epoch = 2"),
+            "outside of what its epoch read",
+        ),
+        (
+            "the fence moved",
+            format!("UPDATE {fence} SET digest = repeat('0', 64)"),
+            "the digest of the fence is not that of the last epoch",
+        ),
+    ] {
+        let tables = [name, &manifest, &offsets, &rows, &letters, &fence];
+        for table in tables {
+            world.sql(&format!("CREATE TABLE {table}_saved AS SELECT * FROM {table}"));
+        }
+        world.sql(&change);
+        let (code, said, wrong) = verify(&[]);
+        assert_eq!(code, Some(4), "{what}: {said}{wrong}");
+        assert!(said.contains(&format!("finding: ")) && said.contains(finding), "{what}: {said}");
+        assert!(wrong.contains("TG-1005"), "{wrong}");
+        for table in tables {
+            world.sql(&format!(
+                "DELETE FROM {table}; INSERT INTO {table} SELECT * FROM {table}_saved; DROP TABLE {table}_saved"
+            ));
+        }
+        assert_eq!(verify(&[]).0, Some(0), "{what}: restored");
+    }
+    // Rows that somebody else adds are a warning where that is known.
+    world.sql(&format!("INSERT INTO {name} (id, kafka_partition, kafka_offset) VALUES (-1, 0, 1000000)"));
+    assert_eq!(verify(&[]).0, Some(4));
+    let target = format!("public.{name}");
+    let (code, said, _) = verify(&["--edited", &target, "--json"]);
+    assert_eq!(code, Some(0), "{said}");
+    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(
+        !lines.is_empty() && lines.iter().all(|line| line["severity"] == "warning" && line["target"] == *target),
+        "{said}"
+    );
+    let (code, _, wrong) = verify(&["--edited", "public.nothing"]);
+    assert_eq!((code, wrong.contains("no such target")), (Some(2), true), "{wrong}");
+    // Anyone can run the statements; the added row shows in three of them.
+    let statements = world.output(&["verify", &job, "--sql"]);
+    let counted = statements.split(';').map(str::trim).filter(|sql| !sql.is_empty());
+    let found = counted.filter(|sql| !world.sql(sql).is_empty()).count();
+    assert_eq!(found, 2, "other rows than counted, and one from outside");
+
+    let epochs = world.output(&["epochs", &job, "--last", "2", "--json"]);
+    let epochs: Vec<serde_json::Value> = epochs.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(epochs.len(), 2);
+    let newest = world.number(&format!("SELECT max(epoch) FROM {manifest}"));
+    assert_eq!(epochs[0]["epoch"].as_i64(), Some(newest));
+    let shown = world.output(&["epochs", &job]);
+    assert!(shown.starts_with("epoch  generation  closed at"), "{shown}");
+    assert_eq!(shown.lines().count() as i64, newest + 2);
+    let (code, _, said) = world.finish(&["explain", "tg-1005"]);
+    assert_eq!(code, Some(0), "{said}");
+    let ended = world.start(&["explain", "TG-9999"]).end(Duration::from_secs(10));
+    assert_eq!(ended.code, Some(2), "{}", ended.said);
+}
