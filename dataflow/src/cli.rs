@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 use connectors::Fault;
 
 use crate::{
-    dead_letters,
+    check, dead_letters,
     error::{Code, Error, Result},
     inspect, job,
     run::{self, warehouse},
@@ -28,16 +28,29 @@ struct Cli {
 enum Command {
     /// Make the control tables of a job, once. Adds what is missing, never alters or empties one.
     Init(Init),
+    /// Find out everything that is in the way of a job, at once, and leave nothing behind. Exit code 4 on a finding.
+    Check(Check),
     /// Run a job until it is stopped.
     Run(Run),
     /// List the records that could not be loaded, by target, stage, column and reason, with one example of each.
     DeadLetters(DeadLetters),
     /// Hold the control tables and the targets against each other: cuts, digests, counts, rows. Exit code 4 on a finding.
     Verify(Verify),
+    /// Say where a job stands: what is loaded, and how far the topics are ahead of it.
+    Status(Status),
     /// List the newest epochs.
     Epochs(Epochs),
     /// Say what an error code means, or list all of them.
     Explain(Explain),
+}
+
+#[derive(Args)]
+struct Check {
+    /// The job file.
+    job: String,
+    /// One JSON object for each finding, a line each.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -51,6 +64,15 @@ struct Verify {
     #[arg(long, conflicts_with = "json")]
     sql: bool,
     /// One JSON object for each finding, a line each.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Status {
+    /// The job file.
+    job: String,
+    /// One JSON object.
     #[arg(long)]
     json: bool,
 }
@@ -116,8 +138,12 @@ pub fn main() -> ExitCode {
                 &run::Options { workers: arguments.workers.into(), until_caught_up: arguments.until_caught_up },
             )
         }),
+        Command::Check(arguments) => check(&arguments),
         Command::DeadLetters(arguments) => dead_letters(&arguments),
         Command::Verify(arguments) => verify(&arguments),
+        Command::Status(arguments) => {
+            job::load(&arguments.job).and_then(|job| inspect::status(&job, arguments.json)).map(|shown| print(&shown))
+        }
         Command::Epochs(arguments) => job::load(&arguments.job)
             .and_then(|job| inspect::epochs(&job, arguments.last, arguments.json))
             .map(|shown| print(&shown)),
@@ -147,6 +173,15 @@ fn dead_letters(arguments: &DeadLetters) -> Result<()> {
 /// A reader that has seen enough, like `head`, is no error.
 fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+fn check(arguments: &Check) -> Result<()> {
+    let checked = check::check(&job::load(&arguments.job)?);
+    print(&if arguments.json { checked.json()? } else { checked.text() });
+    match checked.is_good() {
+        true => Ok(()),
+        false => Err(Error::new(Code::Findings, "")),
+    }
 }
 
 fn verify(arguments: &Verify) -> Result<()> {

@@ -58,7 +58,7 @@ catalogue! {
     Target "TG-1004" exit 3 "the query does not fit the target table"
         cause "A selected column is not in the table, has a type that cannot be loaded, or a required one is not selected." remedy "Change the query or the table.";
     Findings "TG-1005" exit 4 "something is not as it should be"
-        cause "A check found what the job's promise excludes; it is listed above." remedy "Find out who changed the tables; `tidegate verify --sql` prints the statements. Rows that others write to a target are warnings with `--edited`.";
+        cause "`check` found what is in the way of the job, or `verify` what its promise excludes; it is listed above." remedy "Each finding of `check` names its remedy. For `verify`, find out who changed the tables: `--sql` prints the statements, and rows that others write to a target are warnings with `--edited`.";
     Unreachable "TG-2001" exit 5 "another system cannot be reached"
         cause "A broker, the object store or the warehouse did not answer." remedy "Check addresses, network and that it runs; then start again.";
     Denied "TG-2002" exit 6 "not allowed"

@@ -1,8 +1,12 @@
-//! `tidegate verify` and `tidegate epochs`: what the control tables say, and whether it is true.
+//! `tidegate status`, `epochs` and `verify`: what the control tables say, and whether it is true.
 
-use connectors::redshift::{
-    epochs::EpochSummary,
-    verify::{Filled, Found, OriginColumns, Topic},
+use checkpoint::{Cut, TopicPartition};
+use connectors::{
+    Fault, Log,
+    redshift::{
+        epochs::EpochSummary,
+        verify::{Filled, Found, OriginColumns, Topic},
+    },
 };
 use operators::query::{Input, SourceValue, select::Value};
 use serde::Serialize;
@@ -144,4 +148,101 @@ pub fn epochs(job: &Job, most: u64, json: bool) -> Result<String> {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
     };
     Ok(table.iter().map(line).collect())
+}
+
+#[derive(Serialize)]
+struct StatusLine<'a> {
+    job: &'a str,
+    generation: u64,
+    /// Never guessed: only a process itself can say that it lives.
+    process: &'static str,
+    sessions: u64,
+    last_epoch: Option<u64>,
+    complete_up_to: Option<&'a str>,
+    loaded_at: Option<&'a str>,
+    dead_letters: u64,
+    lag_offsets: Option<u64>,
+    topics: Vec<TopicLine>,
+}
+
+#[derive(Serialize)]
+struct TopicLine {
+    topic: String,
+    partitions: usize,
+    /// Offsets between the cut and the end of the topic; `None` if Kafka did not say.
+    lag_offsets: Option<u64>,
+    problem: Option<String>,
+}
+
+/// Where a job stands, by its control tables and the ends of its topics; for a person, or as one object.
+pub fn status(job: &Job, json: bool) -> Result<String> {
+    let redshift = run::redshift(job)?;
+    let standing = redshift.standing().map_err(|error| match error.fault {
+        Fault::Missing => Error { code: Code::NoTables, ..error.into() },
+        _ => error.into(),
+    })?;
+    let cut = redshift.cut()?;
+    let newest = redshift.epochs(1)?.pop();
+    let log = run::kafka(job, 1)?;
+    let topics: Vec<TopicLine> =
+        job.streams.iter().flat_map(|s| &s.topics).map(|topic| topic_line(&log, topic, &cut)).collect();
+    let lags: Option<Vec<u64>> = topics.iter().map(|topic| topic.lag_offsets).collect();
+    let line = StatusLine {
+        job: &job.name,
+        generation: standing.generation,
+        process: "unknown",
+        sessions: standing.sessions,
+        last_epoch: newest.as_ref().map(|e| e.epoch),
+        complete_up_to: newest.as_ref().map(|e| e.closed_at.as_str()),
+        loaded_at: newest.as_ref().map(|e| e.loaded_at.as_str()),
+        dead_letters: standing.dead_letters,
+        lag_offsets: lags.map(|lags| lags.iter().sum()),
+        topics,
+    };
+    if json {
+        let text = serde_json::to_string(&line).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+        return Ok(text + "\n");
+    }
+    let mut text =
+        format!("job {}: generation {}, fence moved at {} UTC\n", line.job, line.generation, standing.changed_at);
+    text += &match (line.last_epoch, line.complete_up_to, line.loaded_at) {
+        (Some(epoch), Some(closed), Some(loaded)) => {
+            format!("last epoch {epoch}: complete up to {closed}, loaded at {loaded} UTC\n")
+        }
+        _ => "nothing was loaded yet\n".to_string(),
+    };
+    text += &match standing.sessions {
+        0 => {
+            "no session of the job is open in Redshift; whether a process lives only that process can say\n".to_string()
+        }
+        n => format!("{n} open in Redshift; whether a process lives only that process can say\n", n = sessions(n)),
+    };
+    text += &format!("dead letters: {}\n", line.dead_letters);
+    for TopicLine { topic, partitions, lag_offsets, problem } in &line.topics {
+        text += &match (lag_offsets, problem) {
+            (Some(lag), _) => format!("topic {topic}: {partitions} partitions, {lag} offsets not loaded\n"),
+            (None, Some(problem)) => format!("topic {topic}: {problem}\n"),
+            (None, None) => format!("topic {topic}: unknown\n"),
+        };
+    }
+    Ok(text)
+}
+
+fn sessions(number: u64) -> String {
+    if number == 1 { "1 session of the job is".into() } else { format!("{number} sessions of the job are") }
+}
+
+fn topic_line(log: &dyn Log, topic: &str, cut: &Cut) -> TopicLine {
+    let none =
+        |problem: String| TopicLine { topic: topic.into(), partitions: 0, lag_offsets: None, problem: Some(problem) };
+    let partitions = match log.partitions(topic) {
+        Ok(Some(partitions)) => partitions,
+        Ok(None) => return none("there is no such topic".into()),
+        Err(error) => return none(format!("unknown: {error}")),
+    };
+    let lag = partitions.iter().map(|(number, facts)| {
+        let at = cut.get(&TopicPartition::new(topic, *number)).map_or(facts.low, |position| position.end);
+        (facts.high - at).max(0) as u64
+    });
+    TopicLine { topic: topic.into(), partitions: partitions.len(), lag_offsets: Some(lag.sum()), problem: None }
 }

@@ -5,10 +5,12 @@
 //! * [`recover`]: takes the fence, reads where the manifest ends, and makes sure that Kafka is still the same;
 //! * [`graph`]: every operator, in order, on one screen;
 //! * [`run`]: workers, signals, an orderly stop;
+//! * [`mod@check`]: everything that can be found out before a job runs;
 //! * [`cli`]: the commands; [`report`]: what a run shows; [`mod@dead_letters`]: what was set aside;
 //!   [`inspect`]: what the control tables say, and whether it is true;
 //! * [`error`]: the catalogue of errors and the exit codes.
 
+pub mod check;
 pub mod cli;
 pub mod dead_letters;
 pub mod error;

@@ -44,10 +44,7 @@ pub fn plan(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Plan> {
     let (mut targets, mut queries) = (Vec::new(), Vec::new());
     for (number, target) in job.targets.iter().enumerate() {
         let Some(columns) = warehouse.columns(&target.table)? else {
-            missing.push(format!(
-                "table {} is not in database {}, or user {} may not see it",
-                target.table, job.redshift.database, job.redshift.user
-            ));
+            missing.push(no_table(job, target).what);
             continue;
         };
         let stream = job.streams.iter().position(|s| s.name == target.selection.stream);
@@ -74,8 +71,15 @@ pub fn plan(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Plan> {
     Ok(Plan { streams: streams.collect(), hash, targets: targets.into(), queries })
 }
 
+/// A target whose table is not there.
+pub fn no_table(job: &Job, target: &job::Target) -> Error {
+    let (database, user) = (&job.redshift.database, &job.redshift.user);
+    let what = format!("table {} is not in database {database}, or user {user} may not see it", target.table);
+    Error::new(Code::Names, what)
+}
+
 /// The target of the dead letters, which must have the columns that `init` gives it.
-fn dead_letters(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Target> {
+pub fn dead_letters(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Target> {
     let (table, wanted) = (job.dead_letters(), dead_letter_columns());
     let Some(found) = warehouse.columns(&table)? else {
         return Err(Error::new(Code::NoTables, format!("there is no table {table}")));
@@ -90,7 +94,7 @@ fn dead_letters(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Target> {
 }
 
 /// The columns of the table that the query fills, in its order; or everything that is in the way.
-fn fit_target(target: &job::Target, columns: &[TargetColumn]) -> Result<Vec<TargetColumn>, Vec<String>> {
+pub fn fit_target(target: &job::Target, columns: &[TargetColumn]) -> Result<Vec<TargetColumn>, Vec<String>> {
     let table = &target.table;
     let (mut chosen, mut findings) = (Vec::new(), Vec::new());
     for selected in &target.selection.columns {

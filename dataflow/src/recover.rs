@@ -96,7 +96,8 @@ fn acquire(warehouse: &mut dyn Warehouse, admit: connectors::Admit<'_>) -> Resul
     }
 }
 
-fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPartition, protocol::SourceFacts>> {
+/// What Kafka says of every partition of the job, and of the newest loaded record of each.
+pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPartition, protocol::SourceFacts>> {
     let mut facts = BTreeMap::new();
     let mut missing = BTreeSet::new();
     for topic in job.streams.iter().flat_map(|s| &s.topics) {

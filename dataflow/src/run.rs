@@ -83,7 +83,7 @@ pub fn work(context: Context, workers: usize) -> Result<()> {
 }
 
 /// The Kafka of a job.
-fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
+pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
     let mut properties = Vec::new();
     for (name, value) in &job.properties {
         let value = match value {
@@ -103,7 +103,7 @@ fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
 }
 
 /// The staging place of a job.
-fn staging(job: &Job) -> Result<s3::S3> {
+pub fn staging(job: &Job) -> Result<s3::S3> {
     let staging = &job.staging;
     let resolve =
         |secret: &crate::job::Secret| secret.resolve().map_err(|e| Error::new(Code::JobFile, format!("[staging] {e}")));

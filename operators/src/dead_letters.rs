@@ -7,6 +7,7 @@ use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
+    cast::AsArray,
 };
 use checkpoint::Micros;
 use timely::{
@@ -196,6 +197,18 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
     let mut rows = Rows { columns, ..Rows::default() };
     rows.counts.row_count = count as u64;
     rows
+}
+
+impl Rows {
+    /// The reason of a dead letter, and its column; `None` if this is no batch of dead letters.
+    pub fn reason(&self, row: usize) -> Option<String> {
+        let text = |column: usize| {
+            let texts = self.columns.get(column)?.as_string_opt::<i32>()?;
+            texts.is_valid(row).then(|| texts.value(row).to_string())
+        };
+        let column = text(7).map_or(String::new(), |column| format!("column {column}: "));
+        Some(column + &text(8)?)
+    }
 }
 
 /// Text that Redshift takes into a column of so many bytes, whatever the record had in it.

@@ -201,7 +201,9 @@ tls = "off"
 
     /// Runs the program to its end: exit code, standard output, standard error.
     pub fn finish(&self, arguments: &[&str]) -> (Option<i32>, String, String) {
-        let output = Command::new(binary()).args(arguments).envs(STACK.env()).output().expect("it runs");
+        let mut command = Command::new(binary());
+        command.args(arguments).envs(STACK.env()).envs(self.env.iter().map(|(k, v)| (k, v)));
+        let output = command.output().expect("it runs");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         (output.status.code(), text(output.stdout), text(output.stderr))
     }

@@ -125,6 +125,19 @@ fn each_change_of_the_tables_is_found() {
     let found = counted.filter(|sql| !world.sql(sql).is_empty()).count();
     assert_eq!(found, 2, "other rows than counted, and one from outside");
 
+    events.produce(100);
+    let status: serde_json::Value = serde_json::from_str(&world.output(&["status", &job, "--json"])).expect("JSON");
+    let newest = world.number(&format!("SELECT max(epoch) FROM {manifest}"));
+    assert_eq!(
+        (&status["job"], &status["last_epoch"], &status["process"]),
+        (&(**name).into(), &newest.into(), &"unknown".into())
+    );
+    assert_eq!((status["generation"].as_i64(), status["dead_letters"].as_i64()), (Some(3), Some(6)), "{status}");
+    assert!(status["lag_offsets"].as_i64().unwrap_or(0) >= 100, "{status}");
+    world.catch_up(1);
+    let said = world.output(&["status", &job]);
+    assert!(said.contains("generation 4") && said.contains("2 partitions, 0 offsets not loaded"), "{said}");
+
     let epochs = world.output(&["epochs", &job, "--last", "2", "--json"]);
     let epochs: Vec<serde_json::Value> = epochs.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(epochs.len(), 2);

@@ -24,7 +24,33 @@ pub struct EpochSummary {
     pub dead_letters: u64,
 }
 
+/// Where a job stands, as its control tables say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The generation that holds the fence; 0 before the first start.
+    pub generation: u64,
+    /// When the fence moved last, in UTC.
+    pub changed_at: String,
+    /// How many sessions of the job the warehouse shows.
+    pub sessions: u64,
+    /// Dead letters in all.
+    pub dead_letters: u64,
+}
+
 impl Redshift {
+    /// Where the job stands.
+    pub fn standing(&self) -> Result<Standing> {
+        let mut session = self.connect()?;
+        let fence = self.read_fence(&mut session)?;
+        let changed_at = session.one_text(&format!("SELECT changed_at::varchar FROM {}", self.tables.fence))?;
+        let sessions = session.one_number(&format!(
+            "SELECT count(*) FROM {} s JOIN stv_sessions v ON v.process = s.pid AND v.starttime = s.session_start",
+            self.tables.sessions
+        ))?;
+        let dead_letters = session.one_number(&format!("SELECT count(*) FROM {}", self.tables.dead_letters))?;
+        Ok(Standing { generation: fence.generation.0, changed_at, sessions, dead_letters })
+    }
+
     /// The newest epochs, the newest first.
     pub fn epochs(&self, most: u64) -> Result<Vec<EpochSummary>> {
         let (manifest, rows, offsets) = (&self.tables.manifest, &self.tables.rows, &self.tables.offsets);

@@ -9,6 +9,7 @@
 
 pub mod dead_letters;
 pub mod epochs;
+mod probe;
 mod session;
 mod tables;
 mod text;
@@ -124,6 +125,11 @@ impl Redshift {
             }
         }
         Ok(ended)
+    }
+
+    /// The cut behind all epochs in the manifest.
+    pub fn cut(&self) -> Result<Cut> {
+        self.read_cut_in(&mut self.connect()?)
     }
 
     /// The fence, outside of any decision.

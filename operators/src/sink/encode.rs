@@ -9,8 +9,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use arrow_array::RecordBatch;
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
+use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use checkpoint::Counts;
 use parquet::{
@@ -66,6 +66,29 @@ pub enum Encoded {
     },
     /// What became of the records of the epoch; sent once.
     Counts(Counts),
+}
+
+/// A file with one dead letter, as a job would stage it, and its columns: to see whether it can be loaded.
+pub fn sample() -> Result<(Bytes, Vec<String>), String> {
+    let columns = connectors::dead_letter_columns();
+    let fields = columns.iter().filter_map(|c| Some(Field::new(&c.name, arrow_type(&c.kind)?, true)));
+    let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+    let mut texts = ["", "check", "check", "", "nothing was wrong", ""].into_iter();
+    let values = schema.fields().iter().map(|field| match field.data_type() {
+        DataType::Utf8 => Arc::new(StringArray::from(vec![texts.next().unwrap_or_default()])) as ArrayRef,
+        DataType::Boolean => Arc::new(BooleanArray::from(vec![false])),
+        DataType::Int32 => Arc::new(Int32Array::from(vec![0])),
+        DataType::Int64 => Arc::new(Int64Array::from(vec![0])),
+        kind => new_null_array(kind, 1),
+    });
+    let batch = RecordBatch::try_new(schema.clone(), values.collect()).map_err(|e| e.to_string())?;
+    let names = columns.into_iter().map(|c| c.name).collect();
+    let options = EncodeOptions { compression: Compression::Zstd, file_bytes: usize::MAX };
+    let written = Files::of(schema, &options).begin().and_then(|mut writer| {
+        writer.write(&batch)?;
+        writer.into_inner()
+    });
+    written.map(|body| (body.into(), names)).map_err(|e| e.to_string())
 }
 
 /// Rows in a row group: large ones compress better and cost less.
@@ -124,6 +147,10 @@ impl Files {
             Some(kind) => Field::new(&column.name, kind, true),
             None => fail(Failure::Bug(format!("column {} of type {} cannot be loaded", column.name, column.kind))),
         });
+        Files::of(Arc::new(Schema::new(fields.collect::<Vec<_>>())), options)
+    }
+
+    fn of(schema: SchemaRef, options: &EncodeOptions) -> Files {
         let compression = match options.compression {
             Compression::Zstd => ParquetCompression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default()),
             Compression::Snappy => ParquetCompression::SNAPPY,
@@ -137,7 +164,7 @@ impl Files {
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .set_created_by("tidegate".into())
             .build();
-        Files { schema: Arc::new(Schema::new(fields.collect::<Vec<_>>())), properties, file_bytes: options.file_bytes }
+        Files { schema, properties, file_bytes: options.file_bytes }
     }
 
     fn begin(&self) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
@@ -189,7 +216,6 @@ impl Epoch {
 
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Int64Array, StringArray};
     use connectors::{ColumnKind, TableName, TargetColumn};
     use parquet::file::reader::{FileReader, SerializedFileReader};
 

@@ -68,6 +68,7 @@ const FUNCTIONS: &[&str] = &[
     "coalesce",
     "convert_timezone",
     "count",
+    "current_database",
     "date_part",
     "date_trunc",
     "dateadd",

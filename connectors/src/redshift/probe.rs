@@ -1,0 +1,34 @@
+//! What can be found out of a warehouse without leaving anything behind.
+
+use super::{Redshift, text::literal};
+use crate::{CopyFrom, Error, Fault, Result, TableName};
+
+impl Redshift {
+    /// Whether we can log in at all, and the isolation level of the database.
+    pub fn log_in(&self) -> Result<String> {
+        let mut session = self.connect()?;
+        session.one_text(
+            "SELECT database_isolation_level FROM svv_redshift_databases WHERE database_name = current_database()",
+        )
+    }
+
+    /// Whether our user may insert into a table, which COPY asks for.
+    pub fn may_insert(&self, table: &TableName) -> Result<bool> {
+        let name = literal(&table.to_string());
+        let said = self.connect()?.one_text(&format!("SELECT has_table_privilege({name}, 'insert')"))?;
+        Ok(said == "t" || said == "true")
+    }
+
+    /// A COPY whose transaction is rolled back.
+    pub fn try_copy(&self, copy: &CopyFrom) -> Result<()> {
+        let mut session = self.connect()?;
+        session.limit(self.settings.statement_timeout)?;
+        session.run("BEGIN")?;
+        let copied = self.copy(&mut session, copy);
+        session.run("ROLLBACK")?;
+        match copied? {
+            Ok(()) => Ok(()),
+            Err(halt) => Err(Error::new(Fault::Refused, "COPY did not load what was written").because(halt)),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! `tidegate check`: everything that can be found out before a job runs, at once, and nothing left behind.
+//!
+//! What does not depend on another finding is looked at in any case; what does is listed as not checked, with the reason.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use checkpoint::{Counts, TopicPartition, protocol};
+use connectors::{CopyFrom, Fault, Log, Objects, RawBatch, Warehouse, redshift::Redshift};
+use operators::{
+    Rows,
+    dead_letters::{RejectOptions, Rejects},
+    decode::{Decode, DecodeOptions},
+    fetch::Place,
+    rows::Origin,
+    sink::encode,
+};
+use serde::Serialize;
+
+use crate::{
+    error::{Code, Error, Result},
+    job::{Job, Stream},
+    plan,
+    recover::source_facts,
+    run,
+};
+
+/// Something wrong.
+#[derive(Serialize)]
+struct Finding {
+    code: &'static str,
+    /// The key of the job file that it comes from.
+    key: String,
+    what: String,
+    remedy: &'static str,
+}
+
+/// All that a check said.
+#[derive(Default)]
+pub struct Checked {
+    findings: Vec<Finding>,
+    good: Vec<String>,
+    notes: Vec<String>,
+    not_checked: Vec<String>,
+}
+
+/// How many records of a stream are read to see whether they decode.
+const SAMPLE: usize = 200;
+/// How long is waited for them.
+const SAMPLE_WITHIN: Duration = Duration::from_secs(5);
+
+impl Checked {
+    /// Whether nothing is wrong.
+    pub fn is_good(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    fn found(&mut self, key: impl Into<String>, error: &Error) {
+        let (key, code) = (key.into(), error.code);
+        let mut what = error.what.clone();
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            what += &format!("{}{error}", if what.is_empty() { "" } else { ": " });
+            cause = error.source();
+        }
+        // One finding a line of what several things are wrong.
+        for what in what.lines() {
+            let (key, what) = (key.clone(), what.to_string());
+            self.findings.push(Finding { code: code.id(), key, what, remedy: code.remedy() });
+        }
+    }
+
+    fn skip(&mut self, what: &str, because: &str) {
+        self.not_checked.push(format!("{what}: {because}"));
+    }
+
+    /// For a person.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for good in &self.good {
+            text += &format!("ok: {good}\n");
+        }
+        for note in &self.notes {
+            text += &format!("note: {note}\n");
+        }
+        for Finding { code, key, what, remedy } in &self.findings {
+            text += &format!("finding[{code}]: {key}: {what}\n    remedy: {remedy}\n");
+        }
+        for skipped in &self.not_checked {
+            text += &format!("not checked: {skipped}\n");
+        }
+        text + &match self.findings.len() {
+            0 => "nothing is wrong\n".to_string(),
+            1 => "1 finding\n".to_string(),
+            n => format!("{n} findings\n"),
+        }
+    }
+
+    /// One object a line.
+    pub fn json(&self) -> Result<String> {
+        let lines = self.findings.iter().map(|finding| serde_json::to_string(finding).map(|line| line + "\n"));
+        lines.collect::<Result<_, _>>().map_err(|e| Error::new(Code::Bug, e.to_string()))
+    }
+}
+
+/// Looks at everything.
+pub fn check(job: &Job) -> Checked {
+    let mut checked = Checked::default();
+    let log = kafka(job, &mut checked);
+    let objects = s3(job, &mut checked);
+    let redshift = redshift(job, &mut checked);
+    match (&log, &redshift) {
+        (Some(log), Some(redshift)) => retention(job, log, redshift, &mut checked),
+        _ => checked
+            .skip("whether the topics still have what is not loaded yet", "it needs Kafka and the control tables"),
+    }
+    match (&objects, &redshift) {
+        (Some(objects), Some(redshift)) => role(job, &**objects, redshift, &mut checked),
+        _ => checked.skip(
+            "whether Redshift may read what is staged ([redshift] iam_role)",
+            "it needs S3 and the control tables",
+        ),
+    }
+    checked
+}
+
+/// Brokers, topics, and a sample of the records of each stream.
+fn kafka(job: &Job, checked: &mut Checked) -> Option<Arc<dyn Log>> {
+    let log: Arc<dyn Log> = match run::kafka(job, 1) {
+        Ok(log) => Arc::new(log),
+        Err(error) => {
+            checked.found("kafka", &error);
+            return None;
+        }
+    };
+    let mut all = true;
+    for stream in &job.streams {
+        for topic in &stream.topics {
+            match log.partitions(topic) {
+                Err(error) => {
+                    checked.found("kafka.brokers", &error.into());
+                    checked.skip("topics and records", "the brokers did not answer");
+                    return None;
+                }
+                Ok(None) => {
+                    let what = format!("there is no topic {topic}, or it may not be seen");
+                    checked.found(format!("stream {}: topic", stream.name), &Error::new(Code::Names, what));
+                    checked.skip(&format!("records of topic {topic}"), "there is no such topic");
+                    all = false;
+                }
+                Ok(Some(partitions)) => {
+                    checked.good.push(format!("topic {topic}: {} partitions", partitions.len()));
+                    let ends = partitions.iter().map(|(p, facts)| {
+                        let newest = (SAMPLE / partitions.len().max(1)).max(1) as i64;
+                        (TopicPartition::new(topic.as_str(), *p), facts.low.max(facts.high - newest), facts.high)
+                    });
+                    sample(job, stream, topic, &*log, ends.collect(), checked);
+                }
+            }
+        }
+    }
+    all.then_some(log)
+}
+
+/// The newest records of a topic, decoded.
+fn sample(
+    job: &Job,
+    stream: &Stream,
+    topic: &str,
+    log: &dyn Log,
+    ends: Vec<(TopicPartition, i64, i64)>,
+    checked: &mut Checked,
+) {
+    let key = format!("stream {}: columns", stream.name);
+    let unread: Vec<_> = ends.into_iter().filter(|(_, from, end)| from < end).collect();
+    if unread.is_empty() {
+        return checked.notes.push(format!("topic {topic} is empty, so nothing of it was decoded"));
+    }
+    let from: Vec<_> = unread.iter().map(|(partition, from, _)| (partition.clone(), *from)).collect();
+    let places: Arc<[Place]> = unread
+        .iter()
+        .map(|(partition, start, _)| Place {
+            partition: partition.clone(),
+            topic_id: String::new(),
+            stream: 0,
+            start: *start,
+            until: None,
+        })
+        .collect();
+    let rejects = Rejects::new(RejectOptions::default(), places);
+    let options = DecodeOptions { stream: stream.name.clone(), columns: stream.columns.as_slice().into() };
+    let mut decode = Decode::new(options, rejects, Arc::new(|_| {}));
+    let mut reader = match log.read(&from) {
+        Ok(reader) => reader,
+        Err(error) => return checked.found("kafka", &error.into()),
+    };
+    let numbers: Vec<i32> = (0..from.len() as i32).collect();
+    let (mut read, mut bad, mut example) = (0, 0, None);
+    let since = Instant::now();
+    while read < SAMPLE && since.elapsed() < SAMPLE_WITHIN {
+        let batch: RawBatch = match reader.next(Duration::from_millis(200)) {
+            Ok(Some(batch)) => batch,
+            // Nothing more within the wait: what there was has come, or it is behind an open transaction.
+            Ok(None) if read > 0 => break,
+            Ok(None) => continue,
+            Err(error) => return checked.found("kafka", &error.into()),
+        };
+        let records = batch.len();
+        let mut rows = Rows { origin: Some(Origin::new(batch, &numbers)), ..Rows::default() };
+        rows.counts = Counts { records_read: records as u64, row_count: records as u64, ..Counts::default() };
+        let (_, letters) = decode.batch(0, rows);
+        read += records;
+        if let Some(letters) = letters {
+            bad += letters.len();
+            example = example.or_else(|| letters.reason(0));
+        }
+    }
+    match example {
+        None => checked.good.push(format!("topic {topic}: {read} records decode")),
+        Some(example) => {
+            let what = format!("topic {topic}: {bad} of {read} records do not decode; one: {example}");
+            match job.errors.halt {
+                true => checked.found(key, &Error::new(Code::BadRecord, what)),
+                false => checked.notes.push(format!("{key}: {what} (they become dead letters)")),
+            }
+        }
+    }
+}
+
+/// Writes an object, reads it back and removes it.
+fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
+    let objects = match run::staging(job) {
+        Ok(objects) => objects,
+        Err(error) => {
+            checked.found("staging", &error);
+            return None;
+        }
+    };
+    let key = format!("{}/check/{}", job.name, uuid::Uuid::new_v4().simple());
+    let body = Bytes::from_static(b"tidegate check");
+    let tried = objects.put(&key, body.clone()).and_then(|()| {
+        let found = objects.get(&key)?;
+        objects.delete(&key)?;
+        match found {
+            Some(found) if found == body => Ok(()),
+            _ => Err(connectors::Error::new(Fault::Refused, format!("{} is not what was written", objects.url(&key)))),
+        }
+    });
+    match tried {
+        Ok(()) => {
+            checked.good.push(format!("{}: written, read and removed", objects.url(&job.name)));
+            Some(Box::new(objects))
+        }
+        Err(error) => {
+            let key = match error.fault {
+                Fault::Denied => "staging.access_key_id, secret_access_key",
+                Fault::Missing => "staging.url",
+                _ => "staging.url, region, endpoint",
+            };
+            checked.found(key, &error.into());
+            None
+        }
+    }
+}
+
+/// Login, control tables, targets and rights. `None` if the control tables cannot be relied on.
+fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
+    let mut warehouse = match run::redshift(job) {
+        Ok(warehouse) => warehouse,
+        Err(error) => {
+            checked.found("redshift", &error);
+            return None;
+        }
+    };
+    match warehouse.log_in() {
+        Ok(isolation) => checked.good.push(format!("Redshift: logged in as {}, {isolation}", job.redshift.user)),
+        Err(error) => {
+            let key = match error.fault {
+                Fault::Denied => "redshift.user, password, tls",
+                Fault::Missing => "redshift.database",
+                _ => "redshift.host, port",
+            };
+            checked.found(key, &error.into());
+            checked.skip("tables, columns and rights", "there was no login");
+            return None;
+        }
+    }
+    for target in &job.targets {
+        let key = format!("target {}", target.table);
+        let columns = match warehouse.columns(&target.table) {
+            Ok(Some(columns)) => columns,
+            Ok(None) => {
+                checked.found(format!("{key}: table"), &plan::no_table(job, target));
+                continue;
+            }
+            Err(error) => {
+                checked.found(key, &error.into());
+                continue;
+            }
+        };
+        match plan::fit_target(target, &columns) {
+            Ok(_) => checked.good.push(format!("table {}: its columns take what the query gives", target.table)),
+            Err(findings) => checked.found(format!("{key}: query"), &Error::new(Code::Target, findings.join("\n"))),
+        }
+        match warehouse.may_insert(&target.table) {
+            Ok(true) => {}
+            Ok(false) => {
+                let what = format!("user {} may not insert into {}", job.redshift.user, target.table);
+                checked.found(format!("{key}: table"), &Error::new(Code::Denied, what));
+            }
+            Err(error) => checked.found(key, &error.into()),
+        }
+    }
+    match plan::dead_letters(job, &mut warehouse) {
+        Ok(_) => Some(warehouse),
+        Err(error) => {
+            checked.found("job", &error);
+            None
+        }
+    }
+}
+
+/// What the manifest says is loaded, held against what Kafka has.
+fn retention(job: &Job, log: &Arc<dyn Log>, redshift: &Redshift, checked: &mut Checked) {
+    let cut = match redshift.cut() {
+        Ok(cut) => cut,
+        Err(error) => return checked.found("redshift", &error.into()),
+    };
+    let held = source_facts(job, &**log, &cut).and_then(|facts| {
+        // Topics that no epoch has read yet begin at their `start`.
+        let known = facts.into_iter().filter(|(partition, _)| cut.knows_topic(&partition.topic)).collect();
+        Ok(protocol::check_source(&cut, &known)?)
+    });
+    match held {
+        Ok(seek) if seek.is_empty() => checked.good.push("nothing was loaded yet".into()),
+        Ok(seek) => checked.good.push(format!("{} partitions go on where the manifest ends", seek.len())),
+        Err(error) => checked.found("stream: topic", &error),
+    }
+}
+
+/// One row into the dead letters, rolled back: whether the role may read what we stage, and COPY takes our files.
+fn role(job: &Job, objects: &dyn Objects, redshift: &Redshift, checked: &mut Checked) {
+    let (file, copy) = match encode::sample() {
+        Ok(body) => body,
+        Err(error) => return checked.found("job", &Error::new(Code::Bug, error)),
+    };
+    let at = format!("{}/check/{}", job.name, uuid::Uuid::new_v4().simple());
+    let (data, manifest) = (format!("{at}.parquet"), format!("{at}.manifest"));
+    let entry =
+        serde_json::json!({ "url": objects.url(&data), "mandatory": true, "meta": { "content_length": file.len() } });
+    let body = serde_json::json!({ "entries": [entry] }).to_string();
+    let table = job.dead_letters();
+    let copy = CopyFrom {
+        target: table.to_string(),
+        table,
+        columns: copy,
+        manifest_url: objects.url(&manifest),
+        counts: Counts { row_count: 1, ..Counts::default() },
+    };
+    let staged = objects.put(&data, file).and_then(|()| objects.put(&manifest, body.into()));
+    let tried = staged.and_then(|()| redshift.try_copy(&copy));
+    // Whatever became of it.
+    for key in [&data, &manifest] {
+        if let Err(error) = objects.delete(key) {
+            checked.found("staging", &error.into());
+        }
+    }
+    match tried {
+        Ok(()) => checked.good.push("Redshift read a staged file, and loaded it; rolled back".into()),
+        Err(error) => {
+            let key = if error.fault == Fault::Denied { "redshift.iam_role" } else { "redshift" };
+            checked.found(key, &error.into());
+        }
+    }
+}
