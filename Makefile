@@ -1,11 +1,15 @@
 # Thin: each line is what one would type by hand.
-.PHONY: setup build test proof bench fuzz lint deny
+.PHONY: demo setup build test proof bench fuzz lint deny
 
 setup:
 	scripts/setup
 
 build:
 	cargo build --workspace --all-targets
+
+# Kafka, S3 and Redshift on this machine, a stream of clicks with some broken ones, a kill in the middle. Two minutes.
+demo:
+	scripts/demo
 
 # Everything, small: unit tests, the ports, and the program against the local stack (kills, zombies, lost commits).
 test: setup build

@@ -3,11 +3,13 @@
 //! * [`kafka`]: a real Apache Kafka broker from its Maven jars, or librdkafka's mock for demonstrations;
 //! * [`s3`]: an S3 server in this process, as strict as the real one where a loader leans on it;
 //! * [`redshift`]: a proxy in front of a real PostgreSQL that plays Redshift's peculiarities and refuses what it does
-//!   not know.
+//!   not know;
+//! * [`clicks`]: a stream of events for demonstrations.
 //!
 //! Nothing here shares code with the crates it serves, so a wrong idea about a protocol cannot cancel itself out.
 //! Everything a stack started ends with it, also when its process is killed.
 
+pub mod clicks;
 mod error;
 pub mod kafka;
 mod process;

@@ -3,7 +3,11 @@
 use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
-use stack::{Error, Options, Stack, kafka, redshift::Redshift, s3::S3};
+use stack::{
+    Error, Options, Stack, clicks, kafka,
+    redshift::{Redshift, client},
+    s3::S3,
+};
 
 /// A local Kafka, S3 and Redshift for tests and demonstrations. Everything stops, and nothing is left, when it ends.
 #[derive(Parser)]
@@ -23,6 +27,39 @@ enum Command {
     S3(Start),
     /// Start the Redshift stand-in, and the S3 server that its COPY reads from.
     Redshift(Start),
+    /// Send a stream of clicks, of which one in a hundred is broken.
+    Clicks(Clicks),
+    /// Run statements on a running stand-in, as the loader's user.
+    Sql(Sql),
+}
+
+#[derive(Args)]
+struct Clicks {
+    /// The brokers.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    brokers: String,
+    /// The topic; it is made if it is not there.
+    #[arg(long, default_value = "clicks")]
+    topic: String,
+    /// For how long.
+    #[arg(long, default_value_t = 30)]
+    seconds: u64,
+    /// Records a second.
+    #[arg(long, default_value_t = 2000)]
+    rate: u64,
+}
+
+#[derive(Args)]
+struct Sql {
+    /// Its host.
+    #[arg(long, env = "REDSHIFT_HOST")]
+    host: std::net::IpAddr,
+    /// Its port.
+    #[arg(long, env = "REDSHIFT_PORT")]
+    port: u16,
+    /// The statements, one after the other.
+    #[arg(required = true)]
+    statements: Vec<String>,
 }
 
 #[derive(Args)]
@@ -55,6 +92,19 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Error> {
+    match &command {
+        Command::Clicks(Clicks { brokers, topic, seconds, rate }) => {
+            let (brokers, topic) = (brokers.clone(), topic.clone());
+            let sent = clicks::Clicks { brokers, topic, seconds: *seconds, rate: *rate }.send()?;
+            println!("{} clicks sent, {} of them broken", sent.records, sent.broken);
+            return Ok(());
+        }
+        Command::Sql(Sql { host, port, statements }) => {
+            print!("{}", client::run((*host, *port).into(), statements)?);
+            return Ok(());
+        }
+        _ => {}
+    }
     // Before anything starts, so that a signal in between is not lost.
     let mut signals = signal_hook::iterator::Signals::new([signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT])
         .map_err(io("listen for signals"))?;
@@ -82,6 +132,7 @@ fn run(command: Command) -> Result<(), Error> {
             let env = [s3.env(), redshift.env()].concat();
             (start, env, Box::new((redshift, s3)))
         }
+        Command::Clicks(_) | Command::Sql(_) => return Ok(()), // done above
     };
     let text: String = env.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     if start.env.as_os_str() == "-" {

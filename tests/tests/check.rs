@@ -5,6 +5,11 @@ use harness::{
     world::World,
 };
 
+type Change<'a> = &'a [(&'a str, &'a str)];
+
+/// What is wrong; changes of the environment and of the job file; keys and words that are named; what could not be checked.
+type Setup<'a> = (&'a str, Change<'a>, Change<'a>, &'a [&'a str], &'a [&'a str]);
+
 /// A job file that is another one after some replacements.
 fn changed(own: &str, changes: &[(&str, &str)]) -> String {
     let mut text = std::fs::read_to_string(own).expect("the job file");
@@ -60,9 +65,7 @@ fn a_good_setup_and_fourteen_bad_ones() {
     world.sql(&format!("ALTER TABLE {wrong_type} OWNER TO loader"));
     let wrong_type = format!("public.{wrong_type}\"");
     let job_name = format!("job = \"{name}\"");
-    type Change<'a> = &'a [(&'a str, &'a str)];
-    // What is wrong; the environment; the job file; keys and words that are named; what could not be checked.
-    let setups: [(&str, Change<'_>, Change<'_>, &[&str], &[&str]); 14] = [
+    let setups: [Setup<'_>; 14] = [
         (
             "a wrong password",
             &[("REDSHIFT_PASSWORD", "wrong")],

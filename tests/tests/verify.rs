@@ -97,7 +97,7 @@ fn each_change_of_the_tables_is_found() {
         world.sql(&change);
         let (code, said, wrong) = verify(&[]);
         assert_eq!(code, Some(4), "{what}: {said}{wrong}");
-        assert!(said.contains(&format!("finding: ")) && said.contains(finding), "{what}: {said}");
+        assert!(said.contains("finding: ") && said.contains(finding), "{what}: {said}");
         assert!(wrong.contains("TG-1005"), "{wrong}");
         for table in tables {
             world.sql(&format!(

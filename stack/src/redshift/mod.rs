@@ -14,6 +14,7 @@
 //! [`postgres`] starts the server, [`session`] is the proxy, [`sql`] decides what a statement is, [`copy`] runs COPY,
 //! [`parquet`] turns files into rows, [`wire`] has the frames and [`errors`] the texts.
 
+pub mod client;
 mod copy;
 mod errors;
 mod parquet;

@@ -1,0 +1,24 @@
+//! The demonstration runs from beginning to end, as a new user would run it.
+
+use std::{path::Path, process::Command};
+
+#[test]
+fn the_demonstration_ends_well() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
+    let output = Command::new(root.join("scripts/demo")).env("DEMO_SECONDS", "9").output().expect("it runs");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    for part in [
+        "nothing is wrong",
+        "== kill -9",
+        "generation 2",
+        "18000 clicks sent, 180 of them broken",
+        "all is as it was promised",
+        "45 at decode column price: a string where a decimal is declared",
+        "180 dead letters of 4 kinds",
+        "turnover",
+        "== done",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
