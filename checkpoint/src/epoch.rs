@@ -83,12 +83,7 @@ impl Micros {
         let (year, month, day) = (part(0..4)?, part(5..7)?, part(8..10)?);
         let seconds = part(11..13)? * 3600 + part(14..16)? * 60 + part(17..19)?;
         let micros = if fraction.is_empty() { 0 } else { digits(&format!("{fraction:0<6}"))? };
-        // Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
-        let shifted = if month <= 2 { year - 1 } else { year };
-        let (era, of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
-        let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-        let days = era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468;
-        let read = Micros((days * 86_400 + seconds) * 1_000_000 + micros);
+        let read = Micros((days_since_1970(year, month, day) * 86_400 + seconds) * 1_000_000 + micros);
         // What is no day comes back as another.
         read.to_text().starts_with(whole).then_some(read)
     }
@@ -101,6 +96,16 @@ impl Micros {
         let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
         format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}")
     }
+}
+
+/// Days from 1970-01-01 to a day of the proleptic Gregorian calendar: month 1 to 12, day from 1. It does not judge the day:
+/// the 30th of February is the second day of March (in a leap year the first).
+/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
+pub fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468
 }
 
 /// Days since 1970 to (year, month, day) of the proleptic Gregorian calendar.

@@ -17,6 +17,6 @@ pub mod names;
 pub mod protocol;
 
 pub use cut::{Cut, LastRecord, Position, Span, TopicPartition};
-pub use epoch::{Epoch, Generation, Micros, Nonce};
+pub use epoch::{Epoch, Generation, Micros, Nonce, days_since_1970};
 pub use invariants::{Broken, Invariant};
 pub use manifest::{Counts, Digest, EpochRecord};
