@@ -7,7 +7,7 @@ setup:
 build:
 	cargo build --workspace --all-targets
 
-# Kafka, S3 and Redshift on this machine, a stream of clicks with some broken ones, a kill in the middle. Two minutes.
+# Kafka, S3 and Redshift on this machine, a stream of clicks with some broken ones, a kill in the middle. A minute, once built.
 demo:
 	scripts/demo
 

@@ -11,8 +11,9 @@
 //! Decode, query and fit set aside what they cannot pass on, as [`dead_letters`]: rows of one more target, which go the same
 //! way from encode on.
 //!
-//! Besides them: [`values`] are single values and what is done with those that do not fit, [`rows`] is what travels on an edge, [`background`] the one bridge between a worker and what blocks,
-//! [`failure`] how an operator ends the process, [`events`] what it tells whoever watches.
+//! Besides them: [`values`] are single values and what is done with those that do not fit, [`rows`] is what travels on an
+//! edge, [`background`] the one bridge between a worker and what blocks, [`failure`] how an operator ends the process,
+//! [`events`] what it tells whoever watches.
 //!
 //! The rules of the engine: operators never block; each drops its initial capability at once unless it is a source, holds
 //! one for each epoch that it has not passed on, and sends only on one that it holds.
