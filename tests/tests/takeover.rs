@@ -114,3 +114,34 @@ fn a_process_stopped_in_the_middle_of_acquire_does_not_hold_up_its_successor() {
     // Its UPDATE went through, and COMMIT does not come.
     frozen_at(Moment::Acquired, "stuck_acquire");
 }
+
+/// Two jobs, each made twice, in a schema that is not there: whoever is second at anything finds it made.
+#[test]
+fn inits_at_once_make_everything_once() {
+    for round in 0..5 {
+        let schema = format!("at_once_{round}");
+        let worlds = [0, 1].map(|_| {
+            let mut world = World::bare("at_once");
+            world.more = format!("schema = \"{schema}\"\n");
+            world
+        });
+        let starts: Vec<_> = worlds
+            .iter()
+            .cycle()
+            .take(2 * worlds.len())
+            .map(|world| world.start(&["init", &world.own_job().display().to_string()]))
+            .collect();
+        for start in starts {
+            let ended = start.end(Duration::from_secs(60));
+            assert_eq!(ended.code, Some(0), "{}", ended.said);
+        }
+        for world in &worlds {
+            let tables = format!(
+                "SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}' AND tablename LIKE '{}\\_%'",
+                world.name
+            );
+            assert_eq!(world.number(&tables), 6);
+            assert_eq!(world.number(&format!("SELECT count(*) FROM {schema}.{}_fence", world.name)), 1);
+        }
+    }
+}

@@ -35,6 +35,9 @@ use text::{literal, name};
 pub const FENCE_WAIT: Duration = Duration::from_secs(10);
 /// How long a start tries to take the fence.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(120);
+/// How often tables are made while others make the same, and the pause, which grows by itself.
+const INIT_TRIES: u32 = 10;
+const INIT_PAUSE: Duration = Duration::from_millis(50);
 /// Rows in one INSERT: far below the 16 MB that a statement may have.
 const ROWS_PER_INSERT: usize = 500;
 
@@ -371,14 +374,18 @@ impl Redshift {
 
 impl Warehouse for Redshift {
     fn init(&mut self, fence_id: &str) -> Result<Vec<String>> {
-        let mut session = self.connect()?;
-        session.limit(self.settings.statement_timeout)?;
-        match self.tables.make(&mut session, fence_id) {
-            // A rival made them: then they are there, and we add what is still missing.
-            Err(e) if e.happened == Happened::No && tables::already_there(&e) => {
-                self.tables.make(&mut self.connect()?, fence_id)
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let mut session = self.connect()?;
+            session.limit(self.settings.statement_timeout)?;
+            match self.tables.make(&mut session, fence_id) {
+                // A rival made them at the same time: then some are there, and we add what is still missing.
+                Err(e) if e.happened == Happened::No && tables::rival_made_it(&e) && tries < INIT_TRIES => {
+                    std::thread::sleep(INIT_PAUSE * tries);
+                }
+                other => return other,
             }
-            other => other,
         }
     }
 

@@ -3,7 +3,7 @@
 use checkpoint::{Counts, Digest, Epoch, EpochRecord, Micros, Span, protocol::Holder};
 
 use super::{
-    session::Session,
+    session::{Session, conflict},
     text::{literal, name},
 };
 use crate::{Error, Result, dead_letter_columns};
@@ -112,9 +112,11 @@ impl Tables {
     }
 }
 
-/// Whether a statement failed because somebody else made the same thing.
-pub(super) fn already_there(error: &Error) -> bool {
-    error.source.as_ref().is_some_and(|e| e.to_string().contains("already exists"))
+/// Whether a statement failed because somebody else made the same thing, or was about to. What is made at the same moment
+/// is not "already there" but the same key twice in an index of the catalog, or a conflict of transactions.
+pub(super) fn rival_made_it(error: &Error) -> bool {
+    let said = error.source.as_ref().map(|e| e.to_string()).unwrap_or_default();
+    said.contains("already exists") || said.contains("duplicate key") || conflict(error)
 }
 
 fn moment(at: Micros) -> String {
