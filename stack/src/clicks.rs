@@ -2,14 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::{
-    ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
-    client::DefaultClientContext,
-    producer::{BaseProducer, BaseRecord, Producer},
+use crate::{
+    error::Result,
+    kafka::topics::{Sender, Topic},
 };
-
-use crate::error::{Error, Result};
 
 /// What is sent.
 #[derive(Clone, Debug)]
@@ -17,7 +13,7 @@ pub struct Clicks {
     /// The brokers.
     pub brokers: String,
     /// The topic; it is made if it is not there.
-    pub topic: String,
+    pub topic: Topic,
     /// For how long.
     pub seconds: u64,
     /// Records a second.
@@ -32,9 +28,6 @@ pub struct Sent {
     /// Those that no table could take.
     pub broken: u64,
 }
-
-/// Partitions of the topic.
-const PARTITIONS: i32 = 6;
 
 /// One click; of every hundred one is broken, each in another way.
 pub fn click(n: u64) -> (String, bool) {
@@ -69,11 +62,7 @@ pub fn click(n: u64) -> (String, bool) {
 impl Clicks {
     /// Sends them, evenly, and waits until all are acknowledged.
     pub fn send(&self) -> Result<Sent> {
-        let failed = |e: rdkafka::error::KafkaError| Error::io("send clicks")(std::io::Error::other(e.to_string()));
-        let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.brokers).set("linger.ms", "20").set("enable.idempotence", "true");
-        self.make_topic(&config);
-        let producer: BaseProducer = config.create().map_err(failed)?;
+        let mut sender = Sender::new(&self.brokers, &self.topic)?;
         let since = Instant::now();
         let mut sent = Sent::default();
         while sent.records < self.seconds * self.rate {
@@ -81,29 +70,16 @@ impl Clicks {
             let due = (since.elapsed().as_millis() as u64 * self.rate / 1000).min(self.seconds * self.rate);
             while sent.records < due {
                 let (text, broken) = click(sent.records);
-                let partition = (sent.records / 20 % PARTITIONS as u64) as i32;
-                let record = BaseRecord::<str, str>::to(&self.topic).partition(partition).payload(&text);
-                match producer.send(record) {
-                    Ok(()) => {
-                        sent.records += 1;
-                        sent.broken += u64::from(broken);
-                    }
-                    Err(_) => break, // the queue is full for the moment
+                if !sender.send(&text) {
+                    break; // the queue is full for the moment
                 }
+                sent.records += 1;
+                sent.broken += u64::from(broken);
             }
-            producer.poll(Duration::from_millis(20));
+            sender.rest(Duration::from_millis(20));
         }
-        producer.flush(Duration::from_secs(60)).map_err(failed)?;
+        sender.finish()?;
         Ok(sent)
-    }
-
-    /// A topic that is there already is as good.
-    fn make_topic(&self, config: &ClientConfig) {
-        let Ok(admin) = config.create::<AdminClient<DefaultClientContext>>() else { return };
-        let topic = NewTopic::new(&self.topic, PARTITIONS, TopicReplication::Fixed(1));
-        if let Ok(runtime) = tokio::runtime::Runtime::new() {
-            let _ = runtime.block_on(admin.create_topics([&topic], &AdminOptions::new()));
-        }
     }
 }
 

@@ -35,9 +35,9 @@ pub enum Error {
     /// The database answered, and not as it should.
     #[error("the database could not be set up")]
     Database(#[from] tokio_postgres::Error),
-    /// librdkafka's mock cluster.
-    #[error("the mock Kafka could not be set up")]
-    Mock(#[from] rdkafka::error::KafkaError),
+    /// The Kafka client, or the mock cluster in it.
+    #[error("Kafka did not do what it was asked")]
+    Kafka(#[source] rdkafka::error::KafkaError),
 }
 
 /// [`Error`] unless said otherwise.

@@ -27,6 +27,8 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// Which Kafka.
     pub kafka: kafka::Kind,
+    /// Topics that are made at once.
+    pub topics: Vec<kafka::Topic>,
 }
 
 /// A running Kafka, S3 and Redshift. Dropping it stops all three and leaves nothing behind.
@@ -53,7 +55,7 @@ impl Stack {
         };
         let s3 = s3::S3::start("tidegate")?;
         let redshift = redshift::Redshift::start(&dir.join("redshift"), &s3)?;
-        let kafka = kafka::Kafka::start(options.kafka, &dir.join("kafka"))?;
+        let kafka = kafka::Kafka::start(options.kafka, &dir.join("kafka"), &options.topics)?;
         Ok(Stack { kafka, s3, redshift, _dir: held })
     }
 

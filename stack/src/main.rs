@@ -29,6 +29,8 @@ enum Command {
     Redshift(Start),
     /// Send a stream of clicks, of which one in a hundred is broken.
     Clicks(Clicks),
+    /// Send each line of standard input as a record.
+    Produce(Produce),
     /// Run statements on a running stand-in, as the loader's user.
     Sql(Sql),
 }
@@ -39,14 +41,24 @@ struct Clicks {
     #[arg(long, env = "KAFKA_BROKERS")]
     brokers: String,
     /// The topic; it is made if it is not there.
-    #[arg(long, default_value = "clicks")]
-    topic: String,
+    #[arg(long, default_value = "clicks:6", value_name = "NAME[:PARTITIONS]")]
+    topic: kafka::Topic,
     /// For how long.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
     /// Records a second.
     #[arg(long, default_value_t = 2000)]
     rate: u64,
+}
+
+#[derive(Args)]
+struct Produce {
+    /// The brokers.
+    #[arg(long, env = "KAFKA_BROKERS")]
+    brokers: String,
+    /// The topic; it is made if it is not there.
+    #[arg(value_name = "NAME[:PARTITIONS]")]
+    topic: kafka::Topic,
 }
 
 #[derive(Args)]
@@ -67,9 +79,12 @@ struct Start {
     /// Where the servers keep their data; a temporary folder by default. It is emptied at the end.
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// Which Kafka: a real broker (needs Java), or librdkafka's mock (no transactions, 5 MiB a partition).
+    /// Which Kafka: a real broker (needs Java), or librdkafka's mock (no transactions, no ids of topics, 5 MiB a partition).
     #[arg(long, value_enum, default_value_t)]
     kafka: kafka::Kind,
+    /// A topic to make at once; the mock has no others. Like clicks:6, with 6 partitions.
+    #[arg(long, value_name = "NAME[:PARTITIONS]")]
+    topic: Vec<kafka::Topic>,
     /// Where to write NAME=value lines once everything answers; `-` is standard output.
     #[arg(long, default_value = "-")]
     env: PathBuf,
@@ -99,6 +114,11 @@ fn run(command: Command) -> Result<(), Error> {
             println!("{} clicks sent, {} of them broken", sent.records, sent.broken);
             return Ok(());
         }
+        Command::Produce(Produce { brokers, topic }) => {
+            let sent = kafka::topics::produce(brokers, topic, std::io::stdin().lock())?;
+            println!("{sent} records sent to {}", topic.name);
+            return Ok(());
+        }
         Command::Sql(Sql { host, port, statements }) => {
             print!("{}", client::run((*host, *port).into(), statements)?);
             return Ok(());
@@ -115,11 +135,11 @@ fn run(command: Command) -> Result<(), Error> {
     // Whatever is in `parts` runs until the signal.
     let (start, env, _parts): (_, _, Box<dyn std::any::Any>) = match command {
         Command::Up(start) => {
-            let stack = Stack::up(Options { dir: start.dir.clone(), kafka: start.kafka })?;
+            let stack = Stack::up(Options { dir: start.dir.clone(), kafka: start.kafka, topics: start.topic.clone() })?;
             (start, stack.env(), Box::new(stack))
         }
         Command::Kafka(start) => {
-            let kafka = kafka::Kafka::start(start.kafka, &folder(&start, "kafka"))?;
+            let kafka = kafka::Kafka::start(start.kafka, &folder(&start, "kafka"), &start.topic)?;
             (start, kafka.env(), Box::new(kafka))
         }
         Command::S3(start) => {
@@ -132,7 +152,7 @@ fn run(command: Command) -> Result<(), Error> {
             let env = [s3.env(), redshift.env()].concat();
             (start, env, Box::new((redshift, s3)))
         }
-        Command::Clicks(_) | Command::Sql(_) => return Ok(()), // done above
+        Command::Clicks(_) | Command::Produce(_) | Command::Sql(_) => return Ok(()), // done above
     };
     let text: String = env.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     if start.env.as_os_str() == "-" {

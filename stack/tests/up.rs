@@ -4,9 +4,10 @@
 
 use std::{
     collections::BTreeMap,
+    io::Write,
     net::TcpStream,
     path::Path,
-    process::{Child, Command},
+    process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -21,7 +22,13 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
 fn up(dir: &Path, kafka: &str) -> (Child, BTreeMap<String, String>) {
     let env = dir.join("stack.env");
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-stack"));
-    command.arg("up").arg("--dir").arg(dir.join("data")).args(["--kafka", kafka]).arg("--env").arg(&env);
+    command
+        .arg("up")
+        .arg("--dir")
+        .arg(dir.join("data"))
+        .args(["--kafka", kafka, "--topic", "lines:3"])
+        .arg("--env")
+        .arg(&env);
     let mut child = command.spawn().unwrap();
     until("it is up", || {
         assert!(child.try_wait().unwrap().is_none(), "it ended");
@@ -34,6 +41,14 @@ fn up(dir: &Path, kafka: &str) -> (Child, BTreeMap<String, String>) {
 
 fn answers(address: &str) -> bool {
     TcpStream::connect(address).is_ok()
+}
+
+fn produce(brokers: &str, topic: &str, lines: &str) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-stack"));
+    command.args(["produce", "--brokers", brokers, topic]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
 }
 
 fn ends_and_leaves_nothing(kafka: &str, signal: &str) {
@@ -55,6 +70,7 @@ fn ends_and_leaves_nothing(kafka: &str, signal: &str) {
     ] {
         assert!(env.get(name).is_some_and(|value| !value.is_empty()), "{name}");
     }
+    assert_eq!(produce(&env["KAFKA_BROKERS"], "lines", "one\ntwo\nthree\n"), "3 records sent to lines\n");
     let addresses = [
         env["KAFKA_BROKERS"].clone(),
         env["S3_ENDPOINT"].trim_start_matches("http://").into(),

@@ -1,9 +1,12 @@
 //! A Kafka broker: Apache Kafka from its Maven jars, or librdkafka's mock.
 //!
 //! The mock starts at once and needs no Java, but only pretends transactions (`read_committed` shows aborted records)
-//! and keeps 5 MiB a partition. It serves a demonstration and is never evidence of anything.
+//! and keeps 5 MiB a partition. Its metadata name a controller that it does not have, so requests of administrators wait for
+//! ever, and that for the ids of topics is one: Tidegate, which must know them, runs on the real broker only. The mock
+//! serves quick tests of producers and consumers and is never evidence of anything.
 
 mod real;
+pub mod topics;
 
 use std::{
     path::{Path, PathBuf},
@@ -15,6 +18,7 @@ use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 
 use crate::error::{Error, Result};
 pub use real::Broker;
+pub use topics::Topic;
 
 /// Which Kafka to start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -42,10 +46,16 @@ pub struct Mock {
 }
 
 impl Mock {
-    fn start() -> Result<Mock> {
+    /// Its topics can be made here only: it does not know the request by which a client makes one.
+    fn start(topics: Vec<Topic>) -> Result<Mock> {
         let (end, ended) = mpsc::channel::<()>();
         let (started, starting) = mpsc::channel();
-        let run = move || match MockCluster::<DefaultProducerContext>::new(1) {
+        let make = move || {
+            let cluster = MockCluster::<DefaultProducerContext>::new(1)?;
+            topics.iter().try_for_each(|t| cluster.create_topic(&t.name, t.partitions, 1))?;
+            Ok(cluster)
+        };
+        let run = move || match make() {
             Ok(cluster) => {
                 let _ = started.send(Ok(cluster.bootstrap_servers())); // whoever asked may have given up
                 let _ = ended.recv();
@@ -54,17 +64,21 @@ impl Mock {
         };
         thread::Builder::new().name("mock-kafka".into()).spawn(run).map_err(Error::io("start a thread"))?;
         let gone = || Error::io("start the mock Kafka")(std::io::ErrorKind::BrokenPipe.into());
-        let brokers = starting.recv().map_err(|_| gone())??;
+        let brokers = starting.recv().map_err(|_| gone())?.map_err(Error::Kafka)?;
         Ok(Mock { brokers, _end: end })
     }
 }
 
 impl Kafka {
-    /// Starts one and returns once it answers. `dir` is made, and gone at the end.
-    pub fn start(kind: Kind, dir: &Path) -> Result<Kafka> {
+    /// Starts one with these topics and returns once it answers. `dir` is made, and gone at the end.
+    pub fn start(kind: Kind, dir: &Path, topics: &[Topic]) -> Result<Kafka> {
         Ok(match kind {
-            Kind::Real => Kafka::Real(Broker::start(dir)?),
-            Kind::Mock => Kafka::Mock(Mock::start()?),
+            Kind::Real => {
+                let broker = Broker::start(dir)?;
+                topics.iter().try_for_each(|topic| topics::ensure(&broker.address(), topic).map(drop))?;
+                Kafka::Real(broker)
+            }
+            Kind::Mock => Kafka::Mock(Mock::start(topics.to_vec())?),
         })
     }
 
