@@ -9,6 +9,7 @@ use crate::{
     check, dead_letters,
     error::{Code, Error, Result},
     inspect, job,
+    report::{log, screen},
     run::{self, warehouse},
 };
 
@@ -126,18 +127,22 @@ struct Run {
     /// End once everything that is in the topics at the start is loaded.
     #[arg(long)]
     until_caught_up: bool,
+    /// Lines for people, or one JSON object a line; on standard error.
+    #[arg(long, value_enum, default_value_t)]
+    log: log::Format,
+    /// Only warnings and errors, and no live view.
+    #[arg(short, long)]
+    quiet: bool,
+    /// Each step of a load as well.
+    #[arg(short, long, conflicts_with = "quiet")]
+    verbose: bool,
 }
 
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Init(arguments) => init(&arguments.job),
-        Command::Run(arguments) => job::load(&arguments.job).and_then(|job| {
-            run::run(
-                &job,
-                &run::Options { workers: arguments.workers.into(), until_caught_up: arguments.until_caught_up },
-            )
-        }),
+        Command::Run(arguments) => run(&arguments),
         Command::Check(arguments) => check(&arguments),
         Command::DeadLetters(arguments) => dead_letters(&arguments),
         Command::Verify(arguments) => verify(&arguments),
@@ -152,10 +157,25 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprint!("{}", error.render());
+            log::error(&error);
             ExitCode::from(error.code.exit_code())
         }
     }
+}
+
+fn run(arguments: &Run) -> Result<()> {
+    let detail = match (arguments.quiet, arguments.verbose) {
+        (true, _) => log::Detail::Quiet,
+        (_, true) => log::Detail::Verbose,
+        _ => log::Detail::Normal,
+    };
+    log::start(arguments.log, detail);
+    let options = run::Options {
+        workers: arguments.workers.into(),
+        until_caught_up: arguments.until_caught_up,
+        live: detail != log::Detail::Quiet && arguments.log == log::Format::Text && screen::is_terminal(),
+    };
+    run::run(&job::load(&arguments.job)?, &options)
 }
 
 fn dead_letters(arguments: &DeadLetters) -> Result<()> {

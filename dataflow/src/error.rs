@@ -133,12 +133,18 @@ impl Error {
         if !self.what.is_empty() {
             text += &format!("  {}\n", self.what.trim_end().replace('\n', "\n  "));
         }
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            text += &format!("  because: {error}\n");
-            cause = error.source();
-        }
+        self.causes().iter().for_each(|cause| text += &format!("  because: {cause}\n"));
         text + &format!("  remedy: {}\n", self.code.remedy())
+    }
+
+    /// What led to it, the nearest first.
+    pub fn causes(&self) -> Vec<String> {
+        let (mut causes, mut next) = (Vec::new(), self.source());
+        while let Some(error) = next {
+            causes.push(error.to_string());
+            next = error.source();
+        }
+        causes
     }
 }
 

@@ -1,7 +1,7 @@
 //! `tidegate run`: recovers, starts the workers, and ends in good order or not at all.
 
 use std::{
-    io::Write,
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -10,10 +10,12 @@ use std::{
     time::Duration,
 };
 
+use checkpoint::TopicPartition;
 use connectors::{Log, Warehouse, kafka, redshift, s3};
-use operators::{Time, failure, fetch::Place, query::SourceValue};
+use operators::{Time, events::Event, failure, fetch::Place, query::SourceValue};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, Config, WorkerConfig};
+use tracing::{info, warn};
 
 use crate::{
     error::{Code, Error, Result},
@@ -21,13 +23,13 @@ use crate::{
     job::{Job, Property},
     plan::plan,
     recover::recover,
-    report::Report,
+    report::{Report, facts::Facts, log, meter::Meter, screen, state::State},
 };
 
 /// How long the open epoch may take to be loaded after a signal to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
-/// How often Kafka is asked whether a topic has more partitions.
-const LOOK_FOR_PARTITIONS: Duration = Duration::from_secs(30);
+/// How often Kafka is asked how far its topics go, and how many partitions they have.
+const LOOK_AT_SOURCE: Duration = Duration::from_secs(5);
 
 /// What the command line says about a run.
 pub struct Options {
@@ -35,6 +37,8 @@ pub struct Options {
     pub workers: usize,
     /// End once everything that is in the topics now is loaded.
     pub until_caught_up: bool,
+    /// Show a live view.
+    pub live: bool,
 }
 
 /// Runs a job until it is done or stopped.
@@ -42,6 +46,8 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     on_signal(stop.clone())?;
     end_at_panic();
+    let starting = State::Starting.name();
+    info!(event = "state", state = starting, job = job.name, "starting job {}", job.name);
 
     let log: Arc<dyn Log> = Arc::new(kafka(job, options.workers)?);
     let mut ports = Ports { log: log.clone(), objects: Arc::new(staging(job)?), warehouse: warehouse(job)? };
@@ -49,18 +55,26 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     let recovered = recover(job, &plan, &*log, &mut *ports.warehouse, options.until_caught_up)?;
 
     let places = &recovered.places;
-    let to_read = |place: &Place| Some((place.until? - place.start).max(0) as u64);
-    let report = Report::new(options.until_caught_up.then(|| places.iter().filter_map(to_read).sum()));
     let (generation, first) = (recovered.acquired.holder.generation, recovered.acquired.admitted.next_epoch);
     let (partitions, workers) = (places.len(), options.workers);
-    report.line(&format!(
+    info!(
+        event = "started",
+        job = job.name,
+        generation = generation.0,
+        first_epoch = first.0,
+        partitions,
+        workers,
+        plan = plan.hash,
         "job {}: generation {generation}, from epoch {first}, {partitions} partitions, {workers} workers",
         job.name
-    ));
-    report.every(Duration::from_secs(10));
-    let grew = look_for_partitions(places, log, stop.clone(), report.clone());
+    );
+    let facts = Facts::new(places, workers, job.epoch.interval, options.until_caught_up, stop.clone());
+    let report = Report::new(facts, options.live);
+    report.start();
+    let grew = watch_source(places, log, stop.clone(), report.clone());
 
-    work(Context::new(job, plan, recovered, ports, options, stop, report.watch()), workers)?;
+    let meter = report.facts.meter.clone();
+    work(Context::new(job, plan, recovered, ports, options, stop, report.watch()), workers, meter)?;
     report.done();
     if grew.load(Ordering::Relaxed) {
         return Err(Error::new(Code::Grew, "a topic has more partitions than at the start"));
@@ -69,9 +83,10 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
 }
 
 /// Runs the workers until the dataflow is complete.
-pub fn work(context: Context, workers: usize) -> Result<()> {
+pub fn work(context: Context, workers: usize, meter: Arc<Meter>) -> Result<()> {
     let communication = if workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(workers) };
     let workers = timely::execute(Config { communication, worker: WorkerConfig::default() }, move |worker| {
+        meter.attach(worker);
         worker.dataflow::<Time, _, _>(|scope| graph::build(scope, &context));
         while worker.step_or_park(None) {}
     });
@@ -175,7 +190,8 @@ fn end_at_panic() {
     std::panic::set_hook(Box::new(move |info| match failure::take() {
         Some(failure) => end(&failure.into()),
         None => {
-            default(info);
+            screen::clear();
+            default(info); // with the trace, which the maker of the program needs
             end(&Error::new(Code::Bug, info.to_string()));
         }
     }));
@@ -183,40 +199,59 @@ fn end_at_panic() {
 
 /// Says why and ends, without running anything else: other threads may hold any lock.
 fn end(error: &Error) -> ! {
-    let _ = std::io::stderr().write_all(error.render().as_bytes());
+    log::error(error);
     signal_hook::low_level::exit(i32::from(error.code.exit_code()))
 }
 
-/// Asks Kafka now and then for the number of partitions. When there are more the job is drained, to start again with them.
-fn look_for_partitions(
-    places: &[Place],
-    log: Arc<dyn Log>,
-    stop: Arc<AtomicBool>,
-    report: Arc<Report>,
-) -> Arc<AtomicBool> {
+/// Asks Kafka now and then how far its topics go. When one has more partitions the job is drained, to start again with them.
+fn watch_source(places: &[Place], log: Arc<dyn Log>, stop: Arc<AtomicBool>, report: Arc<Report>) -> Arc<AtomicBool> {
     let grew = Arc::new(AtomicBool::new(false));
-    let mut known: std::collections::BTreeMap<String, usize> = Default::default();
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for place in places {
         *known.entry(place.partition.topic.to_string()).or_default() += 1;
     }
-    let seen = grew.clone();
-    let spawned = thread::Builder::new().name("partitions".into()).spawn(move || {
+    // With an end that was set at the start, what comes later is of no interest.
+    let to_the_end = places.iter().any(|place| place.until.is_some());
+    let (seen, watch) = (grew.clone(), report.watch());
+    let spawned = thread::Builder::new().name("source".into()).spawn(move || {
+        let mut failing = false;
+        let doing = || "asking Kafka how far its topics go".to_string();
         loop {
-            thread::sleep(LOOK_FOR_PARTITIONS);
+            let mut ends = Vec::new();
+            let mut failed = None;
             for (topic, count) in &known {
-                // An outage shows where it hurts, in fetch; a topic that is gone as well.
-                if let Ok(Some(partitions)) = log.partitions(topic)
-                    && partitions.len() > *count
-                {
-                    report.line(&format!(
-                        "topic {topic} has {} partitions instead of {count}: draining",
-                        partitions.len()
-                    ));
-                    seen.store(true, Ordering::Relaxed);
-                    stop.store(true, Ordering::Relaxed);
-                    return;
+                match log.partitions(topic) {
+                    Ok(Some(partitions)) if partitions.len() > *count => {
+                        warn!(
+                            event = "grew",
+                            topic,
+                            "topic {topic} has {} partitions instead of {count}: draining",
+                            partitions.len()
+                        );
+                        seen.store(true, Ordering::Relaxed);
+                        stop.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                    Ok(Some(partitions)) => ends.extend(
+                        partitions.iter().map(|(p, facts)| (TopicPartition::new(topic.as_str(), *p), facts.high)),
+                    ),
+                    // A topic that is gone shows where it hurts, in fetch.
+                    Ok(None) => {}
+                    Err(error) => failed = Some(Error::from(error).causes().join(": ")),
                 }
             }
+            let fails = failed.is_some();
+            match failed {
+                // Said once, not every five seconds.
+                Some(why) if !failing => watch(Event::Retrying { doing: doing(), why }),
+                None if failing => watch(Event::Recovered { doing: doing() }),
+                _ => {}
+            }
+            failing = fails;
+            if !fails && !to_the_end {
+                report.facts.ends(&ends);
+            }
+            thread::sleep(LOOK_AT_SOURCE);
         }
     });
     if let Err(e) = spawned {

@@ -22,6 +22,7 @@ use tidegate::{
     job::{self, Job},
     plan::plan,
     recover::recover,
+    report::meter::Meter,
     run::{self, Options},
 };
 
@@ -120,7 +121,7 @@ impl World {
 
     /// Runs the job with so many workers until it has caught up, or until `stop`.
     fn run(&self, workers: usize, stop: Option<Arc<AtomicBool>>) {
-        let options = Options { workers, until_caught_up: stop.is_none() };
+        let options = Options { workers, until_caught_up: stop.is_none(), live: false };
         let mut ports = Ports {
             log: Arc::new(self.log.clone()),
             objects: Arc::new(self.objects.clone()),
@@ -130,7 +131,7 @@ impl World {
         let recovered = recover(&self.job, &plan, &self.log, &mut *ports.warehouse, options.until_caught_up).unwrap();
         let context =
             Context::new(&self.job, plan, recovered, ports, &options, stop.unwrap_or_default(), Arc::new(|_| {}));
-        run::work(context, workers).unwrap();
+        run::work(context, workers, Arc::new(Meter::new(workers))).unwrap();
     }
 
     /// So many entries more in each partition: records, tombstones, records that do not decode or do not fit one of the

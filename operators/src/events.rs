@@ -2,8 +2,48 @@
 
 use std::{sync::Arc, time::Duration};
 
-use checkpoint::Epoch;
+use checkpoint::{Epoch, Micros, Span};
 use connectors::LoadStep;
+
+/// A step of the way of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs)] // they are the modules of this crate
+pub enum Stage {
+    Fetch,
+    Decode,
+    Query,
+    Fit,
+    Encode,
+    Upload,
+    Seal,
+    Load,
+}
+
+impl Stage {
+    /// All, in the order data flows.
+    pub const ALL: [Stage; 8] =
+        [Stage::Fetch, Stage::Decode, Stage::Query, Stage::Fit, Stage::Encode, Stage::Upload, Stage::Seal, Stage::Load];
+
+    /// Its name, in lower case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Stage::Fetch => "fetch",
+            Stage::Decode => "decode",
+            Stage::Query => "query",
+            Stage::Fit => "fit",
+            Stage::Encode => "encode",
+            Stage::Upload => "upload",
+            Stage::Seal => "seal",
+            Stage::Load => "load",
+        }
+    }
+
+    /// The stage of a timely operator: its name begins with the stage's.
+    pub fn of_operator(name: &str) -> Option<Stage> {
+        let word = name.split(' ').next().unwrap_or_default();
+        Stage::ALL.into_iter().find(|stage| stage.name().eq_ignore_ascii_case(word))
+    }
+}
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -14,6 +54,8 @@ pub enum Event {
         records: u64,
         /// How far its partitions moved, control records and aborted ones included.
         offsets: u64,
+        /// Where they stand now, by the number of their place.
+        positions: Vec<(usize, i64)>,
     },
     /// Values that did not fit were changed as the job file says.
     Changed {
@@ -49,6 +91,10 @@ pub enum Event {
         took: Duration,
         /// How often it was tried.
         attempts: u32,
+        /// When its last epoch was closed.
+        closed_at: Micros,
+        /// What was read, epoch after epoch.
+        spans: Vec<Span>,
     },
     /// Something failed and is tried again.
     Retrying {
@@ -57,7 +103,43 @@ pub enum Event {
         /// Why it failed.
         why: String,
     },
+    /// What was tried again is done.
+    Recovered {
+        /// What was being done.
+        doing: String,
+    },
+    /// This thread, which is no worker's, begins to work for a stage.
+    Works(Stage),
+    /// It has nothing to do.
+    Rests,
 }
 
 /// Called for each event, from any thread; must not block.
 pub type Watch = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// This thread works for a stage until the result is dropped.
+pub(crate) fn working(watch: &Watch, stage: Stage) -> Working {
+    watch(Event::Works(stage));
+    Working(watch.clone())
+}
+
+/// See [`working`].
+pub(crate) struct Working(Watch);
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        (self.0)(Event::Rests);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operator_names_its_stage() {
+        assert_eq!(Stage::of_operator("Upload 3"), Some(Stage::Upload));
+        assert_eq!(Stage::of_operator("Fetch"), Some(Stage::Fetch));
+        assert_eq!(Stage::of_operator("Concatenate"), None);
+    }
+}

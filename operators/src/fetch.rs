@@ -292,13 +292,14 @@ pub fn fetch<'s>(
                 let Ok(arrived) = arrivals.try_recv() else { break };
                 let Arrived { stream, mut rows, bytes: weight, moved: arrivals } = arrived
                     .unwrap_or_else(|source| fail(Failure::Port { doing: "cannot read on from Kafka".into(), source }));
+                let at = arrivals.iter().map(|arrival| (arrival.place, arrival.position)).collect();
                 let offsets = positions.enter(arrivals).unwrap_or_else(|e| fail(Failure::Bug(e)));
                 used += weight;
                 *in_flight.entry(epoch).or_default() += weight;
                 records += rows.counts.records_read;
                 bytes += weight;
                 moved |= offsets > 0;
-                watch(Event::Fetched { records: rows.counts.records_read, offsets });
+                watch(Event::Fetched { records: rows.counts.records_read, offsets, positions: at });
                 if rows.counts.records_read > 0 {
                     give(&mut data_outputs[stream], &capabilities[stream], &mut rows);
                 }

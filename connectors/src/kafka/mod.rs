@@ -7,7 +7,7 @@ mod native;
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -66,6 +66,8 @@ pub struct Settings {
 /// A Kafka cluster.
 pub struct Kafka {
     settings: Settings,
+    /// The client that asks about topics: a running job asks every few seconds, and a connection is dear.
+    asking: Mutex<Option<Arc<BaseConsumer>>>,
 }
 
 /// The longest a batch may be, in records.
@@ -74,7 +76,15 @@ const BATCH_RECORDS: usize = 8192;
 impl Kafka {
     /// No connection is made yet.
     pub fn new(settings: Settings) -> Kafka {
-        Kafka { settings }
+        Kafka { settings, asking: Mutex::default() }
+    }
+
+    fn asking(&self) -> Result<Arc<BaseConsumer>> {
+        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*asking {
+            Some(client) => Ok(client.clone()),
+            None => Ok(asking.insert(Arc::new(self.consumer()?)).clone()),
+        }
     }
 
     fn consumer(&self) -> Result<BaseConsumer> {
@@ -130,7 +140,7 @@ fn failed(what: String, error: KafkaError) -> Error {
 
 impl Log for Kafka {
     fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>> {
-        let consumer = self.consumer()?;
+        let consumer = self.asking()?;
         let what = || format!("cannot read the partitions of topic {topic}");
         let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(|e| failed(what(), e))?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };

@@ -17,7 +17,7 @@ use std::{
 };
 
 use checkpoint::{
-    Counts,
+    Counts, Micros,
     names::Staging,
     protocol::{Holder, Outcome, Range},
 };
@@ -41,7 +41,7 @@ use super::{
 use crate::{
     Time,
     clock::MAX_OPEN_EPOCHS,
-    events::{Event, Watch},
+    events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
 };
 
@@ -187,7 +187,8 @@ impl Loader {
     fn load(&mut self, epochs: &[SealedEpoch]) -> Result<(), Failure> {
         let (Some(first), Some(last)) = (epochs.first(), epochs.last()) else { return Ok(()) };
         let range = Range { first: first.record.epoch, last: last.record.epoch, digest: last.digest.clone() };
-        let (since, mut pause, mut attempts) = (Instant::now(), Duration::from_millis(200), 0);
+        let _working = working(&self.watch, Stage::Load);
+        let (since, mut pause, mut attempts, mut again) = (Instant::now(), Duration::from_millis(200), 0, false);
         let doing = format!("loading epochs {} to {}", range.first, range.last);
         loop {
             attempts += 1;
@@ -206,10 +207,9 @@ impl Loader {
                 if error.happened == Happened::No {
                     break;
                 }
-                (self.watch)(Event::Retrying {
-                    doing: format!("{doing}: the answer to COMMIT is lost"),
-                    why: chain(error),
-                });
+                let why = format!("the answer to COMMIT is lost: {}", chain(error));
+                (self.watch)(Event::Retrying { doing: doing.clone(), why });
+                again = true;
                 result = self.warehouse.resolve(&self.options.holder, &range).map_err(connectors::Error::unknown);
                 if let Err(error) = &result {
                     if !error.is_retriable() || since.elapsed() > OUTAGE_WITHIN {
@@ -220,6 +220,9 @@ impl Loader {
             }
             match result {
                 Ok(Outcome::Committed) => {
+                    if again {
+                        (self.watch)(Event::Recovered { doing });
+                    }
                     (self.watch)(self.loaded(epochs, &range, since.elapsed(), attempts));
                     return Ok(());
                 }
@@ -230,6 +233,7 @@ impl Loader {
                     if error.is_retriable() && error.happened == Happened::No && since.elapsed() < OUTAGE_WITHIN =>
                 {
                     (self.watch)(Event::Retrying { doing: doing.clone(), why: chain(&error) });
+                    again = true;
                     pause = self.rest(pause);
                 }
                 Err(source) => return Err(Failure::Port { doing: format!("gave up {doing}"), source }),
@@ -254,7 +258,10 @@ impl Loader {
             }
         }
         let bytes = epochs.iter().flat_map(|e| &e.files).map(|f| f.bytes).sum();
-        Event::Loaded { first: range.first, last: range.last, rows, dead_letters, records, bytes, took, attempts }
+        let closed_at = epochs.last().map_or(Micros(0), |epoch| epoch.record.closed_at);
+        let spans = epochs.iter().flat_map(|e| e.record.spans.iter().cloned()).collect();
+        let (first, last) = (range.first, range.last);
+        Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, closed_at, spans }
     }
 
     fn rest(&self, pause: Duration) -> Duration {

@@ -27,7 +27,7 @@ use super::{Piece, StagedFile, encode::Encoded};
 use crate::{
     Time,
     background::Background,
-    events::{Event, Watch},
+    events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
 };
 
@@ -54,7 +54,10 @@ pub fn upload<'s>(
             let wake = scope.worker().sync_activator_for(info.address.to_vec());
             let mut background = Background::new("upload", UPLOADS, UPLOADS, wake, || {
                 let (objects, watch) = (objects.clone(), watch.clone());
-                move |(number, key, body): (u64, String, Bytes)| (number, put(&*objects, &key, body, &watch))
+                move |(number, key, body): (u64, String, Bytes)| {
+                    let _working = working(&watch, Stage::Upload);
+                    (number, put(&*objects, &key, body, &watch))
+                }
             });
             let mut under_way: BTreeMap<u64, (Capability<Time>, StagedFile)> = BTreeMap::new();
             let mut next = 0;
@@ -101,15 +104,22 @@ pub fn upload<'s>(
 /// Writes an object, trying again while that can help.
 pub(super) fn put(objects: &dyn Objects, key: &str, body: Bytes, watch: &Watch) -> connectors::Result<()> {
     let since = Instant::now();
-    let mut pause = Duration::from_millis(200);
+    let (mut pause, mut again) = (Duration::from_millis(200), false);
+    let doing = || format!("writing {}", objects.url(key));
     loop {
         match objects.put(key, body.clone()) {
             Err(error) if error.is_retriable() && since.elapsed() < OUTAGE_WITHIN => {
-                watch(Event::Retrying { doing: format!("writing {}", objects.url(key)), why: chain(&error) });
+                watch(Event::Retrying { doing: doing(), why: chain(&error) });
+                again = true;
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_secs(10));
             }
-            result => return result,
+            result => {
+                if again && result.is_ok() {
+                    watch(Event::Recovered { doing: doing() });
+                }
+                return result;
+            }
         }
     }
 }

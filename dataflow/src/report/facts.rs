@@ -1,0 +1,371 @@
+//! What is known of a running job: counted as it happens, read now and then.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use checkpoint::{Epoch, Micros, TopicPartition};
+use operators::{
+    events::{Event, Stage},
+    fetch::Place,
+};
+
+use super::{
+    meter::{self, Meter, Worked},
+    state::{self, Seen, State},
+};
+
+/// How far back rates of reading and the slowest stage look.
+const READING_WINDOW: Duration = Duration::from_secs(5);
+/// How far back the rate of loading looks: loads are far apart.
+const LOADING_WINDOW: Duration = Duration::from_secs(60);
+
+/// Everything that is known. Counters for what happens with every batch, a lock for what is rare.
+pub struct Facts {
+    stop: Arc<AtomicBool>,
+    patience: Duration,
+    /// Where the time goes.
+    pub meter: Arc<Meter>,
+    offsets: AtomicU64,
+    records: AtomicU64,
+    rows: AtomicU64,
+    dead_letters: AtomicU64,
+    /// With `--until-caught-up`, how many offsets there are to read.
+    total: Option<u64>,
+    rare: Mutex<Rare>,
+}
+
+struct Rare {
+    /// By the number of their place, which is the order of their names.
+    partitions: Vec<Standing>,
+    /// Whether Kafka has said where the topics end.
+    ends_known: bool,
+    retrying: BTreeMap<String, String>,
+    last: Option<LastLoad>,
+    /// The last load, or when there was last nothing to load.
+    progress_at: Instant,
+    /// Values that a policy changed, by stream or table, and column.
+    changed: BTreeMap<(String, String), u64>,
+    readings: VecDeque<Reading>,
+}
+
+/// Where a partition stands.
+struct Standing {
+    partition: TopicPartition,
+    /// How far it was read; it is at least so long.
+    read: i64,
+    loaded: i64,
+    /// The timestamp of the newest loaded record, in milliseconds since 1970.
+    loaded_ms: Option<i64>,
+    end: Option<i64>,
+}
+
+/// The counters at a moment.
+struct Reading {
+    at: Instant,
+    records: u64,
+    rows: u64,
+    worked: Worked,
+}
+
+/// The newest load.
+#[derive(Clone, Debug)]
+pub struct LastLoad {
+    /// Its last epoch.
+    pub epoch: Epoch,
+    /// Its rows.
+    pub rows: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// When it was read back.
+    pub at: Instant,
+    /// When its last epoch was closed: the tables are complete up to then.
+    pub closed_at: Micros,
+}
+
+/// How far a topic is ahead of the tables.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicLag {
+    /// Its name.
+    pub topic: String,
+    /// Offsets that are not loaded; unknown until Kafka has answered.
+    pub unloaded: Option<u64>,
+    /// How old the newest loaded record is, in the partition where it is the oldest, of those that have more.
+    pub behind: Option<Duration>,
+}
+
+/// The job at a moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// In one word.
+    pub state: State,
+    /// What is tried again, and why.
+    pub retrying: Option<(String, String)>,
+    /// Records read a second.
+    pub records_per_s: f64,
+    /// Rows loaded a second.
+    pub rows_per_s: f64,
+    /// Records read since the start.
+    pub records: u64,
+    /// Offsets read since the start, control records included.
+    pub offsets: u64,
+    /// With `--until-caught-up`, how many offsets there are to read.
+    pub total: Option<u64>,
+    /// Rows loaded since the start.
+    pub rows: u64,
+    /// Dead letters since the start.
+    pub dead_letters: u64,
+    /// By name.
+    pub topics: Vec<TopicLag>,
+    /// The newest load since the start.
+    pub last: Option<LastLoad>,
+    /// The slowest stage, and its share of the time.
+    pub slowest: Option<(Stage, f64)>,
+    /// Values that a policy changed, by stream or table, and column.
+    pub changed: BTreeMap<(String, String), u64>,
+}
+
+impl Rare {
+    fn standing(&mut self, partition: &TopicPartition) -> Option<&mut Standing> {
+        let place = self.partitions.binary_search_by(|standing| standing.partition.cmp(partition)).ok()?;
+        self.partitions.get_mut(place)
+    }
+}
+
+impl Standing {
+    /// Unknown until Kafka has said how far it goes.
+    fn unloaded(&self) -> Option<u64> {
+        self.end.map(|end| (end.max(self.read) - self.loaded).max(0) as u64)
+    }
+}
+
+impl Snapshot {
+    /// Offsets that are not loaded, over all topics.
+    pub fn unloaded(&self) -> Option<u64> {
+        self.topics.iter().map(|topic| topic.unloaded).sum()
+    }
+
+    /// The age of the topic that is furthest behind.
+    pub fn behind(&self) -> Option<Duration> {
+        self.topics.iter().filter_map(|topic| topic.behind).max()
+    }
+}
+
+impl Facts {
+    /// Before anything happened.
+    pub fn new(
+        places: &[Place],
+        workers: usize,
+        interval: Duration,
+        until_caught_up: bool,
+        stop: Arc<AtomicBool>,
+    ) -> Facts {
+        let to_read = |place: &Place| Some((place.until? - place.start).max(0) as u64);
+        let standing = |place: &Place| Standing {
+            partition: place.partition.clone(),
+            read: place.start,
+            loaded: place.start,
+            loaded_ms: None,
+            end: place.until,
+        };
+        let rare = Rare {
+            partitions: places.iter().map(standing).collect(),
+            ends_known: until_caught_up,
+            retrying: BTreeMap::new(),
+            last: None,
+            progress_at: Instant::now(),
+            changed: BTreeMap::new(),
+            readings: VecDeque::new(),
+        };
+        Facts {
+            stop,
+            patience: interval * 3 + Duration::from_secs(15),
+            meter: Arc::new(Meter::new(workers)),
+            offsets: AtomicU64::default(),
+            records: AtomicU64::default(),
+            rows: AtomicU64::default(),
+            dead_letters: AtomicU64::default(),
+            total: until_caught_up.then(|| places.iter().filter_map(to_read).sum()),
+            rare: Mutex::new(rare),
+        }
+    }
+
+    fn rare(&self) -> MutexGuard<'_, Rare> {
+        self.rare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts an event.
+    pub fn happened(&self, event: &Event) {
+        match event {
+            Event::Fetched { records, offsets, positions } => {
+                self.records.fetch_add(*records, Ordering::Relaxed);
+                self.offsets.fetch_add(*offsets, Ordering::Relaxed);
+                let mut rare = self.rare();
+                for (place, position) in positions {
+                    if let Some(standing) = rare.partitions.get_mut(*place) {
+                        standing.read = *position;
+                    }
+                }
+            }
+            Event::Step { .. } => {}
+            Event::Changed { place, column, values } => {
+                *self.rare().changed.entry((place.clone(), column.clone())).or_default() += values;
+            }
+            Event::Loaded { last, rows, dead_letters, took, closed_at, spans, .. } => {
+                self.rows.fetch_add(*rows, Ordering::Relaxed);
+                self.dead_letters.fetch_add(*dead_letters, Ordering::Relaxed);
+                let now = Instant::now();
+                let mut rare = self.rare();
+                rare.progress_at = now;
+                rare.last = Some(LastLoad { epoch: *last, rows: *rows, took: *took, at: now, closed_at: *closed_at });
+                for span in spans {
+                    if let Some(standing) = rare.standing(&span.partition) {
+                        standing.loaded = span.end;
+                        standing.loaded_ms = span.last.as_ref().map(|last| last.timestamp_ms).or(standing.loaded_ms);
+                    }
+                }
+            }
+            Event::Retrying { doing, why } => drop(self.rare().retrying.insert(doing.clone(), why.clone())),
+            Event::Recovered { doing } => drop(self.rare().retrying.remove(doing)),
+            Event::Works(stage) => self.meter.works(*stage),
+            Event::Rests => self.meter.rests(),
+        }
+    }
+
+    /// Kafka said where the topics end.
+    pub fn ends(&self, ends: &[(TopicPartition, i64)]) {
+        let mut rare = self.rare();
+        rare.ends_known = true;
+        for (partition, end) in ends {
+            if let Some(standing) = rare.standing(partition) {
+                standing.end = Some(*end);
+            }
+        }
+        if rare.partitions.iter().all(|standing| standing.unloaded() == Some(0)) {
+            rare.progress_at = Instant::now();
+        }
+    }
+
+    /// The job now. `now_ms` is the time of day, in milliseconds since 1970.
+    pub fn snapshot(&self, now: Instant, now_ms: i64) -> Snapshot {
+        let (records, rows) = (self.records.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed));
+        let worked = self.meter.worked();
+        let mut rare = self.rare();
+        while rare.readings.front().is_some_and(|reading| now - reading.at > LOADING_WINDOW) {
+            rare.readings.pop_front();
+        }
+        let since = |window: Duration| rare.readings.iter().find(|reading| now - reading.at <= window);
+        let rate = |before: u64, after: u64, at: Instant| (after - before) as f64 / (now - at).as_secs_f64().max(1e-3);
+        let (reading, loading) = (since(READING_WINDOW), since(LOADING_WINDOW));
+        let mut snapshot = Snapshot {
+            state: State::Starting,
+            retrying: rare.retrying.first_key_value().map(|(doing, why)| (doing.clone(), why.clone())),
+            records_per_s: reading.map_or(0.0, |r| rate(r.records, records, r.at)),
+            rows_per_s: loading.map_or(0.0, |r| rate(r.rows, rows, r.at)),
+            records,
+            offsets: self.offsets.load(Ordering::Relaxed),
+            total: self.total,
+            rows,
+            dead_letters: self.dead_letters.load(Ordering::Relaxed),
+            topics: lags(&rare.partitions, now_ms),
+            last: rare.last.clone(),
+            slowest: reading.and_then(|r| meter::slowest(&r.worked, &worked, now - r.at)),
+            changed: rare.changed.clone(),
+        };
+        snapshot.state = state::state(&Seen {
+            stopping: self.stop.load(Ordering::Relaxed),
+            retrying: snapshot.retrying.is_some(),
+            unloaded: snapshot.unloaded().filter(|_| rare.ends_known),
+            behind: snapshot.behind(),
+            progress_ago: now - rare.progress_at,
+            patience: self.patience,
+        });
+        rare.readings.push_back(Reading { at: now, records, rows, worked });
+        snapshot
+    }
+}
+
+fn lags(partitions: &[Standing], now_ms: i64) -> Vec<TopicLag> {
+    let mut lags: Vec<TopicLag> = Vec::new();
+    for standing in partitions {
+        let (partition, unloaded) = (&standing.partition, standing.unloaded());
+        let age = standing.loaded_ms.map(|ms| Duration::from_millis(now_ms.saturating_sub(ms).max(0) as u64));
+        let behind = age.filter(|_| unloaded.is_some_and(|unloaded| unloaded > 0));
+        match lags.last_mut().filter(|lag| lag.topic == *partition.topic) {
+            Some(lag) => {
+                lag.unloaded = lag.unloaded.zip(unloaded).map(|(a, b)| a + b);
+                lag.behind = lag.behind.max(behind);
+            }
+            None => lags.push(TopicLag { topic: partition.topic.to_string(), unloaded, behind }),
+        }
+    }
+    lags
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use checkpoint::{LastRecord, Span};
+
+    fn place(partition: i32) -> Place {
+        Place {
+            partition: TopicPartition::new("t", partition),
+            topic_id: String::new(),
+            stream: 0,
+            start: 10,
+            until: None,
+        }
+    }
+
+    fn loaded(epoch: u64, partition: i32, start: i64, end: i64, timestamp_ms: i64) -> Event {
+        let last = Some(LastRecord { offset: end - 1, timestamp_ms, fingerprint: String::new() });
+        let partition = TopicPartition::new("t", partition);
+        let span = Span { partition, topic_id: String::new(), start, end, leader_epoch: None, last };
+        Event::Loaded {
+            first: Epoch(epoch),
+            last: Epoch(epoch),
+            rows: 5,
+            dead_letters: 0,
+            records: 5,
+            bytes: 1,
+            took: Duration::from_millis(5),
+            attempts: 1,
+            closed_at: Micros(1),
+            spans: vec![span],
+        }
+    }
+
+    #[test]
+    fn lag_is_what_kafka_has_and_no_load_has() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let facts = Facts::new(&[place(0), place(1)], 1, Duration::from_secs(1), false, stop.clone());
+        let now = || facts.snapshot(Instant::now(), 100_000);
+        assert_eq!((now().state, now().unloaded()), (State::Starting, None));
+        let ends = |a, b| facts.ends(&[(TopicPartition::new("t", 0), a), (TopicPartition::new("t", 1), b)]);
+        ends(15, 10);
+        assert_eq!((now().state, now().unloaded(), now().behind()), (State::Running, Some(5), None));
+        facts.happened(&loaded(1, 0, 10, 13, 97_000));
+        assert_eq!((now().unloaded(), now().behind()), (Some(2), Some(Duration::from_secs(3))));
+        facts.happened(&loaded(2, 0, 13, 15, 98_000));
+        assert_eq!((now().state, now().unloaded(), now().behind()), (State::Idle, Some(0), None));
+        // What was read is there, also before Kafka is asked again.
+        facts.happened(&Event::Fetched { records: 1, offsets: 1, positions: vec![(1, 11)] });
+        assert_eq!((now().state, now().unloaded()), (State::Running, Some(1)));
+        ends(15, 11);
+        facts.happened(&Event::Retrying { doing: "loading".into(), why: "no answer".into() });
+        assert_eq!((now().state, now().retrying.unwrap().1.as_str()), (State::Retrying, "no answer"));
+        facts.happened(&Event::Recovered { doing: "loading".into() });
+        assert_eq!(now().state, State::Running);
+        // What is left is older than three epochs and a little.
+        facts.happened(&loaded(3, 0, 15, 15, 20_000));
+        ends(16, 10);
+        assert_eq!(now().state, State::Behind);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(now().state, State::Draining);
+    }
+}

@@ -1,0 +1,155 @@
+//! The log of `tidegate run`, on standard error: lines for people, or one JSON object a line.
+//!
+//! Everything that is said goes through `tracing`, so that both forms say the same. A line for people is its message; a JSON
+//! object has the message and its figures as fields, whose names docs/reference.md lists.
+
+use std::{fmt, io::Write, sync::OnceLock};
+
+use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
+use tracing_subscriber::{
+    fmt::{
+        FmtContext, FormatEvent, FormatFields, MakeWriter,
+        format::{DefaultFields, Writer},
+        time::{FormatTime, SystemTime},
+    },
+    registry::LookupSpan,
+};
+
+use super::{screen, state::State};
+use crate::error::Error;
+
+/// How `run` says what it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Lines for people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How much it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// Warnings and errors.
+    Quiet,
+    /// Also each load.
+    Normal,
+    /// Also each step of a load.
+    Verbose,
+}
+
+static FORMAT: OnceLock<Format> = OnceLock::new();
+
+/// From here on everything is said in this form. Once in a process; a second call changes nothing.
+pub fn start(format: Format, detail: Detail) {
+    if FORMAT.set(format).is_err() {
+        return;
+    }
+    let most = match detail {
+        Detail::Quiet => LevelFilter::WARN,
+        Detail::Normal => LevelFilter::INFO,
+        Detail::Verbose => LevelFilter::DEBUG,
+    };
+    let builder = tracing_subscriber::fmt().with_max_level(most).with_writer(Lines);
+    // Either fails only if there is a subscriber already, which then has the lines.
+    let _ = match format {
+        Format::Text => tracing::subscriber::set_global_default(
+            builder.fmt_fields(DefaultFields::new()).event_format(People).finish(),
+        ),
+        Format::Json => tracing::subscriber::set_global_default(
+            builder
+                .json()
+                .flatten_event(true)
+                .with_current_span(false)
+                .with_span_list(false)
+                .with_target(false)
+                .finish(),
+        ),
+    };
+}
+
+/// Says why the process ends, in the form of its log.
+pub fn error(error: &Error) {
+    screen::clear();
+    if FORMAT.get() != Some(&Format::Json) {
+        // If nobody reads our standard error the exit code still tells.
+        let _ = std::io::stderr().write_all(error.render().as_bytes());
+        return;
+    }
+    let code = error.code;
+    tracing::error!(
+        event = "error",
+        code = code.id(),
+        state = State::at_end(code).name(),
+        exit_code = code.exit_code(),
+        what = error.what,
+        causes = error.causes().join(": "),
+        remedy = code.remedy(),
+        "{}",
+        code.title()
+    );
+}
+
+/// The message and nothing else; off a terminal with time and level before it.
+struct People;
+
+impl<S, N> FormatEvent<S, N> for People
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, _: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        let level = *event.metadata().level();
+        if !screen::is_terminal() {
+            SystemTime.format_time(&mut to)?;
+            write!(to, " {level:<5} ")?;
+        } else if level <= Level::WARN {
+            write!(to, "{}: ", level.as_str().to_lowercase())?;
+        }
+        let mut message = Message(String::new());
+        event.record(&mut message);
+        writeln!(to, "{}", message.0)
+    }
+}
+
+/// Takes the message out of an event.
+struct Message(String);
+
+impl tracing::field::Visit for Message {
+    fn record_debug(&mut self, field: &tracing::field::Field, value: &dyn fmt::Debug) {
+        if field.name() == "message" {
+            self.0 = format!("{value:?}");
+        }
+    }
+}
+
+/// Writes whole lines above the live view, if there is one.
+struct Lines;
+
+impl<'a> MakeWriter<'a> for Lines {
+    type Writer = Line;
+
+    fn make_writer(&'a self) -> Line {
+        Line(Vec::new())
+    }
+}
+
+struct Line(Vec<u8>);
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        screen::above(&self.0);
+    }
+}

@@ -1,0 +1,263 @@
+//! What `tidegate run` says: a live view on a terminal, and a log. Both go to standard error.
+//!
+//! * [`facts`]: what is known of the job, counted as it happens; [`meter`]: where the time goes;
+//! * [`state`]: the job in one word, decided on those facts;
+//! * [`screen`]: the live view; [`log`]: lines for people, or JSON.
+//!
+//! Here is what is said, and when: one line for each load; one for each change of the state that somebody should know
+//! of; and where no live view is, one each half minute in which nothing else was said.
+
+pub mod facts;
+pub mod log;
+pub mod meter;
+pub mod screen;
+pub mod state;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use operators::events::{Event, Watch};
+use tracing::{debug, info, warn};
+
+use facts::{Facts, Snapshot, TopicLag};
+use state::State;
+
+/// How often the job is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+/// After how long without a line there is one, off a terminal.
+const QUIET_FOR: Duration = Duration::from_secs(30);
+/// The same with `--until-caught-up`.
+const QUIET_FOR_TO_THE_END: Duration = Duration::from_secs(10);
+
+/// Counts what happens and says it.
+pub struct Report {
+    /// What is known.
+    pub facts: Facts,
+    since: Instant,
+    live: bool,
+    /// When the last line was said.
+    said_at: Mutex<Instant>,
+}
+
+impl Report {
+    /// With a live view if `live`.
+    pub fn new(facts: Facts, live: bool) -> Arc<Report> {
+        let now = Instant::now();
+        Arc::new(Report { facts, since: now, live, said_at: Mutex::new(now) })
+    }
+
+    /// For the operators.
+    pub fn watch(self: &Arc<Report>) -> Watch {
+        let report = self.clone();
+        Arc::new(move |event| {
+            report.facts.happened(&event);
+            report.say(&event);
+        })
+    }
+
+    fn say(&self, event: &Event) {
+        match event {
+            Event::Step { first, step } => debug!(event = "step", first_epoch = first.0, "epoch {first}: {step:?}"),
+            Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, closed_at, .. } => {
+                let epochs = if first == last { format!("epoch {first}") } else { format!("epochs {first} to {last}") };
+                let tries = if *attempts > 1 { format!(", {attempts} tries") } else { String::new() };
+                let letters = counted(*dead_letters, "dead letter");
+                let seconds = took.as_secs_f64();
+                info!(
+                    event = "loaded",
+                    first_epoch = first.0,
+                    last_epoch = last.0,
+                    records,
+                    rows,
+                    dead_letters,
+                    bytes,
+                    seconds,
+                    attempts,
+                    complete_up_to = closed_at.to_text(),
+                    "loaded {epochs}: {records} records, {rows} rows{letters}, {bytes} bytes, {seconds:.2} s{tries}",
+                );
+                self.said();
+            }
+            Event::Retrying { doing, why } => {
+                warn!(event = "retrying", doing, why, "trying again: {doing}: {why}");
+                self.said();
+            }
+            Event::Recovered { doing } => {
+                info!(event = "recovered", doing, "done after all: {doing}");
+                self.said();
+            }
+            Event::Fetched { .. } | Event::Changed { .. } | Event::Works(_) | Event::Rests => {}
+        }
+    }
+
+    fn said(&self) {
+        *self.said_at.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Looks at the job now and then, until it is dropped. On a thread of its own.
+    pub fn start(self: &Arc<Report>) {
+        if self.live {
+            screen::start(self.facts.snapshot(Instant::now(), now_ms()).total);
+        }
+        let report = Arc::downgrade(self);
+        // If the thread cannot be started there are fewer lines.
+        let _ = std::thread::Builder::new().name("report".into()).spawn(move || {
+            let mut before = State::Starting;
+            while let Some(report) = report.upgrade() {
+                before = report.look(before);
+                drop(report);
+                std::thread::sleep(LOOK);
+            }
+        });
+    }
+
+    fn look(&self, before: State) -> State {
+        let now = Instant::now();
+        let snapshot = self.facts.snapshot(now, now_ms());
+        self.say_change(before, &snapshot);
+        if self.live {
+            screen::draw(&snapshot, now);
+            return snapshot.state;
+        }
+        let patience = if snapshot.total.is_some() { QUIET_FOR_TO_THE_END } else { QUIET_FOR };
+        let quiet_for = now - *self.said_at.lock().unwrap_or_else(PoisonError::into_inner);
+        if quiet_for >= patience {
+            self.say_standing(&snapshot, now);
+            self.said();
+        }
+        snapshot.state
+    }
+
+    /// That data comes and goes is no news.
+    fn say_change(&self, before: State, snapshot: &Snapshot) {
+        let state = snapshot.state;
+        let usual = |state| matches!(state, State::Starting | State::Running | State::Idle);
+        // What is tried again has said so itself.
+        if state == before || usual(state) && usual(before) || state == State::Retrying {
+            return;
+        }
+        let (name, was) = (state.name(), before.name());
+        match state {
+            State::Behind => {
+                let ago = snapshot.last.as_ref().map_or("none".into(), |last| spoken(last.at.elapsed()) + " ago");
+                let slowest = snapshot.slowest.map_or("none", |(stage, _)| stage.name());
+                warn!(
+                    event = "state",
+                    state = name,
+                    was,
+                    "{name}: {}; last load: {ago}; slowest stage: {slowest}",
+                    all_lags(snapshot)
+                );
+            }
+            _ => info!(event = "state", state = name, was, "{name} (was {was})"),
+        }
+        self.said();
+    }
+
+    fn say_standing(&self, snapshot: &Snapshot, now: Instant) {
+        let state = snapshot.state.name();
+        let Snapshot { records, rows, offsets, .. } = snapshot;
+        let unloaded = snapshot.unloaded();
+        if let Some(total) = snapshot.total {
+            info!(
+                event = "progress",
+                state, offsets, total, rows, "{state}: {offsets} of {total} offsets read, {rows} rows loaded"
+            );
+            return;
+        }
+        let last = match &snapshot.last {
+            Some(last) => format!("last load: epoch {}, {} ago", last.epoch, spoken(now - last.at)),
+            None => "nothing was loaded yet".into(),
+        };
+        info!(
+            event = "progress",
+            state,
+            records,
+            rows,
+            unloaded_offsets = unloaded,
+            behind_seconds = snapshot.behind().map(|b| b.as_secs_f64()),
+            "{state}: {}; {last}",
+            all_lags(snapshot)
+        );
+    }
+
+    /// The last line.
+    pub fn done(&self) {
+        screen::clear();
+        let snapshot = self.facts.snapshot(Instant::now(), now_ms());
+        for ((place, column), values) in &snapshot.changed {
+            let (values, were) = match values {
+                1 => ("1 value".to_string(), "was"),
+                values => (format!("{values} values"), "were"),
+            };
+            let text = format!("{place}: {values} of column {column} did not fit and {were} changed");
+            info!(
+                event = "changed",
+                place,
+                column,
+                values = snapshot.changed[&(place.clone(), column.clone())],
+                "{text}"
+            );
+        }
+        let Snapshot { records, rows, dead_letters, .. } = snapshot;
+        let seconds = self.since.elapsed().as_secs_f64();
+        info!(
+            event = "done",
+            state = State::Stopped.name(),
+            records,
+            rows,
+            dead_letters,
+            seconds,
+            "done: {records} records read, {rows} rows loaded{}, {seconds:.1} s",
+            counted(dead_letters, "dead letter")
+        );
+    }
+}
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+}
+
+/// `, 2 things`, or nothing where there are none.
+fn counted(number: u64, thing: &str) -> String {
+    match number {
+        0 => String::new(),
+        1 => format!(", 1 {thing}"),
+        _ => format!(", {number} {thing}s"),
+    }
+}
+
+/// How far one topic is ahead.
+fn lag(lag: &TopicLag) -> String {
+    let topic = &lag.topic;
+    let behind = lag.behind.map_or(String::new(), |behind| format!(", {} behind", spoken(behind)));
+    match lag.unloaded {
+        None => format!("topic {topic}: Kafka has not said how far it goes"),
+        Some(0) => format!("topic {topic}: all loaded"),
+        Some(1) => format!("topic {topic}: 1 offset not loaded{behind}"),
+        Some(unloaded) => format!("topic {topic}: {unloaded} offsets not loaded{behind}"),
+    }
+}
+
+/// All topics in one line.
+fn all_lags(snapshot: &Snapshot) -> String {
+    match (snapshot.unloaded(), snapshot.behind()) {
+        (None, _) => "Kafka has not said how far its topics go".into(),
+        (Some(0), _) => "all is loaded".into(),
+        (Some(unloaded), None) => format!("{unloaded} offsets not loaded"),
+        (Some(unloaded), Some(behind)) => format!("{unloaded} offsets not loaded, {} behind", spoken(behind)),
+    }
+}
+
+/// A duration as a person would say it.
+fn spoken(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min", seconds / 60),
+        7200..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}

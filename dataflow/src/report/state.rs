@@ -1,0 +1,130 @@
+//! The state of a job in one word. It comes from what was achieved, never from a thread that exists: "running" means that
+//! records are loaded, "idle" that Kafka said there are none.
+
+use std::time::Duration;
+
+use crate::error::Code;
+
+/// The states of a process that runs a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Not reading yet: it takes the fence, or Kafka has not said yet how far its topics go.
+    Starting,
+    /// Records are loaded.
+    Running,
+    /// There are records, and those that wait are older than [`Seen::patience`], or nothing was loaded for so long.
+    Behind,
+    /// Everything is loaded that Kafka has.
+    Idle,
+    /// Another system fails; what failed is tried again, and needs nobody.
+    Retrying,
+    /// It was told to stop, and loads what it has read.
+    Draining,
+    /// It ended, and may be started again.
+    Stopped,
+    /// It ended, and a person is needed before it is started again.
+    Halted,
+    /// It ended because a newer start of the job holds the fence.
+    Fenced,
+}
+
+impl State {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            State::Starting => "starting",
+            State::Running => "running",
+            State::Behind => "behind",
+            State::Idle => "idle",
+            State::Retrying => "retrying",
+            State::Draining => "draining",
+            State::Stopped => "stopped",
+            State::Halted => "halted",
+            State::Fenced => "fenced",
+        }
+    }
+
+    /// Whether somebody should look.
+    pub fn is_good(self) -> bool {
+        !matches!(self, State::Behind | State::Retrying | State::Halted | State::Fenced)
+    }
+
+    /// What a process that ended with an error has become.
+    pub fn at_end(code: Code) -> State {
+        match code.exit_code() {
+            20 => State::Fenced,
+            21..=29 => State::Halted,
+            _ => State::Stopped,
+        }
+    }
+}
+
+/// What a state is decided on.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Whether the job was told to stop.
+    pub stopping: bool,
+    /// Whether something failed and is tried again.
+    pub retrying: bool,
+    /// Offsets that are not loaded; unknown until Kafka has answered.
+    pub unloaded: Option<u64>,
+    /// How old the records are that wait, at least.
+    pub behind: Option<Duration>,
+    /// Since the last load, or since there was nothing to load.
+    pub progress_ago: Duration,
+    /// Three epochs, and a little.
+    pub patience: Duration,
+}
+
+/// Decides the state of a process that has not ended.
+pub fn state(seen: &Seen) -> State {
+    let late = seen.progress_ago > seen.patience || seen.behind.is_some_and(|behind| behind > seen.patience);
+    match seen.unloaded {
+        _ if seen.stopping => State::Draining,
+        _ if seen.retrying => State::Retrying,
+        None => State::Starting,
+        Some(0) => State::Idle,
+        Some(_) if late => State::Behind,
+        Some(_) => State::Running,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_comes_from_what_was_achieved() {
+        let seconds = Duration::from_secs;
+        let good = Seen {
+            stopping: false,
+            retrying: false,
+            unloaded: Some(5),
+            behind: Some(seconds(3)),
+            progress_ago: seconds(3),
+            patience: seconds(105),
+        };
+        for (what, seen, expected) in [
+            ("it loads", good.clone(), State::Running),
+            ("Kafka has not answered", Seen { unloaded: None, ..good.clone() }, State::Starting),
+            (
+                "nothing to load, for hours",
+                Seen { unloaded: Some(0), behind: None, progress_ago: seconds(9000), ..good.clone() },
+                State::Idle,
+            ),
+            ("no load for long", Seen { progress_ago: seconds(106), ..good.clone() }, State::Behind),
+            ("it loads, but old records", Seen { behind: Some(seconds(106)), ..good.clone() }, State::Behind),
+            ("it fails", Seen { retrying: true, unloaded: Some(0), ..good.clone() }, State::Retrying),
+            ("told to stop while it fails", Seen { stopping: true, retrying: true, ..good.clone() }, State::Draining),
+        ] {
+            assert_eq!(state(&seen), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn an_end_is_a_state_as_well() {
+        assert_eq!(State::at_end(Code::Fenced), State::Fenced);
+        assert_eq!(State::at_end(Code::RecordsLost), State::Halted);
+        assert_eq!(State::at_end(Code::Outage), State::Stopped);
+    }
+}
