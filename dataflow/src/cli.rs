@@ -2,7 +2,7 @@
 
 use std::{io::Write, process::ExitCode};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use connectors::Fault;
 
 use crate::{
@@ -41,8 +41,18 @@ enum Command {
     Status(Status),
     /// List the newest epochs.
     Epochs(Epochs),
-    /// Say what an error code means, or list all of them.
+    /// Say what a job file means, with every default; or what an error code means; or list all codes.
     Explain(Explain),
+    /// Print the completions for a shell.
+    Completions {
+        /// Which.
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write one for each command into a folder.
+    Man {
+        /// The folder; it must be there.
+        folder: Option<std::path::PathBuf>,
+    },
 }
 
 #[derive(Args)]
@@ -92,8 +102,8 @@ struct Epochs {
 
 #[derive(Args)]
 struct Explain {
-    /// A code like TG-1001; without one, all.
-    code: Option<String>,
+    /// A job file, or a code like TG-1001; without either, all codes.
+    what: Option<String>,
 }
 
 #[derive(Args)]
@@ -152,7 +162,14 @@ pub fn main() -> ExitCode {
         Command::Epochs(arguments) => job::load(&arguments.job)
             .and_then(|job| inspect::epochs(&job, arguments.last, arguments.json))
             .map(|shown| print(&shown)),
-        Command::Explain(arguments) => explain(arguments.code.as_deref()),
+        Command::Explain(arguments) => explain(arguments.what.as_deref()),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
+            print(&String::from_utf8_lossy(&script));
+            Ok(())
+        }
+        Command::Man { folder } => man(folder.as_deref()),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -218,13 +235,32 @@ fn verify(arguments: &Verify) -> Result<()> {
     }
 }
 
-fn explain(code: Option<&str>) -> Result<()> {
-    let Some(code) = code else {
+fn man(folder: Option<&std::path::Path>) -> Result<()> {
+    let failed = |what: String| |e| Error { code: Code::Usage, what, source: Some(Box::new(e)) };
+    match folder {
+        Some(folder) => clap_mangen::generate_to(Cli::command(), folder)
+            .map_err(failed(format!("cannot write manual pages into {}", folder.display()))),
+        None => {
+            let mut page = Vec::new();
+            let made = clap_mangen::Man::new(Cli::command()).render(&mut page);
+            made.map_err(failed("cannot make the manual page".into()))?;
+            print(&String::from_utf8_lossy(&page));
+            Ok(())
+        }
+    }
+}
+
+fn explain(what: Option<&str>) -> Result<()> {
+    let Some(code) = what else {
         let lines =
             Code::ALL.iter().map(|code| format!("{}  exit {:3}  {}\n", code.id(), code.exit_code(), code.title()));
         print(&lines.collect::<String>());
         return Ok(());
     };
+    if !code.to_uppercase().starts_with("TG-") {
+        print(&job::explain::explain(code)?);
+        return Ok(());
+    }
     let found = Code::ALL.iter().find(|known| known.id().eq_ignore_ascii_case(code));
     let found = found
         .ok_or_else(|| Error::new(Code::Usage, format!("there is no code {code}; `tidegate explain` lists all")))?;

@@ -85,8 +85,7 @@ impl Context {
             clock: ClockOptions {
                 first,
                 interval: job.epoch.interval,
-                // Several epochs fit into the budget, so that one is read while another is loaded.
-                max_bytes: job.epoch.max_bytes.min(job.budget_bytes / 4),
+                max_bytes: job.epoch_bytes(),
                 max_rows: job.epoch.max_rows,
                 until_caught_up: options.until_caught_up,
                 stop,

@@ -48,6 +48,16 @@ pub const OWNED: &[(&str, &str)] = &[
     ("queued.max.messages.kbytes", "it is part of `[memory] budget`"),
 ];
 
+/// Properties that a job file may set, and what they are otherwise where that is not librdkafka's own default.
+pub const DEFAULTS: &[(&str, &str)] = &[
+    ("fetch.wait.max.ms", "100"),
+    ("fetch.min.bytes", "1"),
+    ("queued.min.messages", "100000"),
+    ("fetch.queue.backoff.ms", "20"),
+    ("socket.keepalive.enable", "true"),
+    ("reconnect.backoff.max.ms", "5000"),
+];
+
 /// How to reach a cluster.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -89,15 +99,8 @@ impl Kafka {
 
     fn consumer(&self) -> Result<BaseConsumer> {
         let mut config = ClientConfig::new();
-        // Defaults that a job file may change.
-        config
-            .set("fetch.wait.max.ms", "100")
-            .set("fetch.min.bytes", "1")
-            .set("queued.min.messages", "100000")
-            .set("fetch.queue.backoff.ms", "20")
-            .set("socket.keepalive.enable", "true")
-            .set("reconnect.backoff.max.ms", "5000");
-        for (name, value) in &self.settings.properties {
+        let properties = self.settings.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in DEFAULTS.iter().copied().chain(properties) {
             config.set(name, value);
         }
         config

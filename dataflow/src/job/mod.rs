@@ -4,6 +4,8 @@
 //! at once, each with its place, and nothing is ever ignored: a key that is not known is refused, and so is one whose
 //! feature is not there yet.
 
+pub mod defaults;
+pub mod explain;
 mod reader;
 
 use std::{ops::Range, time::Duration};
@@ -52,6 +54,11 @@ pub struct Job {
 }
 
 impl Job {
+    /// The most bytes of an epoch: several fit into the budget, so that one is read while another is loaded.
+    pub fn epoch_bytes(&self) -> u64 {
+        self.epoch.max_bytes.min(self.budget_bytes / 4)
+    }
+
     /// The table of its dead letters.
     pub fn dead_letters(&self) -> TableName {
         connectors::dead_letter_table(&self.redshift.schema, &self.name)
@@ -146,12 +153,20 @@ pub struct Redshift {
 
 /// Reads a job file.
 pub fn load(path: &str) -> Result<Job> {
-    let text = std::fs::read_to_string(path).map_err(|e| Error {
+    let text = read_file(path)?;
+    parse(&text).map_err(|findings| rendered(path, &text, &findings))
+}
+
+fn read_file(path: &str) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| Error {
         code: Code::JobFile,
         what: format!("cannot read {path}"),
         source: Some(Box::new(e)),
-    })?;
-    parse(&text).map_err(|findings| Error::new(Code::JobFile, render(path, &text, &findings)))
+    })
+}
+
+fn rendered(path: &str, text: &str, findings: &[Finding]) -> Error {
+    Error::new(Code::JobFile, render(path, text, findings))
 }
 
 /// Each finding with its line of the file.
@@ -331,8 +346,8 @@ fn read_staging(mut staging: Section<'_>, findings: &mut Findings) -> Option<Sta
         findings.add(staging.span(), "access_key_id and secret_access_key go together", "");
     }
     let compressions = [("zstd", Compression::Zstd), ("snappy", Compression::Snappy), ("none", Compression::None)];
-    let compression = staging.one_of(findings, "compression", &compressions).unwrap_or(Compression::Zstd);
-    let file_bytes = staging.size(findings, "file_size").map_or(128_000_000, |s| s.value);
+    let compression = staging.one_of(findings, "compression", &compressions).unwrap_or(defaults::COMPRESSION);
+    let file_bytes = staging.size(findings, "file_size").map_or(defaults::FILE_SIZE_BYTES, |s| s.value);
     let region = staging.text(findings, "region").map(|r| r.value);
     let endpoint = staging.text(findings, "endpoint").map(|e| e.value);
     staging.finish(findings);
@@ -342,7 +357,8 @@ fn read_staging(mut staging: Section<'_>, findings: &mut Findings) -> Option<Sta
 
 fn read_redshift(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshift> {
     let host = redshift.required(findings, "host");
-    let port = redshift.number(findings, "port").unwrap_or(Placed { value: 5439, span: redshift.span() });
+    let port =
+        redshift.number(findings, "port").unwrap_or(Placed { value: defaults::PORT.into(), span: redshift.span() });
     let port =
         u16::try_from(port.value).map_err(|_| findings.add(port.span, format!("{} is no port", port.value), "")).ok();
     let database = redshift.required(findings, "database");
@@ -352,14 +368,14 @@ fn read_redshift(mut redshift: Section<'_>, findings: &mut Findings) -> Option<R
         findings.add(redshift.span(), "[redshift] has no `password`", "add password = { env = \"NAME\" }");
     }
     let iam_role = redshift.required(findings, "iam_role");
-    let schema = redshift.text(findings, "schema").map_or("tidegate".into(), |s| s.value.to_lowercase());
+    let schema = redshift.text(findings, "schema").map_or(defaults::SCHEMA.into(), |s| s.value.to_lowercase());
     let ca_file = redshift.text(findings, "ca_file").map(|f| f.value);
     let verify = redshift.one_of(findings, "tls", &[("verify-full", true), ("off", false)]).unwrap_or(true);
     if !verify && ca_file.is_some() {
         findings.add(redshift.span(), "`ca_file` has no meaning with tls = \"off\"", "");
     }
     let tls = if verify { Tls::VerifyFull { ca_file } } else { Tls::Off };
-    let statement_timeout = redshift.duration(findings, "statement_timeout").unwrap_or(Duration::from_secs(15 * 60));
+    let statement_timeout = redshift.duration(findings, "statement_timeout").unwrap_or(defaults::STATEMENT_TIMEOUT);
     redshift.not_yet(findings, "query_group", "workload management");
     redshift.finish(findings);
     Some(Redshift {
@@ -377,10 +393,10 @@ fn read_redshift(mut redshift: Section<'_>, findings: &mut Findings) -> Option<R
 
 fn read_epoch(epoch: Option<Section<'_>>, findings: &mut Findings) -> Epoch {
     let mut read = Epoch {
-        interval: Duration::from_secs(30),
-        max_bytes: 256_000_000,
-        max_rows: u64::MAX,
-        idle_interval: Duration::from_secs(60),
+        interval: defaults::INTERVAL,
+        max_bytes: defaults::MAX_BYTES,
+        max_rows: defaults::MAX_ROWS,
+        idle_interval: defaults::IDLE_INTERVAL,
     };
     let Some(mut epoch) = epoch else { return read };
     read.interval = epoch.duration(findings, "interval").unwrap_or(read.interval);
@@ -395,7 +411,7 @@ fn read_epoch(epoch: Option<Section<'_>>, findings: &mut Findings) -> Epoch {
 const LEAST_BUDGET: u64 = 32_000_000;
 
 fn read_memory(memory: Option<Section<'_>>, findings: &mut Findings) -> u64 {
-    let Some(mut memory) = memory else { return 1_000_000_000 };
+    let Some(mut memory) = memory else { return defaults::BUDGET_BYTES };
     let budget = memory.size(findings, "budget");
     if let Some(budget) = &budget
         && budget.value < LEAST_BUDGET
@@ -403,7 +419,7 @@ fn read_memory(memory: Option<Section<'_>>, findings: &mut Findings) -> u64 {
         findings.add(budget.span.clone(), "`budget` is too small", "at least 32 MB");
     }
     memory.finish(findings);
-    budget.map_or(1_000_000_000, |b| b.value)
+    budget.map_or(defaults::BUDGET_BYTES, |b| b.value)
 }
 
 fn read_streams(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> {
@@ -464,7 +480,7 @@ fn read_topics(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Placed
 }
 
 fn read_start(section: &mut Section<'_>, findings: &mut Findings) -> StartAt {
-    let Some(value) = section.any("start") else { return StartAt::Earliest };
+    let Some(value) = section.any("start") else { return defaults::START };
     let help = "write \"earliest\", \"latest\" or { time = \"2026-11-24T00:00:00Z\" }";
     match value.get_ref() {
         DeValue::String(text) if text == "earliest" => return StartAt::Earliest,
