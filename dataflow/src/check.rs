@@ -29,13 +29,22 @@ use crate::{
 };
 
 /// Something wrong.
-#[derive(Serialize)]
 struct Finding {
     code: &'static str,
     /// The key of the job file that it comes from.
     key: String,
     what: String,
     remedy: &'static str,
+}
+
+/// What was said, as `--json` gives it. Names stay what they are.
+#[derive(Serialize)]
+struct Line<'a> {
+    kind: &'static str,
+    code: Option<&'a str>,
+    key: Option<&'a str>,
+    what: &'a str,
+    remedy: Option<&'a str>,
 }
 
 /// All that a check said.
@@ -99,9 +108,20 @@ impl Checked {
         }
     }
 
-    /// One object a line.
+    /// One object a line, findings first.
     pub fn json(&self) -> Result<String> {
-        let lines = self.findings.iter().map(|finding| serde_json::to_string(finding).map(|line| line + "\n"));
+        let findings = self.findings.iter().map(|finding| Line {
+            kind: "finding",
+            code: Some(finding.code),
+            key: Some(&finding.key),
+            what: &finding.what,
+            remedy: Some(finding.remedy),
+        });
+        let others = [("not-checked", &self.not_checked), ("note", &self.notes), ("ok", &self.good)];
+        let others = others.into_iter().flat_map(|(kind, said)| {
+            said.iter().map(move |what| Line { kind, code: None, key: None, what, remedy: None })
+        });
+        let lines = findings.chain(others).map(|line| serde_json::to_string(&line).map(|line| line + "\n"));
         lines.collect::<Result<_, _>>().map_err(|e| Error::new(Code::Bug, e.to_string()))
     }
 }
@@ -287,6 +307,14 @@ fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
             checked.skip("tables, columns and rights", "there was no login");
             return None;
         }
+    }
+    match warehouse.slices() {
+        Ok(Some(slices)) => checked.notes.push(format!(
+            "Redshift has {slices} slices; a file below 128 MB is read by one of them, so a load of small files uses as many \
+             as there are workers (run --workers)"
+        )),
+        Ok(None) => checked.skip("how many slices share the work of a COPY", "stv_slices may not be seen here"),
+        Err(error) => checked.found("redshift", &error.into()),
     }
     for target in &job.targets {
         let key = format!("target {}", target.table);

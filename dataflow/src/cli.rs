@@ -104,6 +104,9 @@ struct Epochs {
 struct Explain {
     /// A job file, or a code like TG-1001; without either, all codes.
     what: Option<String>,
+    /// One JSON object; of codes, one a line.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -125,6 +128,9 @@ struct DeadLetters {
 struct Init {
     /// The job file.
     job: String,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Args)]
@@ -151,7 +157,7 @@ struct Run {
 /// Does what the arguments say.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
-        Command::Init(arguments) => init(&arguments.job),
+        Command::Init(arguments) => init(&arguments),
         Command::Run(arguments) => run(&arguments),
         Command::Check(arguments) => check(&arguments),
         Command::DeadLetters(arguments) => dead_letters(&arguments),
@@ -162,7 +168,7 @@ pub fn main() -> ExitCode {
         Command::Epochs(arguments) => job::load(&arguments.job)
             .and_then(|job| inspect::epochs(&job, arguments.last, arguments.json))
             .map(|shown| print(&shown)),
-        Command::Explain(arguments) => explain(arguments.what.as_deref()),
+        Command::Explain(arguments) => explain(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "tidegate", &mut script);
@@ -250,29 +256,44 @@ fn man(folder: Option<&std::path::Path>) -> Result<()> {
     }
 }
 
-fn explain(what: Option<&str>) -> Result<()> {
-    let Some(code) = what else {
-        let lines =
-            Code::ALL.iter().map(|code| format!("{}  exit {:3}  {}\n", code.id(), code.exit_code(), code.title()));
-        print(&lines.collect::<String>());
-        return Ok(());
-    };
-    if !code.to_uppercase().starts_with("TG-") {
-        print(&job::explain::explain(code)?);
+fn explain(arguments: &Explain) -> Result<()> {
+    let wrong = |e: serde_json::Error| Error::new(Code::Bug, e.to_string());
+    let is_code = |what: &str| what.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("TG-"));
+    if let Some(path) = arguments.what.as_deref().filter(|what| !is_code(what)) {
+        let text = job::explain::explain(path)?;
+        let shown = if arguments.json { job::explain::json(&text)? } else { text };
+        print(&shown);
         return Ok(());
     }
-    let found = Code::ALL.iter().find(|known| known.id().eq_ignore_ascii_case(code));
-    let found = found
-        .ok_or_else(|| Error::new(Code::Usage, format!("there is no code {code}; `tidegate explain` lists all")))?;
-    print(&found.explained());
-    Ok(())
+    let of_code = |code: &&Code| arguments.what.as_ref().is_none_or(|what| code.id().eq_ignore_ascii_case(what));
+    let codes: Vec<&Code> = Code::ALL.iter().filter(of_code).collect();
+    let line = |code: &&Code| match arguments.json {
+        true => serde_json::to_string(&code.line()).map_err(wrong).map(|line| line + "\n"),
+        false => Ok(format!("{}  exit {:3}  {}\n", code.id(), code.exit_code(), code.title())),
+    };
+    match (codes.as_slice(), &arguments.what) {
+        ([], what) => {
+            let what = what.as_deref().unwrap_or_default();
+            Err(Error::new(Code::Usage, format!("there is no code {what}; `tidegate explain` lists all")))
+        }
+        ([code], Some(_)) if !arguments.json => {
+            print(&code.explained());
+            Ok(())
+        }
+        (codes, _) => {
+            print(&codes.iter().map(line).collect::<Result<String>>()?);
+            Ok(())
+        }
+    }
 }
 
-fn init(path: &str) -> Result<()> {
-    let job = job::load(path)?;
+fn init(arguments: &Init) -> Result<()> {
+    let job = job::load(&arguments.job)?;
     let made = warehouse(&job)?.init(&uuid::Uuid::new_v4().to_string()).map_err(Error::from)?;
-    for table in &made {
-        println!("{table}");
+    if arguments.json {
+        print(&(serde_json::json!({ "job": job.name, "made": made }).to_string() + "\n"));
+    } else {
+        print(&made.iter().map(|table| format!("{table}\n")).collect::<String>());
     }
     eprintln!("job {}: {} control tables made", job.name, made.len());
     Ok(())

@@ -6,6 +6,8 @@ use checkpoint::protocol::Halt;
 use connectors::Fault;
 use operators::Failure;
 
+use crate::report::state::State;
+
 macro_rules! catalogue {
     ($($name:ident $code:literal exit $exit:literal $title:literal cause $cause:literal remedy $remedy:literal;)*) => {
         /// What went wrong, as a code that never changes its meaning.
@@ -93,7 +95,30 @@ catalogue! {
         cause "The share of records that became dead letters is above `halt_above`; nothing of the open epoch was loaded." remedy "Mend the record's producer, the declared columns or the table; or raise the limit.";
 }
 
+/// A code as `explain --json` gives it. Names stay what they are.
+#[derive(serde::Serialize)]
+pub struct CodeLine {
+    code: &'static str,
+    title: &'static str,
+    cause: &'static str,
+    remedy: &'static str,
+    exit_code: u8,
+    state: &'static str,
+}
+
 impl Code {
+    /// All that there is to say about it, as data.
+    pub fn line(self) -> CodeLine {
+        CodeLine {
+            code: self.id(),
+            title: self.title(),
+            cause: self.cause(),
+            remedy: self.remedy(),
+            exit_code: self.exit_code(),
+            state: State::at_end(self).name(),
+        }
+    }
+
     /// All that there is to say about it, as Markdown.
     pub fn explained(self) -> String {
         format!(

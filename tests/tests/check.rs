@@ -43,6 +43,7 @@ fn a_good_setup_and_fourteen_bad_ones() {
         "50 records decode",
         "written, read and removed",
         "logged in as",
+        "4 slices",
         "columns take",
         "rolled back",
         "nothing is wrong",

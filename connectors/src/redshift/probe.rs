@@ -12,6 +12,15 @@ impl Redshift {
         )
     }
 
+    /// How many slices share the work of a COPY. `None` where the view is not to be seen, as on serverless.
+    pub fn slices(&self) -> Result<Option<u64>> {
+        match self.connect()?.one_text("SELECT count(*) FROM stv_slices") {
+            Ok(count) => Ok(count.parse().ok()),
+            Err(error) if matches!(error.fault, Fault::Denied | Fault::Missing) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Whether our user may insert into a table, which COPY asks for.
     pub fn may_insert(&self, table: &TableName) -> Result<bool> {
         let name = literal(&table.to_string());

@@ -15,13 +15,19 @@ use operators::{
 use toml::de::{DeTable, DeValue};
 
 use super::{Job, Property, Secret, Stream, Target, parse, read_file, rendered};
-use crate::error::Result;
+use crate::error::{Code, Error, Result};
 
 /// The job of a file, explained.
 pub fn explain(path: &str) -> Result<String> {
     let text = read_file(path)?;
     let job = parse(&text).map_err(|findings| rendered(path, &text, &findings))?;
     Ok(explained(&job, &text))
+}
+
+/// An explained job as one JSON object: the keys of the job file, without the marks.
+pub fn json(explained: &str) -> Result<String> {
+    let read: serde_json::Value = toml::from_str(explained).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+    Ok(read.to_string() + "\n")
 }
 
 /// The job, and the text of its file, which says what was set.

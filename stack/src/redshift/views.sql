@@ -21,4 +21,6 @@ CREATE VIEW pg_catalog.svv_redshift_databases AS
            NULL::varchar AS database_acl, NULL::varchar AS database_options,
            'Snapshot Isolation'::varchar AS database_isolation_level
     FROM pg_database WHERE NOT datistemplate;
-GRANT SELECT ON pg_catalog.stv_sessions, pg_catalog.svv_columns, pg_catalog.svv_redshift_databases TO PUBLIC;
+-- Two nodes of two slices.
+CREATE VIEW pg_catalog.stv_slices AS SELECT slice / 2 AS node, slice FROM generate_series(0, 3) AS slice;
+GRANT SELECT ON pg_catalog.stv_sessions, pg_catalog.stv_slices, pg_catalog.svv_columns, pg_catalog.svv_redshift_databases TO PUBLIC;
