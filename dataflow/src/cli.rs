@@ -149,7 +149,7 @@ struct Run {
     /// Only warnings and errors, and no live view.
     #[arg(short, long)]
     quiet: bool,
-    /// Each step of a load as well.
+    /// Each step of a load as well, and warnings of libraries.
     #[arg(short, long, conflicts_with = "quiet")]
     verbose: bool,
 }

@@ -256,7 +256,7 @@ fn admin() -> AdminClient<DefaultClientContext> {
 }
 
 /// The program that users get, as built beside this test.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     let test = std::env::current_exe().expect("the test's own path");
     test.parent().and_then(|deps| deps.parent()).expect("target folder").join("tidegate")
 }

@@ -7,11 +7,15 @@ use std::{fmt, io::Write, sync::OnceLock};
 
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
+    Layer,
+    filter::Targets,
     fmt::{
         FmtContext, FormatEvent, FormatFields, MakeWriter,
-        format::{DefaultFields, Writer},
+        format::Writer,
+        layer,
         time::{FormatTime, SystemTime},
     },
+    layer::SubscriberExt,
     registry::LookupSpan,
 };
 
@@ -35,7 +39,7 @@ pub enum Detail {
     Quiet,
     /// Also each load.
     Normal,
-    /// Also each step of a load.
+    /// Also each step of a load, and warnings of libraries.
     Verbose,
 }
 
@@ -46,27 +50,27 @@ pub fn start(format: Format, detail: Detail) {
     if FORMAT.set(format).is_err() {
         return;
     }
-    let most = match detail {
-        Detail::Quiet => LevelFilter::WARN,
-        Detail::Normal => LevelFilter::INFO,
-        Detail::Verbose => LevelFilter::DEBUG,
+    // Libraries speak for themselves, which is for those who look closely.
+    let (own, others) = match detail {
+        Detail::Quiet => (LevelFilter::WARN, LevelFilter::OFF),
+        Detail::Normal => (LevelFilter::INFO, LevelFilter::OFF),
+        Detail::Verbose => (LevelFilter::DEBUG, LevelFilter::WARN),
     };
-    let builder = tracing_subscriber::fmt().with_max_level(most).with_writer(Lines);
-    // Either fails only if there is a subscriber already, which then has the lines.
-    let _ = match format {
-        Format::Text => tracing::subscriber::set_global_default(
-            builder.fmt_fields(DefaultFields::new()).event_format(People).finish(),
-        ),
-        Format::Json => tracing::subscriber::set_global_default(
-            builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .with_span_list(false)
-                .with_target(false)
-                .finish(),
-        ),
-    };
+    let most = Targets::new().with_target("tidegate", own).with_default(others);
+    let is_json = format == Format::Json;
+    let people = (!is_json).then(|| layer().with_writer(Lines).event_format(People));
+    let objects = is_json.then(|| {
+        layer()
+            .with_writer(Lines)
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .with_target(false)
+    });
+    let all = tracing_subscriber::registry().with(people.with_filter(most.clone())).with(objects.with_filter(most));
+    // Fails only if there is a subscriber already, which then has the lines.
+    let _ = tracing::subscriber::set_global_default(all);
 }
 
 /// Says why the process ends, in the form of its log.

@@ -59,7 +59,9 @@ impl Report {
 
     fn say(&self, event: &Event) {
         match event {
-            Event::Step { first, step } => debug!(event = "step", first_epoch = first.0, "epoch {first}: {step:?}"),
+            Event::Step { first, step } => {
+                debug!(event = "step", first_epoch = first.0, step = ?step, "epoch {first}: {step:?}");
+            }
             Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, closed_at, .. } => {
                 let epochs = if first == last { format!("epoch {first}") } else { format!("epochs {first} to {last}") };
                 let tries = if *attempts > 1 { format!(", {attempts} tries") } else { String::new() };
