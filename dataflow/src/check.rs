@@ -242,7 +242,8 @@ fn sample(
         None => checked.good.push(format!("topic {topic}: {read} records decode")),
         Some(example) => {
             let what = format!("topic {topic}: {bad} of {read} records do not decode; one: {example}");
-            match job.errors.halt {
+            // A job that sets everything aside would run, and load nothing.
+            match job.errors.halt || bad == read {
                 true => checked.found(key, &Error::new(Code::BadRecord, what)),
                 false => checked.notes.push(format!("{key}: {what} (they become dead letters)")),
             }

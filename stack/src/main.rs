@@ -5,7 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{Args, Parser, Subcommand};
 use stack::{
     Error, Options, Stack, clicks, kafka,
-    redshift::{Redshift, client},
+    redshift::{self, Redshift, client},
     s3::S3,
 };
 
@@ -31,7 +31,7 @@ enum Command {
     Clicks(Clicks),
     /// Send each line of standard input as a record.
     Produce(Produce),
-    /// Run statements on a running stand-in, as the loader's user.
+    /// Run statements on a running stand-in.
     Sql(Sql),
 }
 
@@ -69,8 +69,20 @@ struct Sql {
     /// Its port.
     #[arg(long, env = "REDSHIFT_PORT")]
     port: u16,
+    /// Who runs them.
+    #[arg(long, env = "REDSHIFT_USER", default_value = redshift::USER)]
+    user: String,
+    /// Their password.
+    #[arg(long, env = "REDSHIFT_PASSWORD", default_value = redshift::PASSWORD, hide_env_values = true)]
+    password: String,
+    /// Run them as the stand-in's administrator.
+    #[arg(long)]
+    admin: bool,
+    /// A file of statements, each ended by a semicolon at the end of a line.
+    #[arg(long)]
+    file: Option<PathBuf>,
     /// The statements, one after the other.
-    #[arg(required = true)]
+    #[arg(required_unless_present = "file")]
     statements: Vec<String>,
 }
 
@@ -119,8 +131,15 @@ fn run(command: Command) -> Result<(), Error> {
             println!("{sent} records sent to {}", topic.name);
             return Ok(());
         }
-        Command::Sql(Sql { host, port, statements }) => {
-            print!("{}", client::run((*host, *port).into(), statements)?);
+        Command::Sql(sql) => {
+            let who =
+                if sql.admin { (redshift::ADMIN, redshift::ADMIN_PASSWORD) } else { (&*sql.user, &*sql.password) };
+            let mut statements = match &sql.file {
+                Some(file) => client::statements(&std::fs::read_to_string(file).map_err(io("read the statements"))?),
+                None => Vec::new(),
+            };
+            statements.extend(sql.statements.iter().cloned());
+            print!("{}", client::run((sql.host, sql.port).into(), who, &statements)?);
             return Ok(());
         }
         _ => {}

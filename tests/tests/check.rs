@@ -201,4 +201,11 @@ fn a_good_setup_and_fourteen_bad_ones() {
         said.contains("50 of 200 records do not decode; one: column id: a string where an integer is declared"),
         "{said}"
     );
+    // A column of another type: the job would run, and load nothing.
+    let none = changed(&own, &[(r#"name = "id", type = "bigint""#, r#"name = "id", type = "boolean""#)]);
+    let (_, said, _) = world.finish(&["check", &none]);
+    assert!(
+        said.contains(&format!("finding[TG-4001]: stream s_{name}: columns: topic {name}: 200 of 200 records")),
+        "{said}"
+    );
 }

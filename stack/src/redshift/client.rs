@@ -2,15 +2,20 @@
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use super::{DATABASE, PASSWORD, USER};
+use super::DATABASE;
 use crate::error::{Error, Result};
 
-/// Runs statements at a stand-in's address, as the loader's user. The rows of each as a table, column names first.
-pub fn run(address: std::net::SocketAddr, statements: &[String]) -> Result<String> {
+/// The statements of a text: each ends with a semicolon at the end of a line.
+pub fn statements(text: &str) -> Vec<String> {
+    text.split(";\n").map(|statement| statement.trim().to_string()).filter(|statement| !statement.is_empty()).collect()
+}
+
+/// Runs statements at a stand-in's address. The rows of each as a table, column names first.
+pub fn run(address: std::net::SocketAddr, (user, password): (&str, &str), statements: &[String]) -> Result<String> {
     let runtime = tokio::runtime::Runtime::new().map_err(Error::io("start a runtime"))?;
     runtime.block_on(async {
         let mut config = tokio_postgres::Config::new();
-        config.host(address.ip().to_string()).port(address.port()).user(USER).password(PASSWORD).dbname(DATABASE);
+        config.host(address.ip().to_string()).port(address.port()).user(user).password(password).dbname(DATABASE);
         let (client, connection) = config.connect(NoTls).await?;
         tokio::spawn(connection);
         let mut out = String::new();
@@ -42,6 +47,11 @@ fn aligned(table: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_text_of_statements() {
+        assert_eq!(super::statements("SELECT ';';\n\nSELECT\n2;\n"), ["SELECT ';'", "SELECT\n2"]);
+    }
+
     #[test]
     fn a_table() {
         let row = |cells: [&str; 2]| cells.map(String::from).to_vec();

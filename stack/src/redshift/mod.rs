@@ -46,6 +46,11 @@ pub const USER: &str = "loader";
 /// Their password.
 pub const PASSWORD: &str = "local-stack-Passw0rd";
 
+/// The administrator, a superuser as in a new cluster.
+pub const ADMIN: &str = "awsuser";
+/// Their password.
+pub const ADMIN_PASSWORD: &str = "local-stack-Adm1n";
+
 /// A running stand-in.
 pub struct Redshift {
     address: SocketAddr,
@@ -125,6 +130,8 @@ impl Redshift {
             ("REDSHIFT_USER", USER.into()),
             ("REDSHIFT_PASSWORD", PASSWORD.into()),
             ("REDSHIFT_IAM_ROLE", ROLE.into()),
+            ("REDSHIFT_ADMIN_USER", ADMIN.into()),
+            ("REDSHIFT_ADMIN_PASSWORD", ADMIN_PASSWORD.into()),
         ]
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use std::os::unix::process::CommandExt;
 
-use super::{DATABASE, PASSWORD, USER};
+use super::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, USER};
 use crate::{
     error::{Error, Result},
     process::{Process, User},
@@ -142,7 +142,8 @@ impl Postgres {
             Ok(())
         };
         let user = format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'");
-        run("postgres", &[user, format!("CREATE DATABASE {DATABASE} OWNER {USER}")]).await?;
+        let admin = format!("CREATE ROLE {ADMIN} SUPERUSER LOGIN PASSWORD '{ADMIN_PASSWORD}'");
+        run("postgres", &[user, admin, format!("CREATE DATABASE {DATABASE} OWNER {USER}")]).await?;
         run(
             DATABASE,
             &[

@@ -139,6 +139,19 @@ const FUNCTIONS: &[&str] = &[
     "variance",
 ];
 
+/// `CREATE USER name PASSWORD '...'`, and nothing more of it.
+fn create_user(tokens: &[Token]) -> Result<Statement, SqlError> {
+    let tokens: Vec<&Token> = tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_) | Token::SemiColon)).collect();
+    match tokens.as_slice() {
+        [_, _, Token::Word(name), Token::Word(word), Token::SingleQuotedString(_)]
+            if word.value.eq_ignore_ascii_case("password") =>
+        {
+            Ok(Statement::Plain(format!("CREATE ROLE {name} LOGIN PASSWORD {}", tokens[4])))
+        }
+        _ => Err(SqlError::not_played("CREATE USER with anything but a password")),
+    }
+}
+
 /// Decides on the text of one simple query message.
 pub(super) fn classify(sql: &str, session: Session<'_>) -> Result<Statement, SqlError> {
     let dialect = RedshiftSqlDialect {};
@@ -154,6 +167,7 @@ pub(super) fn classify(sql: &str, session: Session<'_>) -> Result<Statement, Sql
         None => return Ok(Statement::Empty),
         Some("copy") => return Ok(Statement::Copy(Copy::parse(&tokens)?)),
         Some("show") => return show(&words),
+        Some("create") if words.get(1).is_some_and(|word| word == "user") => return create_user(&tokens),
         _ => {}
     }
     let tokens = substitute(tokens, session);
@@ -540,6 +554,8 @@ mod tests {
             ),
             "CREATE TABLE t (a VARCHAR(256), b NUMERIC(18,0), c TIMESTAMPTZ)"
         );
+        assert_eq!(plain("create user u password 'Ab1cdefg';"), "CREATE ROLE u LOGIN PASSWORD 'Ab1cdefg'");
+        assert!(decide("CREATE USER u PASSWORD 'x' CREATEUSER").is_err());
         assert_eq!(decide(" ; "), Ok(Statement::Empty));
         assert_eq!(decide("begin"), Ok(Statement::Begin));
         assert_eq!(decide("BEGIN ISOLATION LEVEL SERIALIZABLE"), Ok(Statement::Begin));
