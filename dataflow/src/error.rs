@@ -266,6 +266,20 @@ mod tests {
         assert_eq!(std::fs::read_to_string(path).unwrap_or_default(), page, "run it with TIDEGATE_WRITE_DOCS=1");
     }
 
+    /// What no test can bring about from outside: half an hour of outage, and states that the code excludes.
+    #[test]
+    fn what_a_running_job_ends_with() {
+        let outage = connectors::Error::new(Fault::Outage, "no answer");
+        for (failure, id, exit_code) in [
+            (Failure::Bug("a message without a capability".into()), "TG-0001", 1),
+            (Failure::Port { doing: "gave up loading epochs 1 to 1".into(), source: outage }, "TG-2003", 12),
+            (Failure::Halt(Halt::NotWhole { epoch: checkpoint::Epoch(1), what: "no counts".into() }), "TG-3204", 22),
+        ] {
+            let error = Error::from(failure);
+            assert_eq!((error.code.id(), error.code.exit_code()), (id, exit_code), "{}", error.render());
+        }
+    }
+
     #[test]
     fn a_chain_is_printed_once_with_the_remedy() {
         let inner = connectors::Error::new(Fault::Denied, "cannot write s3://b/k").because("403");

@@ -236,3 +236,21 @@ fn control_records_alone_move_the_cut() {
     world.check();
     assert_eq!(world.warehouse.copies(), []);
 }
+
+/// Topics of the same ids with other records where the newest loaded ones were, and topics that end before them.
+#[test]
+fn a_log_that_was_written_anew_is_not_read_on() {
+    let world = World::new();
+    world.fill(50);
+    world.run(1, None);
+    for entries in [50, 20] {
+        let other = World::new();
+        (0..entries * PARTITIONS as i64)
+            .for_each(|n| other.log.send("a", (n % PARTITIONS as i64) as i32, r#"{"n":-1}"#));
+        (0..PARTITIONS as i32).for_each(|partition| other.log.append("a", partition, Entry::Unseen));
+        let mut warehouse = world.warehouse.clone();
+        let plan = plan(&world.job, &mut warehouse).unwrap();
+        let error = recover(&world.job, &plan, &other.log, &mut warehouse, true).err().expect("it halts");
+        assert_eq!((error.code.id(), error.code.exit_code()), ("TG-3103", 21), "{}", error.render());
+    }
+}

@@ -97,6 +97,7 @@ fn a_drain_that_cannot_end_has_a_deadline_and_a_second_signal_does_not_wait() {
         }
         let ended = running.end(Duration::from_secs(40));
         assert_eq!(ended.code, Some(if signals == 1 { 12 } else { 130 }), "{}", ended.said);
+        assert_eq!(ended.said.contains("TG-2004"), signals == 1, "{}", ended.said);
         proxy.down(false);
         world.catch_up(1);
         world.check(&events.ledger);
@@ -120,4 +121,52 @@ fn a_topic_that_grows_while_the_job_runs_ends_it_with_13() {
     more.produce(500);
     world.catch_up(1);
     world.check(&more.ledger);
+}
+
+/// Tables that somebody changed, a database that is a copy, a table that swallows rows: it halts, and changes nothing.
+#[test]
+fn what_breaks_the_promise_halts_the_job() {
+    let world = World::new("halts", 1);
+    let name = &world.name;
+    let mut events = Events::new(name, 1);
+    let mut again = || {
+        events.produce(100);
+        world.catch_up(1);
+        events.produce(100);
+    };
+    let control = |suffix: &str| format!("tidegate.{name}_{suffix}");
+    let (fence, manifest) = (control("fence"), control("manifest"));
+    let swallow = format!("{name}_swallow");
+    let newest = format!("(SELECT max(epoch) FROM {manifest})");
+    let reverse = format!("UPDATE {manifest} SET digest = reverse(digest) WHERE epoch = {newest}");
+    for (what, change, mend, id) in [
+        ("a manifest row that somebody changed", reverse.clone(), reverse.clone(), "TG-3201"),
+        (
+            "a restored copy",
+            format!("UPDATE {fence} SET namespace = 'other-' || namespace"),
+            format!("UPDATE {fence} SET namespace = substr(namespace, 7)"),
+            "TG-3202",
+        ),
+        (
+            "rows that do not arrive",
+            format!(
+                "CREATE FUNCTION {swallow}() RETURNS trigger LANGUAGE plpgsql AS \
+                 $$ BEGIN IF NEW.kafka_offset % 7 = 0 THEN RETURN NULL; END IF; RETURN NEW; END $$; \
+                 CREATE TRIGGER {swallow} BEFORE INSERT ON {name} FOR EACH ROW EXECUTE FUNCTION {swallow}()"
+            ),
+            format!("DROP TRIGGER {swallow} ON {name}"),
+            "TG-3203",
+        ),
+    ] {
+        again();
+        let before = (world.rows(), world.sql(&format!("SELECT max(epoch) FROM {manifest}")));
+        world.sql(&change);
+        let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
+        assert_eq!(ended.code, Some(22), "{what}: {}", ended.said);
+        assert!(ended.said.contains(id), "{what}: {}", ended.said);
+        world.sql(&mend);
+        assert_eq!((world.rows(), world.sql(&format!("SELECT max(epoch) FROM {manifest}"))), before, "{what}");
+    }
+    world.catch_up(1);
+    world.check(&events.ledger);
 }

@@ -44,7 +44,9 @@ fn run(script: &str, folder: &Path) -> String {
     command.args(["300", "bash", "-c", &script]).current_dir(folder).env("PATH", path);
     // A new user has none of our variables.
     let ours = |name: &str| ["KAFKA_", "S3_", "AWS_", "REDSHIFT_"].iter().any(|prefix| name.starts_with(prefix));
-    std::env::vars().map(|(name, _)| name).filter(|name| ours(name)).for_each(|name| drop(command.env_remove(name)));
+    std::env::vars().map(|(name, _)| name).filter(|name| ours(name)).for_each(|name| {
+        command.env_remove(name);
+    });
     let output = command.output().expect("bash runs");
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));

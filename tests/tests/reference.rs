@@ -232,3 +232,23 @@ fn every_event_of_the_source_is_in_the_page() {
     }
     assert_eq!(found, names("### `tidegate run --log json`"));
 }
+
+/// Each error code is raised by a test, which names it.
+#[test]
+fn every_error_code_is_raised_by_a_test() {
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let mut tests = String::new();
+    for file in ["dataflow/src/error.rs", "dataflow/src/job/tests.rs"] {
+        let text = std::fs::read_to_string(format!("{root}/{file}")).expect("a source file");
+        tests += text.split("#[cfg(test)]").last().unwrap_or_default();
+    }
+    for folder in ["tests/tests", "dataflow/tests"] {
+        for entry in std::fs::read_dir(format!("{root}/{folder}")).expect("a folder") {
+            tests += &std::fs::read_to_string(entry.expect("an entry").path()).expect("a source file");
+        }
+    }
+    for code in objects(&World::bare("reference").output(&["explain", "--json"])) {
+        let id = code["code"].as_str().unwrap_or_default();
+        assert!(tests.contains(id), "no test raises {id}");
+    }
+}

@@ -150,4 +150,5 @@ fn each_change_of_the_tables_is_found() {
     assert_eq!(code, Some(0), "{said}");
     let ended = world.start(&["explain", "TG-9999"]).end(Duration::from_secs(10));
     assert_eq!(ended.code, Some(2), "{}", ended.said);
+    assert!(ended.said.contains("TG-1000"), "{}", ended.said);
 }

@@ -348,8 +348,8 @@ fn access(error: &object_store::Error) -> SqlError {
     SqlError::internal("S3ServiceException:Access Denied,Status 403,Error AccessDenied", 8001, error.to_string())
 }
 
-/// One file as text for COPY FROM STDIN, and its rows.
-pub(super) async fn read(shared: &Shared, file: &File, columns: &[Column]) -> Result<(Vec<u8>, u64), SqlError> {
+/// One file as text for COPY FROM STDIN.
+pub(super) async fn read(shared: &Shared, file: &File, columns: &[Column]) -> Result<Vec<u8>, SqlError> {
     let body = get(shared, &file.key).await.map_err(|e| access(&e))?;
     if let Some(length) = file.length {
         if length > body.len() as u64 {

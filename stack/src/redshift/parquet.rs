@@ -15,8 +15,8 @@ use super::{copy::Column, errors::SqlError};
 const SCAN_ERROR: &str = "Spectrum Scan Error";
 const NO_MATCH: u32 = 15007;
 
-/// A whole file as PostgreSQL's COPY text, and its rows.
-pub(super) fn to_text(key: &str, body: Bytes, columns: &[Column]) -> Result<(Vec<u8>, u64), SqlError> {
+/// A whole file as PostgreSQL's COPY text.
+pub(super) fn to_text(key: &str, body: Bytes, columns: &[Column]) -> Result<Vec<u8>, SqlError> {
     let unreadable = |e: &dyn std::fmt::Display| SqlError::internal(SCAN_ERROR, 15001, format!("{key}: {e}"));
     let builder = ParquetRecordBatchReaderBuilder::try_new(body).map_err(|e| unreadable(&e))?;
     let schema = builder.parquet_schema();
@@ -32,13 +32,12 @@ pub(super) fn to_text(key: &str, body: Bytes, columns: &[Column]) -> Result<(Vec
         fits(key, column, &schema.column(i))?;
     }
     let reader = builder.with_batch_size(8192).build().map_err(|e| unreadable(&e))?;
-    let (mut text, mut rows) = (Vec::new(), 0);
+    let mut text = Vec::new();
     for batch in reader {
         let batch = batch.map_err(|e| unreadable(&e))?;
-        rows += batch.num_rows() as u64;
         write_rows(&batch, columns, &mut text)?;
     }
-    Ok((text, rows))
+    Ok(text)
 }
 
 /// Whether a file's column may be loaded into a column of the table: the physical type must be the one, without widening.

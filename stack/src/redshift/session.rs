@@ -298,14 +298,10 @@ impl Session {
         if let Some(error) = opened.error {
             return Ok(Err(error));
         }
-        let mut count = 0;
         let mut failed = None;
         for file in &plan.files {
             let text = match copy::read(&self.shared, file, &plan.columns).await {
-                Ok((text, rows)) => {
-                    count += rows;
-                    text
-                }
+                Ok(text) => text,
                 Err(error) => {
                     failed = Some(error);
                     break;
@@ -322,11 +318,18 @@ impl Session {
         Ok(match (failed, answer.error) {
             (Some(error), _) => Err(error.to_frame()),
             (None, Some(error)) => Err(error),
-            (None, None) => Ok(count),
+            // The table's word, not ours: "COPY 100".
+            (None, None) => Ok(answer.frames.iter().find_map(copied).unwrap_or(0)),
         })
     }
 
     pub(super) fn shared(&self) -> Arc<Shared> {
         self.shared.clone()
     }
+}
+
+/// The rows of a COPY by the tag that ends it.
+fn copied(frame: &Bytes) -> Option<u64> {
+    let tag = frame.strip_prefix(b"C")?.get(4..)?.strip_prefix(b"COPY ")?;
+    std::str::from_utf8(tag).ok()?.trim_end_matches('\0').parse().ok()
 }
