@@ -205,7 +205,8 @@ fn commands_codes_and_states_are_those_of_the_program() {
     let without_error: BTreeSet<String> = ["0", "130"].map(String::from).into();
     assert_eq!(of_program.union(&without_error).cloned().collect::<BTreeSet<_>>(), names("## Exit codes"));
     for code in &codes {
-        let row = table("## Exit codes").into_iter().find(|cells| cells[0] == code["exit_code"].to_string());
+        let row =
+            table("## Exit codes").into_iter().find(|cells| code["exit_code"] == cells[0].parse::<u8>().unwrap_or(0));
         let again = row.and_then(|cells| cells.get(2).cloned()).unwrap_or_default();
         let state = code["state"].as_str().unwrap_or_default();
         assert_eq!(again == "no", state == "halted" || state == "fenced", "{code}");

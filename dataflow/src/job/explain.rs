@@ -225,15 +225,19 @@ fn secret_text(secret: &Secret) -> String {
 fn time_text(time: Duration) -> String {
     let ms = time.as_millis();
     let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
-    let (number, unit) =
-        units.into_iter().find(|(unit, _)| ms % unit == 0).map_or((ms, "ms"), |(unit, name)| (ms / unit, name));
+    let (number, unit) = units
+        .into_iter()
+        .find(|(unit, _)| ms.is_multiple_of(*unit))
+        .map_or((ms, "ms"), |(unit, name)| (ms / unit, name));
     quoted(&format!("{number}{unit}"))
 }
 
 fn size_text(bytes: u64) -> String {
     let units = [(1_000_000_000, "GB"), (1_000_000, "MB"), (1000, "KB")];
-    let (number, unit) =
-        units.into_iter().find(|(unit, _)| bytes % unit == 0).map_or((bytes, "B"), |(unit, name)| (bytes / unit, name));
+    let (number, unit) = units
+        .into_iter()
+        .find(|(unit, _)| bytes.is_multiple_of(*unit))
+        .map_or((bytes, "B"), |(unit, name)| (bytes / unit, name));
     quoted(&format!("{number} {unit}"))
 }
 
