@@ -343,7 +343,7 @@ fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
             Err(error) => checked.found(key, &error.into()),
         }
     }
-    match plan::dead_letters(job, &mut warehouse) {
+    match plan::dead_letters(job, &mut |table| warehouse.columns(table)) {
         Ok(_) => Some(warehouse),
         Err(error) => {
             checked.found("job", &error);

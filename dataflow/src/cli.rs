@@ -1,12 +1,14 @@
 //! The commands. Data goes to standard output, everything else to standard error.
 
-use std::{io::Write, process::ExitCode};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use connectors::Fault;
 
 use crate::{
-    check, dead_letters,
+    check,
+    cluster::{Cluster, supervise},
+    dead_letters,
     error::{Code, Error, Result},
     inspect, job,
     report::{log, screen},
@@ -16,7 +18,7 @@ use crate::{
 /// Loads Apache Kafka topics into Amazon Redshift, exactly once, an epoch at a time.
 ///
 /// Exit codes: 0 done or drained, 1 bug, 2 usage, 3 job file invalid or naming what does not exist, 4 findings, 5 cannot reach, 6 not
-/// allowed; 12 outage outlasted its deadline, 13 the source grew (restart me); 20 fenced, 21 source lost data or changed
+/// allowed; 10 cluster did not meet, 11 peer lost, 12 outage outlasted its deadline, 13 the source grew (restart me); 20 fenced, 21 source lost data or changed
 /// identity, 22 audit or protocol mismatch, 23 a record cannot be loaded (do not restart me); 130 second signal.
 #[derive(Parser)]
 #[command(version)]
@@ -137,9 +139,27 @@ struct Init {
 struct Run {
     /// The job file.
     job: String,
-    /// Worker threads of this process.
+    /// Worker threads of each process.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
+    /// How many processes there are; with --supervise and without --hosts, all on this machine.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
+    processes: Option<u16>,
+    /// Which of them this one is, from 0.
+    #[arg(long, requires = "hosts")]
+    process: Option<u16>,
+    /// Where each process listens, in order, the same for all. A trusted network: the connections are not encrypted.
+    #[arg(long, value_delimiter = ',', value_name = "HOST:PORT,...")]
+    hosts: Vec<String>,
+    /// How long the processes may take to meet, in seconds.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    meet_within: u64,
+    /// Start the processes as children, and start them again after exit codes 10 to 13.
+    #[arg(long)]
+    supervise: bool,
+    /// Stop at the end of standard input, which is how a supervisor speaks to its children.
+    #[arg(long, hide = true)]
+    stop_at_eof: bool,
     /// End once everything that is in the topics at the start is loaded.
     #[arg(long)]
     until_caught_up: bool,
@@ -193,12 +213,84 @@ fn run(arguments: &Run) -> Result<()> {
         _ => log::Detail::Normal,
     };
     log::start(arguments.log, detail);
+    if arguments.supervise {
+        return supervise(arguments);
+    }
+    let cluster = cluster(arguments)?;
+    let live = detail != log::Detail::Quiet && arguments.log == log::Format::Text && screen::is_terminal();
     let options = run::Options {
-        workers: arguments.workers.into(),
+        // Several processes on one terminal would draw over each other.
+        live: live && (cluster.is_alone() || !arguments.stop_at_eof),
+        cluster,
         until_caught_up: arguments.until_caught_up,
-        live: detail != log::Detail::Quiet && arguments.log == log::Format::Text && screen::is_terminal(),
+        stop_at_eof: arguments.stop_at_eof,
     };
     run::run(&job::load(&arguments.job)?, &options)
+}
+
+/// Which process of which cluster the arguments speak of.
+fn cluster(arguments: &Run) -> Result<Cluster> {
+    let (hosts, workers) = (&arguments.hosts, usize::from(arguments.workers));
+    let usage = |what: String| Err(Error::new(Code::Usage, what));
+    match (hosts.len(), arguments.processes) {
+        (0, None | Some(1)) => return Ok(Cluster::alone(workers)),
+        (0, Some(processes)) => {
+            return usage(format!(
+                "--processes {processes} needs --hosts and --process, or --supervise to start all here"
+            ));
+        }
+        (hosts, Some(processes)) if hosts != usize::from(processes) => {
+            return usage(format!("--processes is {processes}, and --hosts names {hosts}"));
+        }
+        _ => {}
+    }
+    let Some(process) = arguments.process.map(usize::from) else {
+        return usage("--hosts needs --process, the place of this one in it".into());
+    };
+    if process >= hosts.len() {
+        return usage(format!("--process {process} of {} processes, which are numbered from 0", hosts.len()));
+    }
+    if hosts.len() == 1 {
+        return Ok(Cluster::alone(workers));
+    }
+    Ok(Cluster { hosts: hosts.clone(), process, workers, meet_within: Duration::from_secs(arguments.meet_within) })
+}
+
+/// Starts the processes as children: the one that is named, or all of them on this machine.
+fn supervise(arguments: &Run) -> Result<()> {
+    let wrong = |what: &str| {
+        let what = what.to_string();
+        |e: std::io::Error| Error { code: Code::Bug, what, source: Some(Box::new(e)) }
+    };
+    let all = arguments.hosts.is_empty();
+    let hosts = match (all, usize::from(arguments.processes.unwrap_or(1))) {
+        (true, 1) => Vec::new(),
+        (true, processes) => supervise::free_hosts(processes).map_err(wrong("cannot find free ports"))?,
+        (false, _) => arguments.hosts.clone(),
+    };
+    let processes: Vec<usize> = match arguments.process {
+        Some(process) => vec![process.into()],
+        None => (0..hosts.len().max(1)).collect(),
+    };
+    let program = std::env::current_exe().map_err(wrong("cannot find this program"))?;
+    let given: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
+    let command = |process: usize| {
+        let mut command = std::process::Command::new(&program);
+        command.args(given.iter().filter(|argument| *argument != "--supervise")).arg("--stop-at-eof");
+        if all && !hosts.is_empty() {
+            command.arg("--hosts").arg(hosts.join(","));
+        }
+        if arguments.process.is_none() && !hosts.is_empty() {
+            command.arg("--process").arg(process.to_string());
+        }
+        command
+    };
+    let signals = supervise::count_signals()?;
+    match supervise::supervise(&processes, &command, &signals)? {
+        0 => Ok(()),
+        // The child has said why.
+        code => signal_hook::low_level::exit(code),
+    }
 }
 
 fn dead_letters(arguments: &DeadLetters) -> Result<()> {

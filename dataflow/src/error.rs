@@ -71,6 +71,10 @@ catalogue! {
         cause "After the signal to stop, the open epoch was not loaded before the deadline." remedy "Start again; the epoch is read anew.";
     Refused "TG-2005" exit 22 "the warehouse refused the load"
         cause "A statement failed in a way that repeating it would not change." remedy "Read the message; usually the table was changed while the job ran. Start again after mending it.";
+    NotMet "TG-2201" exit 10 "the processes of the cluster did not meet"
+        cause "A process did not come in time, cannot be reached, or is of another job, job file, program or count." remedy "Start all processes with the same job file, program and `--hosts`; a supervisor may start this one again.";
+    PeerLost "TG-2202" exit 11 "another process of the cluster is gone"
+        cause "It ended, was silent for too long, or the connection to it broke. All processes end then: what was not loaded is read again." remedy "Start all processes again; that one's own words say why it ended.";
     Grew "TG-2101" exit 13 "the source grew"
         cause "A topic has more partitions than when the job started." remedy "Start again: the new partitions are read from their beginning.";
     Fenced "TG-3001" exit 20 "another process has taken over"
@@ -219,6 +223,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Error {
         let code = match &failure {
             Failure::Fenced { .. } => Code::Fenced,
+            Failure::PeerLost { .. } => Code::PeerLost,
             Failure::BadRecord { .. } => Code::BadRecord,
             Failure::TooManyBadRecords { .. } => Code::TooManyBadRecords,
             Failure::Bug(_) => Code::Bug,
@@ -249,14 +254,14 @@ mod tests {
         for code in Code::ALL {
             assert!(code.id().len() == 7 && code.id()[3..].bytes().all(|b| b.is_ascii_digit()), "{}", code.id());
             assert!(code.cause().ends_with('.') && code.remedy().ends_with('.'), "{}", code.id());
-            assert!([1, 2, 3, 4, 5, 6, 12, 13, 20, 21, 22, 23].contains(&code.exit_code()));
+            assert!([1, 2, 3, 4, 5, 6, 10, 11, 12, 13, 20, 21, 22, 23].contains(&code.exit_code()));
         }
     }
 
     /// The page is made of the catalogue; `TIDEGATE_WRITE_DOCS=1 cargo test` writes it anew.
     #[test]
     fn the_page_of_errors_is_the_catalogue() {
-        let head = "# Errors\n\nEach has a code that never changes its meaning, and an exit code that a supervisor can act on: after 12 and \
+        let head = "# Errors\n\nEach has a code that never changes its meaning, and an exit code that a supervisor can act on: after 10 to \
                     13 start again, after 20 to 23 do not. `tidegate explain CODE` says the same.\n\n";
         let page = head.to_string() + &Code::ALL.iter().map(|code| code.explained()).collect::<Vec<_>>().join("\n");
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");

@@ -14,8 +14,8 @@ use operators::{
     sink::{self, encode::EncodeOptions, load::LoadOptions, seal::SealOptions},
 };
 use timely::dataflow::{
-    Scope,
-    operators::{Concatenate, ConnectLoop, Feedback},
+    ProbeHandle, Scope,
+    operators::{Concatenate, ConnectLoop, Feedback, Probe},
 };
 
 use crate::{job::Job, plan::Plan, recover::Recovered, run::Options};
@@ -54,8 +54,8 @@ pub struct Ports {
     pub log: Arc<dyn Log>,
     /// S3.
     pub objects: Arc<dyn Objects>,
-    /// Redshift.
-    pub warehouse: Box<dyn Warehouse>,
+    /// Redshift; only process 0 has it.
+    pub warehouse: Option<Box<dyn Warehouse>>,
 }
 
 impl Context {
@@ -78,7 +78,7 @@ impl Context {
         Context {
             log: ports.log,
             objects: ports.objects,
-            warehouse: Mutex::new(Some(ports.warehouse)),
+            warehouse: Mutex::new(ports.warehouse),
             staging: staging.clone(),
             watch,
             errors: job.errors,
@@ -89,13 +89,14 @@ impl Context {
                 max_rows: job.epoch.max_rows,
                 until_caught_up: options.until_caught_up,
                 stop,
+                threads: options.cluster.workers,
             },
             fetch: FetchOptions {
                 first,
                 places: recovered.places.into(),
                 streams: plan.streams.len(),
                 // The last quarter waits in the client's own queue, before fetch.
-                budget_bytes: job.budget_bytes * 3 / 4 / options.workers as u64,
+                budget_bytes: job.budget_bytes * 3 / 4 / options.cluster.workers as u64,
             },
             encode: EncodeOptions { compression: job.staging.compression, file_bytes: job.staging.file_bytes as usize },
             seal: SealOptions {
@@ -116,14 +117,14 @@ impl Context {
     }
 }
 
-/// Builds the dataflow of one worker. All workers build the same.
-pub fn build(scope: Scope<'_, Time>, context: &Context) {
+/// Builds the dataflow of one worker. All workers build the same. The result tells when it is complete.
+pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let Context { plan, log, objects, staging, watch, fetch, .. } = context;
     let (to_fetch, commands) = scope.feedback(1);
     let (to_clock, told) = scope.feedback(1);
 
     let fetched = operators::fetch(scope, commands, told.clone(), log.clone(), fetch.clone(), watch.clone());
-    operators::clock(scope, fetched.stats, told, context.clock.clone()).connect_loop(to_fetch);
+    operators::clock(scope, fetched.stats, told, context.clock.clone(), watch.clone()).connect_loop(to_fetch);
 
     // What decode, query and fit set aside goes one way from here on: a target of its own, the last.
     let rejects = Rejects::new(context.errors, fetch.places.clone());
@@ -156,5 +157,8 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) {
     let sealed = sink::seal(scope, fetched.reports, pieces, context.seal.clone());
     // A lock that a panic poisoned: the process is ending anyway.
     let warehouse = if scope.index() == 0 { context.warehouse.lock().ok().and_then(|mut w| w.take()) } else { None };
-    sink::load(scope, sealed, warehouse, objects.clone(), context.load.clone(), watch.clone()).connect_loop(to_clock);
+    let loaded = sink::load(scope, sealed, warehouse, objects.clone(), context.load.clone(), watch.clone());
+    let (complete, loaded) = loaded.probe();
+    loaded.connect_loop(to_clock);
+    complete
 }

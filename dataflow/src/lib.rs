@@ -4,6 +4,7 @@
 //! * [`plan`]: what the job means against the tables as they are: streams, columns, targets;
 //! * [`recover`]: takes the fence, reads where the manifest ends, and makes sure that Kafka is still the same;
 //! * [`graph`]: every operator, in order, on one screen;
+//! * [`start`]: how a process comes to its start, and [`cluster`]: how several meet;
 //! * [`run`]: workers, signals, an orderly stop;
 //! * [`mod@check`]: everything that can be found out before a job runs;
 //! * [`cli`]: the commands; [`report`]: what a run shows; [`mod@dead_letters`]: what was set aside;
@@ -12,6 +13,7 @@
 
 pub mod check;
 pub mod cli;
+pub mod cluster;
 pub mod dead_letters;
 pub mod error;
 pub mod graph;
@@ -21,3 +23,4 @@ pub mod plan;
 pub mod recover;
 pub mod report;
 pub mod run;
+pub mod start;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connectors::{TargetColumn, Warehouse, dead_letter_columns};
+use connectors::{TableName, TargetColumn, dead_letter_columns};
 use operators::{
     decode::columns::SourceColumn,
     query::select::Selection,
@@ -38,12 +38,15 @@ pub struct StreamPlan {
     pub columns: Arc<[SourceColumn]>,
 }
 
+/// Gives the columns of a table, as the catalog has them; `None` if there is none.
+pub type Catalog<'a> = dyn FnMut(&TableName) -> connectors::Result<Option<Vec<TargetColumn>>> + 'a;
+
 /// Reads the targets' columns and holds the queries against them. All that is wrong is said at once.
-pub fn plan(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Plan> {
+pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
     let (mut missing, mut unfit) = (Vec::new(), Vec::new());
     let (mut targets, mut queries) = (Vec::new(), Vec::new());
     for (number, target) in job.targets.iter().enumerate() {
-        let Some(columns) = warehouse.columns(&target.table)? else {
+        let Some(columns) = catalog(&target.table)? else {
             missing.push(no_table(job, target).what);
             continue;
         };
@@ -67,7 +70,7 @@ pub fn plan(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Plan> {
     }
     let streams = job.streams.iter().map(|s| StreamPlan { name: s.name.clone(), columns: s.columns.as_slice().into() });
     let hash = hash(job, &targets);
-    targets.push(Arc::new(dead_letters(job, warehouse)?));
+    targets.push(Arc::new(dead_letters(job, catalog)?));
     Ok(Plan { streams: streams.collect(), hash, targets: targets.into(), queries })
 }
 
@@ -79,9 +82,9 @@ pub fn no_table(job: &Job, target: &job::Target) -> Error {
 }
 
 /// The target of the dead letters, which must have the columns that `init` gives it.
-pub fn dead_letters(job: &Job, warehouse: &mut dyn Warehouse) -> Result<Target> {
+pub fn dead_letters(job: &Job, catalog: &mut Catalog<'_>) -> Result<Target> {
     let (table, wanted) = (job.dead_letters(), dead_letter_columns());
-    let Some(found) = warehouse.columns(&table)? else {
+    let Some(found) = catalog(&table)? else {
         return Err(Error::new(Code::NoTables, format!("there is no table {table}")));
     };
     let unlike = wanted.iter().find(|w| !found.iter().any(|f| f.name == w.name && f.kind == w.kind));
@@ -127,21 +130,46 @@ pub fn fit_target(target: &job::Target, columns: &[TargetColumn]) -> Result<Vec<
     if findings.is_empty() { Ok(chosen) } else { Err(findings) }
 }
 
+/// Hash of what the job file means by itself, and of where its files go: what all processes of a cluster must agree on
+/// before one of them has read a table.
+pub fn meaning(job: &Job) -> String {
+    let mut text = streams_text(job);
+    for target in &job.targets {
+        text += &format!("target {:?} query {:?}\n", target.table.to_string(), target.selection.text);
+        target.selection.columns.iter().for_each(|column| text += &format!(" {:?}\n", column.policy));
+    }
+    let (staging, letters) = (&job.staging, job.dead_letters());
+    text += &format!(
+        "staging {:?} {:?} {:?}\n{letters} {:?}\n",
+        staging.bucket, staging.prefix, staging.endpoint, job.errors
+    );
+    hash_of(&text)
+}
+
 /// Of everything that decides which rows come out, and of nothing else: not of addresses, intervals or worker counts.
 fn hash(job: &Job, targets: &[Arc<Target>]) -> String {
-    let mut text = String::from("tidegate plan 2\n");
-    for stream in &job.streams {
-        text += &format!("stream {:?} {:?}\n", stream.name, stream.topics);
-        for column in &stream.columns {
-            text += &format!(" column {:?} {} {} {:?}\n", column.name, column.kind, column.path, column.policy);
-        }
-    }
+    let mut text = String::from("tidegate plan 2\n") + &streams_text(job);
     for (target, fitted) in job.targets.iter().zip(targets) {
         text += &format!("target {:?} query {:?}\n", target.table.to_string(), target.selection.text);
         for (selected, column) in target.selection.columns.iter().zip(&fitted.columns) {
             text += &format!(" {:?} {} {:?}\n", column.name, column.kind, selected.policy);
         }
     }
+    hash_of(&text)
+}
+
+fn streams_text(job: &Job) -> String {
+    let mut text = String::new();
+    for stream in &job.streams {
+        text += &format!("stream {:?} {:?}\n", stream.name, stream.topics);
+        for column in &stream.columns {
+            text += &format!(" column {:?} {} {} {:?}\n", column.name, column.kind, column.path, column.policy);
+        }
+    }
+    text
+}
+
+fn hash_of(text: &str) -> String {
     Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
 }
 

@@ -11,19 +11,19 @@ use std::{
 };
 
 use checkpoint::TopicPartition;
-use connectors::{Log, Warehouse, kafka, redshift, s3};
-use operators::{Time, events::Event, failure, fetch::Place, query::SourceValue};
+use connectors::{Log, Objects, Warehouse, kafka, redshift, s3};
+use operators::{Time, events::Event, failure, fetch::Place, heartbeat::HeartbeatOptions, query::SourceValue};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use timely::{CommunicationConfig, Config, WorkerConfig};
+use timely::{CommunicationConfig, WorkerConfig};
 use tracing::{info, warn};
 
 use crate::{
+    cluster::{BEAT_EVERY, Cluster, DEAD_AFTER, Sockets, allocators},
     error::{Code, Error, Result},
     graph::{self, Context, Ports},
     job::{Job, Property},
-    plan::plan,
-    recover::recover,
     report::{Report, facts::Facts, log, meter::Meter, screen, state::State},
+    start::{self, Started},
 };
 
 /// How long the open epoch may take to be loaded after a signal to stop.
@@ -33,30 +33,37 @@ const LOOK_AT_SOURCE: Duration = Duration::from_secs(5);
 
 /// What the command line says about a run.
 pub struct Options {
-    /// Worker threads.
-    pub workers: usize,
+    /// Which process of which cluster this is, and its worker threads.
+    pub cluster: Cluster,
     /// End once everything that is in the topics now is loaded.
     pub until_caught_up: bool,
     /// Show a live view.
     pub live: bool,
+    /// A parent closes our standard input to say "stop", and when it is gone.
+    pub stop_at_eof: bool,
 }
 
 /// Runs a job until it is done or stopped.
 pub fn run(job: &Job, options: &Options) -> Result<()> {
     let stop = Arc::new(AtomicBool::new(false));
     on_signal(stop.clone())?;
+    if options.stop_at_eof {
+        stop_at_eof(stop.clone())?;
+    }
     end_at_panic();
     let starting = State::Starting.name();
     info!(event = "state", state = starting, job = job.name, "starting job {}", job.name);
 
-    let log: Arc<dyn Log> = Arc::new(kafka(job, options.workers)?);
-    let mut ports = Ports { log: log.clone(), objects: Arc::new(staging(job)?), warehouse: warehouse(job)? };
-    let plan = plan(job, &mut *ports.warehouse)?;
-    let recovered = recover(job, &plan, &*log, &mut *ports.warehouse, options.until_caught_up)?;
+    let cluster = &options.cluster;
+    let log: Arc<dyn Log> = Arc::new(kafka(job, cluster.workers)?);
+    let objects: Arc<dyn Objects> = Arc::new(staging(job)?);
+    let is_first = cluster.process == 0;
+    let started = if is_first { start::first(job, options, &*log)? } else { start::other(job, options)? };
+    let Started { plan, recovered, warehouse, sockets } = started;
 
     let places = &recovered.places;
     let (generation, first) = (recovered.acquired.holder.generation, recovered.acquired.admitted.next_epoch);
-    let (partitions, workers) = (places.len(), options.workers);
+    let (partitions, workers) = (places.len(), cluster.workers * cluster.processes());
     info!(
         event = "started",
         job = job.name,
@@ -64,34 +71,54 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
         first_epoch = first.0,
         partitions,
         workers,
+        processes = cluster.processes(),
+        process = cluster.process,
         plan = plan.hash,
         "job {}: generation {generation}, from epoch {first}, {partitions} partitions, {workers} workers",
         job.name
     );
-    let facts = Facts::new(places, workers, job.epoch.interval, options.until_caught_up, stop.clone());
-    let report = Report::new(facts, options.live);
-    report.start();
-    let grew = watch_source(places, log, stop.clone(), report.clone());
+    let facts = Facts::new(places, cluster.workers, job.epoch.interval, options.until_caught_up, stop.clone());
+    let report = Report::new(facts, options.live && is_first);
+    let mut grew = Arc::default();
+    if is_first {
+        report.start();
+        grew = watch_source(places, log.clone(), stop.clone(), report.clone());
+    }
 
     let meter = report.facts.meter.clone();
-    work(Context::new(job, plan, recovered, ports, options, stop, report.watch()), workers, meter)?;
-    report.done();
+    let ports = Ports { log, objects, warehouse };
+    let context = Context::new(job, plan, recovered, ports, options, stop, report.watch());
+    work(context, cluster, sockets, meter)?;
+    report.done(is_first);
     if grew.load(Ordering::Relaxed) {
         return Err(Error::new(Code::Grew, "a topic has more partitions than at the start"));
     }
     Ok(())
 }
 
-/// Runs the workers until the dataflow is complete.
-pub fn work(context: Context, workers: usize, meter: Arc<Meter>) -> Result<()> {
-    let communication = if workers == 1 { CommunicationConfig::Thread } else { CommunicationConfig::Process(workers) };
-    let workers = timely::execute(Config { communication, worker: WorkerConfig::default() }, move |worker| {
+/// Runs the workers of this process until the dataflow is complete.
+pub fn work(context: Context, cluster: &Cluster, sockets: Option<Sockets>, meter: Arc<Meter>) -> Result<()> {
+    let bug = |e: String| Error::new(Code::Bug, format!("cannot start the workers: {e}"));
+    let heart = sockets.is_some().then(|| HeartbeatOptions {
+        threads: cluster.workers,
+        every: BEAT_EVERY,
+        dead_after: DEAD_AFTER,
+        stop: context.clock.stop.clone(),
+    });
+    let (builders, guard) = match (sockets, cluster.workers) {
+        (Some(sockets), _) => allocators(cluster, sockets)?,
+        (None, 1) => CommunicationConfig::Thread.try_build().map_err(bug)?,
+        (None, workers) => CommunicationConfig::Process(workers).try_build().map_err(bug)?,
+    };
+    let workers = timely::execute::execute_from(builders, guard, WorkerConfig::default(), move |worker| {
         meter.attach(worker);
-        worker.dataflow::<Time, _, _>(|scope| graph::build(scope, &context));
+        let complete = worker.dataflow::<Time, _, _>(|scope| graph::build(scope, &context));
+        if let Some(heart) = heart.clone() {
+            worker.dataflow::<Time, _, _>(|scope| operators::heartbeat(scope, heart, move || complete.done()));
+        }
         while worker.step_or_park(None) {}
     });
-    let workers = workers.map_err(|e| Error::new(Code::Bug, format!("cannot start the workers: {e}")))?;
-    for result in workers.join() {
+    for result in workers.map_err(bug)?.join() {
         result.map_err(|e| Error::new(Code::Bug, e))?;
     }
     Ok(())
@@ -166,17 +193,34 @@ fn on_signal(stop: Arc<AtomicBool>) -> Result<()> {
         what: "cannot listen for signals".into(),
         source: Some(Box::new(e)),
     })?;
-    let spawned = thread::Builder::new().name("signals".into()).spawn(move || {
+    spawn("signals", move || {
         let mut signals = signals.forever();
         signals.next();
-        stop.store(true, Ordering::Relaxed);
-        thread::spawn(|| {
-            thread::sleep(DRAIN_WITHIN);
-            end(&Error::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));
-        });
+        drain(&stop);
         signals.next();
         signal_hook::low_level::exit(130);
+    })
+}
+
+/// The end of standard input drains the job, with the same deadline.
+fn stop_at_eof(stop: Arc<AtomicBool>) -> Result<()> {
+    spawn("parent", move || {
+        // Nothing is ever said there; an error is an end as well.
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        drain(&stop);
+    })
+}
+
+fn drain(stop: &AtomicBool) {
+    stop.store(true, Ordering::Relaxed);
+    thread::spawn(|| {
+        thread::sleep(DRAIN_WITHIN);
+        end(&Error::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));
     });
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+    let spawned = thread::Builder::new().name(name.into()).spawn(work);
     spawned.map(drop).map_err(|e| Error {
         code: Code::Bug,
         what: "cannot start a thread".into(),
@@ -184,16 +228,29 @@ fn on_signal(stop: Arc<AtomicBool>) -> Result<()> {
     })
 }
 
-/// A panic in any thread ends the process at once: the other workers would wait for the failed one for ever.
+/// A panic in any thread ends the process at once: the other workers would wait for the failed one for ever. The first one
+/// counts; what panics after it does so because of it.
 fn end_at_panic() {
     let default = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| match failure::take() {
-        Some(failure) => end(&failure.into()),
-        None => {
-            screen::clear();
-            default(info); // with the trace, which the maker of the program needs
-            end(&Error::new(Code::Bug, info.to_string()));
+    let ending = AtomicBool::new(false);
+    std::panic::set_hook(Box::new(move |info| {
+        if ending.swap(true, Ordering::SeqCst) {
+            loop {
+                thread::park(); // the process is ending
+            }
         }
+        if let Some(failure) = failure::take() {
+            end(&failure.into());
+        }
+        let name = thread::current().name().map(String::from).unwrap_or_default();
+        // The engine's threads that hold the sockets know no other way to say that one broke.
+        if let Some(process) = name.strip_prefix("timely:recv-").or(name.strip_prefix("timely:send-")) {
+            let why = info.payload_as_str().unwrap_or("its connection broke");
+            end(&Error::new(Code::PeerLost, format!("process {process}: {why}")));
+        }
+        screen::clear();
+        default(info); // with the trace, which the maker of the program needs
+        end(&Error::new(Code::Bug, info.to_string()));
     }));
 }
 

@@ -18,6 +18,7 @@ use connectors::{
     memory::{Entry, MemoryLog, MemoryObjects, MemoryWarehouse},
 };
 use tidegate::{
+    cluster::Cluster,
     graph::{Context, Ports},
     job::{self, Job},
     plan::plan,
@@ -121,17 +122,20 @@ impl World {
 
     /// Runs the job with so many workers until it has caught up, or until `stop`.
     fn run(&self, workers: usize, stop: Option<Arc<AtomicBool>>) {
-        let options = Options { workers, until_caught_up: stop.is_none(), live: false };
-        let mut ports = Ports {
+        let cluster = Cluster::alone(workers);
+        let until_caught_up = stop.is_none();
+        let options = Options { cluster: cluster.clone(), until_caught_up, live: false, stop_at_eof: false };
+        let ports = Ports {
             log: Arc::new(self.log.clone()),
             objects: Arc::new(self.objects.clone()),
-            warehouse: Box::new(self.warehouse.clone()),
+            warehouse: Some(Box::new(self.warehouse.clone())),
         };
-        let plan = plan(&self.job, &mut *ports.warehouse).unwrap();
-        let recovered = recover(&self.job, &plan, &self.log, &mut *ports.warehouse, options.until_caught_up).unwrap();
+        let mut warehouse = self.warehouse.clone();
+        let plan = plan(&self.job, &mut |table| warehouse.columns(table)).unwrap();
+        let recovered = recover(&self.job, &plan, &self.log, &mut warehouse, until_caught_up).unwrap();
         let context =
             Context::new(&self.job, plan, recovered, ports, &options, stop.unwrap_or_default(), Arc::new(|_| {}));
-        run::work(context, workers, Arc::new(Meter::new(workers))).unwrap();
+        run::work(context, &cluster, None, Arc::new(Meter::new(workers))).unwrap();
     }
 
     /// So many entries more in each partition: records, tombstones, records that do not decode or do not fit one of the
@@ -249,7 +253,7 @@ fn a_log_that_was_written_anew_is_not_read_on() {
             .for_each(|n| other.log.send("a", (n % PARTITIONS as i64) as i32, r#"{"n":-1}"#));
         (0..PARTITIONS as i32).for_each(|partition| other.log.append("a", partition, Entry::Unseen));
         let mut warehouse = world.warehouse.clone();
-        let plan = plan(&world.job, &mut warehouse).unwrap();
+        let plan = plan(&world.job, &mut |table| warehouse.columns(table)).unwrap();
         let error = recover(&world.job, &plan, &other.log, &mut warehouse, true).err().expect("it halts");
         assert_eq!((error.code.id(), error.code.exit_code()), ("TG-3103", 21), "{}", error.render());
     }

@@ -31,6 +31,7 @@ use timely::{
 
 use crate::{
     Time,
+    events::{Event, Watch},
     failure::{Failure, fail},
     fetch::Stat,
 };
@@ -69,6 +70,8 @@ pub struct ClockOptions {
     pub until_caught_up: bool,
     /// Set from outside to end the job: the open epoch is closed and loaded.
     pub stop: Arc<AtomicBool>,
+    /// Worker threads of a process: what those of other processes read is told here.
+    pub threads: usize,
 }
 
 /// What has come into the open epoch, and what the workers said of themselves.
@@ -112,6 +115,7 @@ pub fn clock<'s>(
     stats: Stream<'s, Time, Vec<Stat>>,
     loaded: Stream<'s, Time, Vec<u64>>,
     options: ClockOptions,
+    watch: Watch,
 ) -> Stream<'s, Time, Vec<(usize, Command)>> {
     let (me, workers) = (scope.index(), scope.peers());
     let mut builder = OperatorBuilder::new("Clock".into(), scope);
@@ -132,6 +136,10 @@ pub fn clock<'s>(
         move |frontiers| {
             stats.for_each(|_, data| {
                 for stat in data.drain(..) {
+                    if stat.worker / options.threads != me / options.threads {
+                        let (records, offsets) = (stat.rows, stat.offsets);
+                        watch(Event::Fetched { records, offsets, positions: Vec::new() });
+                    }
                     if stat.moved && !open.moved {
                         opened = Instant::now();
                     }
@@ -203,6 +211,7 @@ mod tests {
             max_rows: 10,
             until_caught_up: true,
             stop: Default::default(),
+            threads: 1,
         };
         let open = Open { moved: true, ..Open::default() };
         let idle = Open::default();

@@ -61,6 +61,14 @@ pub enum Failure {
         /// Its generation.
         by: Generation,
     },
+    /// Another process of the cluster is gone, or is silent.
+    #[error("process {process} was silent for {:.1} s", .silent.as_secs_f64())]
+    PeerLost {
+        /// Its number.
+        process: usize,
+        /// For how long.
+        silent: std::time::Duration,
+    },
     /// What the job promises can no longer be kept.
     #[error("the job must not go on")]
     Halt(#[from] Halt),

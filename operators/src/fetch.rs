@@ -56,7 +56,7 @@ const BATCHES_PER_TURN: usize = 8;
 const BYTES_PER_RECORD: u64 = 32;
 
 /// A partition of the job, and where this run reads it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// The partition.
     pub partition: TopicPartition,
@@ -90,6 +90,8 @@ pub struct Stat {
     pub worker: usize,
     /// Records since the last one.
     pub rows: u64,
+    /// How far its partitions moved since the last one.
+    pub offsets: u64,
     /// Bytes since the last one.
     pub bytes: u64,
     /// Whether any position moved.
@@ -279,7 +281,7 @@ pub fn fetch<'s>(
                 in_flight.pop_first();
             }
             let mut used: u64 = in_flight.values().sum();
-            let (mut records, mut bytes, mut moved) = (0, 0, false);
+            let (mut records, mut offsets, mut bytes) = (0, 0, 0);
             wake.pending.store(false, Ordering::SeqCst); // before the queue is emptied, or a wake-up is lost
             for turn in 0.. {
                 if used >= options.budget_bytes {
@@ -293,22 +295,22 @@ pub fn fetch<'s>(
                 let Arrived { stream, mut rows, bytes: weight, moved: arrivals } = arrived
                     .unwrap_or_else(|source| fail(Failure::Port { doing: "cannot read on from Kafka".into(), source }));
                 let at = arrivals.iter().map(|arrival| (arrival.place, arrival.position)).collect();
-                let offsets = positions.enter(arrivals).unwrap_or_else(|e| fail(Failure::Bug(e)));
+                let step = positions.enter(arrivals).unwrap_or_else(|e| fail(Failure::Bug(e)));
                 used += weight;
                 *in_flight.entry(epoch).or_default() += weight;
                 records += rows.counts.records_read;
                 bytes += weight;
-                moved |= offsets > 0;
-                watch(Event::Fetched { records: rows.counts.records_read, offsets, positions: at });
+                offsets += step;
+                watch(Event::Fetched { records: rows.counts.records_read, offsets: step, positions: at });
                 if rows.counts.records_read > 0 {
                     give(&mut data_outputs[stream], &capabilities[stream], &mut rows);
                 }
             }
             let full = used >= options.budget_bytes && in_flight.keys().all(|e| *e == epoch);
-            let reached = positions.reached(&options.places);
+            let (moved, reached) = (offsets > 0, positions.reached(&options.places));
             if moved || told != Some((full, reached)) {
                 told = Some((full, reached));
-                let stat = Stat { worker: me, rows: records, bytes, moved, full, reached };
+                let stat = Stat { worker: me, rows: records, offsets, bytes, moved, full, reached };
                 stat_output.activate().session(&capabilities[options.streams + 1]).give(stat);
             }
         }

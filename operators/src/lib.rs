@@ -13,7 +13,7 @@
 //!
 //! Besides them: [`values`] are single values and what is done with those that do not fit, [`rows`] is what travels on an
 //! edge, [`background`] the one bridge between a worker and what blocks, [`failure`] how an operator ends the process,
-//! [`events`] what it tells whoever watches.
+//! [`events`] what it tells whoever watches, [`mod@heartbeat`] how the processes of a cluster know of each other.
 //!
 //! The rules of the engine: operators never block; each drops its initial capability at once unless it is a source, holds
 //! one for each epoch that it has not passed on, and sends only on one that it holds.
@@ -25,6 +25,7 @@ pub mod decode;
 pub mod events;
 pub mod failure;
 pub mod fetch;
+pub mod heartbeat;
 pub mod query;
 pub mod rows;
 pub mod sink;
@@ -34,6 +35,7 @@ pub use clock::clock;
 pub use decode::decode;
 pub use failure::{Failure, fail};
 pub use fetch::fetch;
+pub use heartbeat::heartbeat;
 pub use query::query;
 pub use rows::Rows;
 

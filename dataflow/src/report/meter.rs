@@ -58,7 +58,8 @@ impl Meter {
     /// Has a worker's engine tell of its operators. Before the dataflow is built.
     pub fn attach(self: &Arc<Meter>, worker: &Worker) {
         let meter = self.clone();
-        let index = worker.index();
+        // The place among this process's own.
+        let index = worker.index() % self.workers.len();
         let Some(mut register) = worker.log_register() else { return };
         let mut stages: HashMap<usize, Stage> = HashMap::new();
         let mut started = None;

@@ -185,8 +185,8 @@ impl Report {
         );
     }
 
-    /// The last line.
-    pub fn done(&self) {
+    /// The last line. Only the first process of a cluster knows what was loaded.
+    pub fn done(&self, is_first: bool) {
         screen::clear();
         let snapshot = self.facts.snapshot(Instant::now(), now_ms());
         for ((place, column), values) in &snapshot.changed {
@@ -204,6 +204,10 @@ impl Report {
             );
         }
         let Snapshot { records, rows, dead_letters, .. } = snapshot;
+        if !is_first {
+            info!(event = "done", state = State::Stopped.name(), records, "done: {records} records read here");
+            return;
+        }
         let seconds = self.since.elapsed().as_secs_f64();
         info!(
             event = "done",

@@ -8,6 +8,8 @@ use crate::error::Code;
 /// The states of a process that runs a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
+    /// Not all processes of the cluster are there yet.
+    WaitingForPeers,
     /// Not reading yet: it takes the fence, or Kafka has not said yet how far its topics go.
     Starting,
     /// Records are loaded.
@@ -32,6 +34,7 @@ impl State {
     /// The word.
     pub fn name(self) -> &'static str {
         match self {
+            State::WaitingForPeers => "waiting-for-peers",
             State::Starting => "starting",
             State::Running => "running",
             State::Behind => "behind",

@@ -1,0 +1,298 @@
+//! How the processes of a cluster meet: the steps of [`super`], from either side.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    sync::mpsc::RecvTimeoutError,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use super::{
+    Cluster, Sockets,
+    sockets::{Door, Link, deadline, dial, without_deadline},
+    wire::{self, Answer, Hello, Ready, StartId, WELCOME_BYTES, Welcome, refuse},
+};
+use crate::error::{Code, Error, Result};
+
+/// How long process 0 may take to take the fence, while the others wait.
+const FENCE_WITHIN: Duration = Duration::from_secs(180);
+
+/// The pause before process 0 is asked again.
+const ASK_EVERY: Duration = Duration::from_millis(200);
+
+/// Who this process is to the others.
+pub fn hello(cluster: &Cluster, job: &str, meaning: &str) -> Hello {
+    Hello {
+        version: env!("CARGO_PKG_VERSION").into(),
+        job: job.into(),
+        meaning: meaning.into(),
+        process: cluster.process,
+        processes: cluster.processes(),
+        workers: cluster.workers,
+        start: None,
+    }
+}
+
+fn not_met(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+    let what = what.into();
+    |e| Error { code: Code::NotMet, what, source: Some(Box::new(e)) }
+}
+
+/// Process 0, with all others waiting for its word.
+pub struct Gathered {
+    links: BTreeMap<usize, Link>,
+    within: Duration,
+}
+
+/// Process 0 waits for all others.
+pub fn gather(cluster: &Cluster, us: &Hello) -> Result<Gathered> {
+    let door = open(cluster)?;
+    let until = Instant::now() + cluster.meet_within;
+    let links = let_in(&door, us, until)?;
+    Ok(Gathered { links, within: cluster.meet_within })
+}
+
+impl Gathered {
+    /// Hands all of them the start, and waits until they have met each other.
+    pub fn welcome(mut self, welcome: Welcome) -> Result<Sockets> {
+        let answer = Answer::Welcome(Box::new(welcome));
+        for (process, link) in &mut self.links {
+            let lost = || not_met(format!("process {process} is gone before the start"));
+            deadline(link, self.within).map_err(lost())?;
+            wire::write(link, &answer).map_err(lost())?;
+        }
+        for (process, link) in &mut self.links {
+            let lost = || not_met(format!("process {process} did not meet the others"));
+            wire::read::<Ready>(link, WELCOME_BYTES).map_err(lost())?;
+        }
+        for (process, link) in &mut self.links {
+            wire::write(link, &Ready).map_err(not_met(format!("process {process} is gone before the start")))?;
+        }
+        sockets(self.links, 0)
+    }
+}
+
+/// A process that is not the first, and what it was told.
+pub struct Joined {
+    /// What the start is.
+    pub welcome: Welcome,
+    first: Link,
+    door: Door,
+    us: Hello,
+    until: Instant,
+}
+
+/// Goes to process 0 and waits for its word.
+pub fn join(cluster: &Cluster, us: Hello) -> Result<Joined> {
+    let door = open(cluster)?; // before anybody may call
+    let until = Instant::now() + cluster.meet_within;
+    let at = &cluster.hosts[0];
+    let (first, answer) = loop {
+        match ask(cluster, &us, until) {
+            Ok(answered) => break answered,
+            // It ended, or something between us did: whoever starts it again waits for us.
+            Err(_) if Instant::now() < until => std::thread::sleep(ASK_EVERY),
+            Err(error) => return Err(not_met(format!("process 0 at {at} gave no start"))(error)),
+        }
+    };
+    match answer {
+        Answer::Refused(why) => Err(Error::new(Code::NotMet, format!("process 0 at {at} refuses this process: {why}"))),
+        Answer::Welcome(welcome) => {
+            let us = Hello { start: Some(welcome.start.clone()), ..us };
+            // The others have the same word at the same time.
+            let until = Instant::now() + cluster.meet_within;
+            Ok(Joined { welcome: *welcome, first, door, us, until })
+        }
+    }
+}
+
+/// Says who we are and waits for the answer.
+fn ask(cluster: &Cluster, us: &Hello, until: Instant) -> io::Result<(Link, Answer)> {
+    let mut first = dial(&cluster.hosts[0], until)?;
+    deadline(&mut first, cluster.meet_within + FENCE_WITHIN)?;
+    wire::write(&mut first, us)?;
+    let answer = wire::read(&mut first, WELCOME_BYTES)?;
+    Ok((first, answer))
+}
+
+impl Joined {
+    /// Meets all others but the first, and says so to it.
+    pub fn meet(mut self, cluster: &Cluster) -> Result<Sockets> {
+        let mut links = BTreeMap::new();
+        for process in 1..self.us.process {
+            let at = &cluster.hosts[process];
+            let lost = || not_met(format!("process {process} at {at} cannot be reached"));
+            let mut link = dial(at, self.until).map_err(lost())?;
+            deadline(&mut link, cluster.meet_within).map_err(lost())?;
+            wire::write(&mut link, &self.us).map_err(lost())?;
+            links.insert(process, link);
+        }
+        links.extend(let_in(&self.door, &self.us, self.until)?);
+        let lost = || not_met("process 0 is gone before the start");
+        wire::write(&mut self.first, &Ready).map_err(lost())?;
+        wire::read::<Ready>(&mut self.first, WELCOME_BYTES).map_err(lost())?;
+        links.insert(0, self.first);
+        sockets(links, self.us.process)
+    }
+}
+
+fn open(cluster: &Cluster) -> Result<Door> {
+    let at = &cluster.hosts[cluster.process];
+    Door::open(at).map_err(not_met(format!("process {} cannot listen at {at}", cluster.process)))
+}
+
+/// Waits for every process of a higher number. Whoever does not belong here is told why, and does not disturb.
+fn let_in(door: &Door, us: &Hello, until: Instant) -> Result<BTreeMap<usize, Link>> {
+    let mut links: BTreeMap<usize, Link> = BTreeMap::new();
+    let missing = |links: &BTreeMap<usize, Link>| -> Vec<String> {
+        (us.process + 1..us.processes).filter(|p| !links.contains_key(p)).map(|p| p.to_string()).collect()
+    };
+    while !missing(&links).is_empty() {
+        let caller = door.callers.recv_timeout(until.saturating_duration_since(Instant::now()));
+        let (mut link, peer) = match caller {
+            Ok(caller) => caller,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                let what = format!("process {} did not come in time", missing(&links).join(", "));
+                return Err(Error::new(Code::NotMet, what));
+            }
+        };
+        match refuse(us, &peer) {
+            Some(why) => {
+                warn!(event = "refused", from = peer.process, why, "refused process {}: {why}", peer.process);
+                let _ = wire::write(&mut link, &Answer::Refused(why)); // it may be gone already
+            }
+            None => {
+                info!(event = "met", process = peer.process, "process {} is here", peer.process);
+                // One that was started again comes a second time; its first socket is dead.
+                links.insert(peer.process, link);
+            }
+        }
+    }
+    Ok(links)
+}
+
+fn sockets(links: BTreeMap<usize, Link>, us: usize) -> Result<Sockets> {
+    let processes = links.len() + 1;
+    let mut sockets: Sockets = (0..processes).map(|_| None).collect();
+    for (process, link) in links {
+        without_deadline(&link).map_err(not_met(format!("the socket to process {process} cannot be used")))?;
+        sockets[process] = Some(link);
+    }
+    debug_assert!(sockets[us].is_none());
+    Ok(sockets)
+}
+
+/// Names the start.
+pub fn start_id(holder: &checkpoint::protocol::Holder) -> StartId {
+    StartId { generation: holder.generation.0, nonce: holder.nonce.as_str().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{
+        io::{Read, Write},
+        net::{TcpListener, TcpStream},
+        thread,
+    };
+
+    fn free_hosts(count: usize) -> Vec<String> {
+        let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+        held.iter().map(|listener| listener.local_addr().unwrap().to_string()).collect()
+    }
+
+    fn cluster(hosts: &[String], process: usize, within: Duration) -> Cluster {
+        Cluster { hosts: hosts.to_vec(), process, workers: 1, meet_within: within }
+    }
+
+    fn welcome() -> Welcome {
+        Welcome {
+            start: StartId { generation: 7, nonce: "n".into() },
+            fence_id: "f".into(),
+            next_epoch: 3,
+            places: Vec::new(),
+            tables: Vec::new(),
+            plan: "p".into(),
+        }
+    }
+
+    /// All three meet in whatever order they start; who speaks to whom shows in what they send each other.
+    #[test]
+    fn three_processes_meet() {
+        for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0]] {
+            let hosts = free_hosts(3);
+            let starts: Vec<_> = order
+                .into_iter()
+                .map(|process| {
+                    let cluster = cluster(&hosts, process, Duration::from_secs(20));
+                    let run = move || {
+                        let us = hello(&cluster, "j", "m");
+                        let mut sockets = match process {
+                            0 => gather(&cluster, &us).unwrap().welcome(welcome()).unwrap(),
+                            _ => {
+                                let joined = join(&cluster, us).unwrap();
+                                assert_eq!((joined.welcome.start.generation, joined.welcome.next_epoch), (7, 3));
+                                joined.meet(&cluster).unwrap()
+                            }
+                        };
+                        for socket in sockets.iter_mut().flatten() {
+                            socket.write_all(&[process as u8]).unwrap();
+                        }
+                        let mut heard = Vec::new();
+                        for socket in sockets.iter_mut().flatten() {
+                            let mut byte = [0];
+                            socket.read_exact(&mut byte).unwrap();
+                            heard.push(usize::from(byte[0]));
+                        }
+                        (process, heard)
+                    };
+                    let started = thread::spawn(run);
+                    thread::sleep(Duration::from_millis(50));
+                    started
+                })
+                .collect();
+            for start in starts {
+                let (process, heard) = start.join().unwrap();
+                assert_eq!(heard, (0..3).filter(|other| *other != process).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    #[test]
+    fn a_stranger_is_told_why_and_the_start_goes_on() {
+        let hosts = free_hosts(2);
+        let first = cluster(&hosts, 0, Duration::from_secs(20));
+        let gathering = thread::spawn(move || {
+            let us = hello(&first, "j", "m");
+            gather(&first, &us).unwrap().welcome(welcome()).unwrap()
+        });
+        let mut garbage = loop {
+            if let Ok(socket) = TcpStream::connect(&hosts[0]) {
+                break socket;
+            }
+        };
+        garbage.write_all(&[7; 100]).unwrap();
+        let second = cluster(&hosts, 1, Duration::from_secs(20));
+        let wrong = join(&second, hello(&second, "other", "m")).err().unwrap().render();
+        assert!(wrong.contains("refuses this process: its job is other, and here it is j"), "{wrong}");
+        let wrong = join(&second, hello(&second, "j", "other")).err().unwrap().render();
+        assert!(wrong.contains("its job file means something else"), "{wrong}");
+        let right = join(&second, hello(&second, "j", "m")).unwrap().meet(&second).unwrap();
+        assert_eq!((right.len(), gathering.join().unwrap().len()), (2, 2));
+    }
+
+    #[test]
+    fn a_meeting_has_a_deadline_and_says_who_is_missing() {
+        let hosts = free_hosts(3);
+        let short = Duration::from_millis(300);
+        let first = cluster(&hosts, 0, short);
+        let error = gather(&first, &hello(&first, "j", "m")).err().unwrap();
+        assert_eq!((error.code.id(), error.code.exit_code()), ("TG-2201", 10));
+        assert!(error.render().contains("process 1, 2 did not come in time"), "{}", error.render());
+        let second = cluster(&hosts, 1, short);
+        let error = join(&second, hello(&second, "j", "m")).err().unwrap();
+        assert!(error.render().contains("gave no start"), "{}", error.render());
+    }
+}

@@ -1,0 +1,116 @@
+//! How a process comes to its start: the first by the fence, the others by its word.
+
+use std::collections::BTreeMap;
+
+use checkpoint::{
+    Cut, Digest, Epoch, Generation, Nonce,
+    protocol::{Admitted, Holder},
+};
+use connectors::{Acquired, ColumnKind, Log, TableName, TargetColumn, Warehouse};
+use tracing::info;
+
+use crate::{
+    cluster::{
+        Sockets,
+        meeting::{gather, hello, join, start_id},
+        wire::{Column, Table, Welcome},
+    },
+    error::{Code, Error, Result},
+    job::Job,
+    plan::{Plan, meaning, plan},
+    recover::{Recovered, recover},
+    report::state::State,
+    run::{Options, warehouse},
+};
+
+/// A process that may begin.
+pub struct Started {
+    /// What the job means.
+    pub plan: Plan,
+    /// Its right, and where it goes on.
+    pub recovered: Recovered,
+    /// Redshift; only process 0 has it.
+    pub warehouse: Option<Box<dyn Warehouse>>,
+    /// To the other processes; `None` if there are none.
+    pub sockets: Option<Sockets>,
+}
+
+/// Alone, or first: it waits for the others, then takes the fence, then tells them.
+pub fn first(job: &Job, options: &Options, log: &dyn Log) -> Result<Started> {
+    let mut warehouse = warehouse(job)?;
+    let mut tables = Vec::new();
+    let plan = plan(job, &mut |table| {
+        let found = warehouse.columns(table)?;
+        tables.extend(found.as_ref().map(|columns| to_wire(table, columns)));
+        Ok(found)
+    })?;
+    let cluster = &options.cluster;
+    let gathered = match cluster.is_alone() {
+        true => None,
+        false => {
+            let (state, processes) = (State::WaitingForPeers.name(), cluster.processes());
+            info!(event = "state", state, job = job.name, "{state}: {processes} processes in all");
+            Some(gather(cluster, &hello(cluster, &job.name, &meaning(job)))?)
+        }
+    };
+    let recovered = recover(job, &plan, log, &mut *warehouse, options.until_caught_up)?;
+    let sockets = match gathered {
+        None => None,
+        Some(gathered) => {
+            let acquired = &recovered.acquired;
+            Some(gathered.welcome(Welcome {
+                start: start_id(&acquired.holder),
+                fence_id: acquired.fence_id.clone(),
+                next_epoch: acquired.admitted.next_epoch.0,
+                places: recovered.places.clone(),
+                tables,
+                plan: plan.hash.clone(),
+            })?)
+        }
+    };
+    Ok(Started { plan, recovered, warehouse: Some(warehouse), sockets })
+}
+
+/// Not the first: it is told everything.
+pub fn other(job: &Job, options: &Options) -> Result<Started> {
+    let cluster = &options.cluster;
+    info!(event = "state", state = State::WaitingForPeers.name(), job = job.name, "waiting for process 0");
+    let mut joined = join(cluster, hello(cluster, &job.name, &meaning(job)))?;
+    let told: BTreeMap<TableName, Vec<TargetColumn>> = joined.welcome.tables.drain(..).map(from_wire).collect();
+    let plan = plan(job, &mut |table| Ok(told.get(table).cloned()))?;
+    let welcome = &joined.welcome;
+    let nonce = Nonce::parse(&welcome.start.nonce).filter(|_| plan.hash == welcome.plan);
+    let Some(nonce) = nonce else {
+        return Err(Error::new(Code::NotMet, "process 0 has another plan of this job"));
+    };
+    let holder = Holder { generation: Generation(welcome.start.generation), nonce };
+    // Where the manifest ends is process 0's business.
+    let (cut, digest) = (Cut::default(), Digest(String::new()));
+    let admitted = Admitted { announce: None, next_epoch: Epoch(welcome.next_epoch), digest, cut };
+    let acquired = Acquired { holder, fence_id: welcome.fence_id.clone(), admitted };
+    let recovered = Recovered { acquired, places: std::mem::take(&mut joined.welcome.places) };
+    let sockets = Some(joined.meet(cluster)?);
+    Ok(Started { plan, recovered, warehouse: None, sockets })
+}
+
+fn to_wire(table: &TableName, columns: &[TargetColumn]) -> Table {
+    let column = |column: &TargetColumn| Column {
+        name: column.name.clone(),
+        kind: column.kind.to_string(),
+        not_null: column.not_null,
+        has_default: column.has_default,
+    };
+    let (schema, name) = (table.schema.clone(), table.table.clone());
+    Table { schema, table: name, columns: columns.iter().map(column).collect() }
+}
+
+fn from_wire(table: Table) -> (TableName, Vec<TargetColumn>) {
+    let column = |column: Column| TargetColumn {
+        name: column.name,
+        kind: ColumnKind::parse(&column.kind).unwrap_or(ColumnKind::Other(column.kind)),
+        not_null: column.not_null,
+        has_default: column.has_default,
+    };
+    let name = TableName { schema: table.schema, table: table.table };
+    (name, table.columns.into_iter().map(column).collect())
+}

@@ -1,0 +1,199 @@
+//! Whether every process of a cluster still lives: a beat each half second, through the engine itself.
+//!
+//! A host that is stopped or cut off closes no socket, and a worker that hangs leaves its sockets open. So every worker
+//! beats to worker 0, and worker 0 to all, on the way that data takes: two operators, in a dataflow of their own.
+//!
+//! * Beat: holds one capability until the job's own dataflow is complete here, and says so with its last beat.
+//! * Pulse: hears the beats. Silence for longer than `dead_after` ends the process; the others see its sockets close.
+//! * A process that was told to stop says so to worker 0, whose clock decides where the job ends.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde::{Deserialize, Serialize};
+use timely::{
+    container::CapacityContainerBuilder,
+    dataflow::{
+        Scope,
+        channels::pact::Exchange,
+        operators::generic::operator::{Operator, source},
+    },
+};
+
+use crate::{
+    Time,
+    failure::{Failure, fail},
+};
+
+/// What the heart must know.
+#[derive(Clone)]
+pub struct HeartbeatOptions {
+    /// Worker threads of a process; worker w belongs to process w / threads.
+    pub threads: usize,
+    /// How often it beats.
+    pub every: Duration,
+    /// How long a silence is taken for death. Longer than any single step of an operator.
+    pub dead_after: Duration,
+    /// Whether this process was told to stop; on worker 0 the clock looks at it.
+    pub stop: Arc<AtomicBool>,
+}
+
+/// One beat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Beat {
+    from: usize,
+    to: usize,
+    stop: bool,
+    /// No other will follow, and none is expected.
+    last: bool,
+}
+
+/// Whom a worker hears. Pure: who is dead is decided here.
+struct Heard(BTreeMap<usize, Instant>);
+
+impl Heard {
+    fn new(me: usize, workers: usize, now: Instant) -> Heard {
+        Heard(partners(me, workers).map(|worker| (worker, now)).collect())
+    }
+
+    fn beat(&mut self, beat: &Beat, now: Instant) {
+        if beat.last {
+            self.0.remove(&beat.from);
+        } else if let Some(at) = self.0.get_mut(&beat.from) {
+            *at = now;
+        }
+    }
+
+    /// The first that was silent for too long, and for how long.
+    fn dead(&self, now: Instant, after: Duration) -> Option<(usize, Duration)> {
+        self.0.iter().map(|(worker, at)| (*worker, now - *at)).find(|(_, silent)| *silent > after)
+    }
+}
+
+/// To whom a worker beats, and whom it hears.
+fn partners(me: usize, workers: usize) -> impl Iterator<Item = usize> {
+    (0..workers).filter(move |worker| *worker != me && (me == 0 || *worker == 0))
+}
+
+/// Builds the heart. `is_complete` says whether the job's own dataflow is complete on this worker.
+pub fn heartbeat(scope: Scope<'_, Time>, options: HeartbeatOptions, is_complete: impl Fn() -> bool + Clone + 'static) {
+    let (me, workers) = (scope.index(), scope.peers());
+    let (sending, done) = (options.clone(), is_complete.clone());
+    let beats = source::<_, CapacityContainerBuilder<Vec<Beat>>, _, _>(scope, "Beat", move |capability, info| {
+        let again = scope.activator_for(info.address);
+        let mut capability = Some(capability);
+        let mut next = Instant::now();
+        move |output| {
+            let Some(held) = &capability else { return };
+            let (now, last) = (Instant::now(), done());
+            if now < next && !last {
+                return; // it was woken for another reason, and the timer still runs
+            }
+            let stop = sending.stop.load(Ordering::Relaxed);
+            let mut session = output.session(held);
+            partners(me, workers).for_each(|to| session.give(Beat { from: me, to, stop, last }));
+            drop(session);
+            if last {
+                capability = None;
+                return;
+            }
+            next = now + sending.every;
+            again.activate_after(sending.every);
+        }
+    });
+    let pulse = Exchange::new(|beat: &Beat| beat.to as u64);
+    beats.unary_frontier::<CapacityContainerBuilder<Vec<()>>, _, _, _>(pulse, "Pulse", move |capability, info| {
+        drop(capability); // it sends nothing
+        let again = scope.activator_for(info.address);
+        let mut heard = Heard::new(me, workers, Instant::now());
+        let mut next = Instant::now();
+        move |(input, _), _| {
+            let now = Instant::now();
+            input.for_each(|_, beats| {
+                for beat in beats.drain(..) {
+                    heard.beat(&beat, now);
+                    if beat.stop && me == 0 {
+                        options.stop.store(true, Ordering::Relaxed);
+                    }
+                }
+            });
+            if is_complete() {
+                return; // whoever is silent now has ended, or is about to
+            }
+            if let Some((worker, silent)) = heard.dead(now, options.dead_after) {
+                fail(Failure::PeerLost { process: worker / options.threads, silent });
+            }
+            if now >= next {
+                next = now + options.every;
+                again.activate_after(options.every);
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn worker_0_hears_all_and_all_hear_worker_0() {
+        assert_eq!(partners(0, 4).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(partners(2, 4).collect::<Vec<_>>(), [0]);
+        assert_eq!(partners(0, 1).count(), 0);
+    }
+
+    #[test]
+    fn silence_is_death_unless_it_was_announced() {
+        let start = Instant::now();
+        let at = |s: u64| start + Duration::from_secs(s);
+        let mut heard = Heard::new(0, 3, start);
+        let beat = |from, last| Beat { from, to: 0, stop: false, last };
+        heard.beat(&beat(1, false), at(8));
+        assert_eq!(heard.dead(at(10), Duration::from_secs(10)), None);
+        assert_eq!(heard.dead(at(11), Duration::from_secs(10)), Some((2, Duration::from_secs(11))));
+        heard.beat(&beat(2, true), at(11));
+        assert_eq!(heard.dead(at(17), Duration::from_secs(10)), None);
+        assert_eq!(heard.dead(at(19), Duration::from_secs(10)), Some((1, Duration::from_secs(11))));
+    }
+
+    /// Three workers, of which the first is complete late: nobody is missed, and it ends.
+    #[test]
+    fn a_heart_ends_when_the_job_is_complete() {
+        let complete = Arc::new(AtomicBool::new(false));
+        let late = complete.clone();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            late.store(true, Ordering::Relaxed);
+        });
+        let stop = Arc::new(AtomicBool::new(true));
+        let seen = Arc::new(AtomicBool::new(false));
+        let at_0 = seen.clone();
+        timely::execute(timely::Config::process(3), move |worker| {
+            let complete = complete.clone();
+            // Only the third was told to stop.
+            let stop = if worker.index() == 2 { stop.clone() } else { Default::default() };
+            let options = HeartbeatOptions {
+                threads: 1,
+                every: Duration::from_millis(20),
+                dead_after: Duration::from_secs(60),
+                stop: stop.clone(),
+            };
+            worker.dataflow(|scope| heartbeat(scope, options, move || complete.load(Ordering::Relaxed)));
+            while worker.step_or_park(None) {}
+            if worker.index() == 0 {
+                at_0.store(stop.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+        })
+        .unwrap()
+        .join()
+        .into_iter()
+        .for_each(|result| result.unwrap());
+        assert!(seen.load(Ordering::Relaxed), "worker 0 heard that the third was told to stop");
+    }
+}

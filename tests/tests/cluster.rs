@@ -1,0 +1,262 @@
+//! Several processes that are one job: the same tables as one worker makes; whichever is killed, frozen or cut off, all end
+//! within a stated time; and whatever knocks at a port does not disturb the start.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use harness::{
+    events::Events,
+    world::{Running, World, send, until},
+};
+
+/// Silence that is taken for death, and a margin for machines that are busy.
+const ALL_ENDED_WITHIN: Duration = Duration::from_secs(10 + 8);
+const KILL: i32 = 9;
+const STOP: i32 = 19;
+const CONTINUE: i32 = 18;
+const TERMINATE: i32 = 15;
+
+fn free_hosts(count: usize) -> Vec<String> {
+    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
+    held.iter().map(|listener| listener.local_addr().expect("an address").to_string()).collect()
+}
+
+/// One process of the world's own job.
+fn member(world: &World, hosts: &[String], process: usize, workers: usize, more: &[&str]) -> Running {
+    let (hosts, process) = (hosts.join(","), process.to_string());
+    world.run(workers, &[&["--hosts", &hosts, "--process", &process], more].concat())
+}
+
+fn members(world: &World, processes: usize, workers: usize, more: &[&str]) -> Vec<Running> {
+    let hosts = free_hosts(processes);
+    (0..processes).map(|process| member(world, &hosts, process, workers, more)).collect()
+}
+
+/// They end, in whatever order, with these codes.
+fn end(members: Vec<Running>, within: Duration, expected: &[i32]) {
+    let ends: Vec<_> = members.into_iter().map(|member| thread::spawn(move || member.end(within))).collect();
+    for ended in ends.into_iter().map(|end| end.join().expect("it ended in time")) {
+        assert!(ended.code.is_some_and(|code| expected.contains(&code)), "{:?}: {}", ended.code, ended.said);
+        assert_eq!(ended.code == Some(11), ended.said.contains("TG-2202"), "{}", ended.said);
+    }
+}
+
+#[test]
+fn processes_load_what_one_worker_loads() {
+    let world = World::new("cluster", 6);
+    let mut events = Events::new(&world.name, 6);
+    for (processes, workers) in [(2, 1), (3, 2), (1, 1), (2, 3)] {
+        events.produce(6000);
+        end(members(&world, processes, workers, &["--until-caught-up"]), Duration::from_secs(60), &[0]);
+        assert_eq!(world.rows(), events.ledger.len() as i64, "{processes} x {workers}");
+    }
+    events.end_with_transactions();
+    end(members(&world, 2, 2, &["--until-caught-up"]), Duration::from_secs(60), &[0]);
+    world.check(&events.ledger);
+}
+
+#[test]
+fn whoever_is_killed_or_frozen_all_end_and_a_start_goes_on() {
+    let world = World::new("lost_peer", 6);
+    let mut events = Events::new(&world.name, 6);
+    for signal in [KILL, STOP] {
+        for victim in 0..3 {
+            events.produce(2000);
+            let mut all = members(&world, 3, 1, &[]);
+            until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
+            events.produce(500); // in the middle of something
+            let gone = all.remove(victim);
+            gone.signal(signal);
+            let since = Instant::now();
+            end(all, ALL_ENDED_WITHIN, &[11]);
+            println!("signal {signal} to process {victim}: all ended after {:.1} s", since.elapsed().as_secs_f64());
+            if signal == STOP {
+                gone.signal(CONTINUE);
+                end(vec![gone], ALL_ENDED_WITHIN, &[11, 20]);
+            }
+        }
+    }
+    end(members(&world, 2, 1, &["--until-caught-up"]), Duration::from_secs(60), &[0]);
+    world.check(&events.ledger);
+}
+
+/// Passes bytes on between two processes, until it is cut: then both sides hear nothing, and no socket closes.
+struct Wire {
+    address: SocketAddr,
+    cut: Arc<AtomicBool>,
+}
+
+impl Wire {
+    fn to(server: String) -> Wire {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let cut = Arc::new(AtomicBool::new(false));
+        let is_cut = cut.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let Ok(server) = TcpStream::connect(&server) else { continue };
+                for (mut from, mut to) in [
+                    (client.try_clone().expect("a socket"), server.try_clone().expect("a socket")),
+                    (server.try_clone().expect("a socket"), client.try_clone().expect("a socket")),
+                ] {
+                    let is_cut = is_cut.clone();
+                    thread::spawn(move || {
+                        let mut bytes = [0; 1 << 16];
+                        while let Ok(count @ 1..) = from.read(&mut bytes) {
+                            while is_cut.load(Ordering::Relaxed) {
+                                thread::sleep(Duration::from_millis(10)); // for ever: its sockets stay open
+                            }
+                            if to.write_all(&bytes[..count]).is_err() {
+                                return;
+                            }
+                        }
+                        let _ = to.shutdown(std::net::Shutdown::Both); // it may be closed
+                    });
+                }
+            }
+        });
+        Wire { address, cut }
+    }
+}
+
+#[test]
+fn a_link_that_goes_silent_ends_all() {
+    let world = World::new("cut_link", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(2000);
+    let hosts = free_hosts(2);
+    let wire = Wire::to(hosts[0].clone());
+    // Process 1 knows process 0 by the address of the wire.
+    let through = [wire.address.to_string(), hosts[1].clone()];
+    let all = vec![member(&world, &hosts, 0, 1, &[]), member(&world, &through, 1, 1, &[])];
+    until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
+    wire.cut.store(true, Ordering::Relaxed);
+    events.produce(500);
+    end(all, ALL_ENDED_WITHIN, &[11]);
+    end(members(&world, 2, 1, &["--until-caught-up"]), Duration::from_secs(60), &[0]);
+    world.check(&events.ledger);
+}
+
+/// What a port scanner, a browser, a half-dead host and a process of another job, file or count do.
+#[test]
+fn what_knocks_at_the_port_does_not_disturb_the_start() {
+    let world = World::new("knocks", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    let hosts = free_hosts(2);
+    let first = member(&world, &hosts, 0, 1, &["--until-caught-up"]);
+    let knock = || loop {
+        if let Ok(socket) = TcpStream::connect(&hosts[0]) {
+            break socket;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    drop(knock());
+    let silent = knock();
+    let mut garbage = knock();
+    let bytes: Vec<u8> = (0..100u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    garbage.write_all(&bytes).expect("sent");
+    let mut browser = knock();
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").expect("sent");
+
+    let refused = |running: Running, why: &str| {
+        let ended = running.end(Duration::from_secs(20));
+        assert_eq!(ended.code, Some(10), "{}", ended.said);
+        assert!(ended.said.contains("TG-2201") && ended.said.contains(why), "{why}: {}", ended.said);
+    };
+    let other = World::new("knocks_other", 2);
+    refused(member(&other, &hosts, 1, 1, &["--until-caught-up"]), "its job is knocks_other");
+    refused(member(&world, &hosts, 1, 2, &["--until-caught-up"]), "its cluster is 2 processes of 2 workers");
+    let three = [hosts.clone(), free_hosts(1)].concat();
+    refused(member(&world, &three, 1, 1, &["--until-caught-up"]), "its cluster is 3 processes of 1 workers");
+    let mut changed = world.elsewhere();
+    changed.more += "[errors]\nreject = \"halt\"\n";
+    refused(member(&changed, &hosts, 1, 1, &["--until-caught-up"]), "its job file means something else");
+    // Alone it does not take the fence, and says whom it missed.
+    let alone = member(&world, &free_hosts(2), 0, 1, &["--meet-within", "1"]);
+    refused(alone, "process 1 did not come in time");
+    assert_eq!(world.number(&format!("SELECT max(generation) FROM tidegate.{}_fence", world.name)), 0);
+
+    let second = member(&world, &hosts, 1, 1, &["--until-caught-up"]);
+    end(vec![first, second], Duration::from_secs(60), &[0]);
+    drop((silent, garbage, browser));
+    world.check(&events.ledger);
+}
+
+#[test]
+fn a_signal_to_any_process_drains_all() {
+    let world = World::new("drain_all", 4);
+    let mut events = Events::new(&world.name, 4);
+    for told in [0, 1] {
+        events.produce(2000);
+        let all = members(&world, 2, 1, &[]);
+        until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
+        all[told].signal(TERMINATE);
+        end(all, Duration::from_secs(30), &[0]);
+    }
+    world.check(&events.ledger);
+}
+
+/// A parent starts both, starts both again when one is killed, and takes both with it.
+#[test]
+fn a_supervisor_starts_them_again_and_passes_on_what_it_is_told() {
+    let world = World::new("supervised", 4);
+    let mut events = Events::new(&world.name, 4);
+    events.produce(2000);
+    let parent = world.run(1, &["--processes", "2", "--supervise"]);
+    until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
+    for child in [0, 1] {
+        let children = children_of(parent.pid());
+        assert_eq!(children.len(), 2, "{children:?}");
+        send(children[child], KILL);
+        events.produce(1000);
+        until(Duration::from_secs(60), "it works again", || world.rows() == events.ledger.len() as i64);
+    }
+    parent.signal(TERMINATE);
+    let ended = parent.end(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert_eq!(ended.said.matches("ended with a signal: all are started again").count(), 2, "{}", ended.said);
+
+    // What needs a person ends it with that code; a parent that is killed leaves nobody behind.
+    world.sql(&format!("ALTER TABLE {0} RENAME TO {0}_gone", world.name));
+    let ended = world.run(1, &["--processes", "2", "--supervise"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(3), "{}", ended.said);
+    world.sql(&format!("ALTER TABLE {0}_gone RENAME TO {0}", world.name));
+    events.produce(1000);
+    let parent = world.run(1, &["--processes", "2", "--supervise"]);
+    until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
+    let children = children_of(parent.pid());
+    parent.signal(KILL);
+    until(Duration::from_secs(30), "nobody is left", || {
+        children.iter().all(|child| !std::path::Path::new(&format!("/proc/{child}")).exists())
+    });
+    world.check(&events.ledger);
+}
+
+fn children_of(pid: i32) -> Vec<i32> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    text.split_whitespace().filter_map(|child| child.parse().ok()).collect()
+}
+
+#[test]
+fn a_cluster_that_makes_no_sense_is_refused() {
+    let world = World::new("usage", 1);
+    for (arguments, why) in [
+        (&["--processes", "2"][..], "needs --hosts and --process"),
+        (&["--hosts", "a:1,b:2"], "--hosts needs --process"),
+        (&["--hosts", "a:1,b:2", "--process", "2"], "numbered from 0"),
+        (&["--hosts", "a:1,b:2", "--process", "0", "--processes", "3"], "--hosts names 2"),
+    ] {
+        let ended = world.run(1, arguments).end(Duration::from_secs(10));
+        assert_eq!(ended.code, Some(2), "{}", ended.said);
+        assert!(ended.said.contains(why), "{why}: {}", ended.said);
+    }
+}
