@@ -5,12 +5,13 @@
 //! * [`epoch`]: the numbers a job counts with, [`Epoch`], [`Generation`] and [`Nonce`];
 //! * [`cut`]: where an epoch ends in every partition ([`Cut`]) and what it read there ([`Span`]);
 //! * [`manifest`]: the row that says "this epoch is in", and the digest that chains it to all before it;
-//! * [`names`]: the only place that names an object on S3;
+//! * [`names`]: the only place that names an object on S3, and [`garbage`]: which of them nobody can need any more;
 //! * [`protocol`]: facts in, decision out. Whether an epoch is in, who may load, when to halt;
 //! * [`invariants`]: I1 to I15, one sentence each.
 
 pub mod cut;
 pub mod epoch;
+pub mod garbage;
 pub mod invariants;
 pub mod manifest;
 pub mod names;

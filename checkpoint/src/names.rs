@@ -3,7 +3,7 @@
 //! Each name carries the fence id (two histories of a cloned database share nothing), the generation and nonce
 //! (a zombie cannot write where its successor does, I10) and a number that is used once.
 
-use crate::{Epoch, Generation, Nonce};
+use crate::{Epoch, Generation, Nonce, garbage::Named};
 
 /// The place of everything one generation of a job stages, below the bucket's prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +35,26 @@ impl Staging {
     }
 }
 
+/// Everything that any start of a job has staged is below this.
+pub fn all_of(job: &str, fence_id: &str) -> String {
+    format!("{job}/{fence_id}")
+}
+
+/// What a name below [`all_of`] says; `None` if it is none of ours.
+pub fn read(job: &str, fence_id: &str, key: &str) -> Option<Named> {
+    let rest = key.strip_prefix(&all_of(job, fence_id))?.strip_prefix("/g=")?;
+    let (start, rest) = rest.split_once('/')?;
+    let (generation, nonce) = start.split_once('-')?;
+    Nonce::parse(nonce)?;
+    let epoch = match rest.strip_prefix("load/") {
+        // e=<first>-<last>-t=<target>-<attempt>.manifest
+        Some(load) => load.strip_suffix(".manifest")?.strip_prefix("e=")?.split('-').nth(1)?,
+        // e=<epoch>/t=<target>/w=<worker>-<unique>.parquet
+        None => rest.strip_suffix(".parquet")?.strip_prefix("e=")?.split_once("/t=")?.0,
+    };
+    Some(Named { generation: Generation(generation.parse().ok()?), epoch: Epoch(epoch.parse().ok()?) })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,5 +74,29 @@ mod tests {
         let load = |attempt| a.copy_manifest(Epoch(7), Epoch(9), 1, attempt);
         assert_eq!(load(1), format!("clicks/f/g=1-{}/load/e=7-9-t=1-1.manifest", "01".repeat(16)));
         assert_ne!(load(1), load(2));
+    }
+
+    #[test]
+    fn a_name_says_whose_it_is() {
+        let staging = Staging {
+            job: "clicks".into(),
+            fence_id: "f".into(),
+            generation: Generation(12),
+            nonce: Nonce::new([1; 16]),
+        };
+        let named = |epoch| Some(Named { generation: Generation(12), epoch: Epoch(epoch) });
+        assert_eq!(read("clicks", "f", &staging.data(Epoch(7), 1, 0, "u")), named(7));
+        assert_eq!(read("clicks", "f", &staging.copy_manifest(Epoch(7), Epoch(9), 1, 3)), named(9));
+        let root = staging.root();
+        for other in [
+            "clicks/f/g=12-short/e=7/t=1/w=0-u.parquet".into(),
+            format!("{root}/e=7/t=1/notes.txt"),
+            format!("{root}/e=x/t=1/w=0-u.parquet"),
+            format!("{root}/load/e=7-t=1-1.manifest"),
+            "clicks/check/1.parquet".into(),
+            staging.data(Epoch(7), 1, 0, "u").replace("/f/", "/g/"),
+        ] {
+            assert_eq!(read("clicks", "f", &other), None, "{other}");
+        }
     }
 }

@@ -179,6 +179,9 @@ pub trait Objects: Send + Sync {
     /// Removes an object; no error if there is none.
     fn delete(&self, key: &str) -> Result<()>;
 
+    /// Every key below a folder, as it comes; those that are written or removed meanwhile may be among them or not.
+    fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()>;
+
     /// The address under which the warehouse reads a key, like `s3://bucket/prefix/key`.
     fn url(&self, key: &str) -> String;
 }

@@ -219,6 +219,11 @@ impl Objects for MemoryObjects {
         Ok(())
     }
 
+    fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        let below = format!("{folder}/");
+        self.keys().iter().filter(|key| key.starts_with(&below)).try_for_each(|key| each(key))
+    }
+
     fn url(&self, key: &str) -> String {
         format!("{BUCKET}{key}")
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::StreamExt;
 use object_store::{
     BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
     aws::{AmazonS3, AmazonS3Builder},
@@ -128,6 +129,18 @@ impl Objects for S3 {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(e) => Err(failed(format!("cannot delete {}", self.url(key)), e).unknown()),
         }
+    }
+
+    fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        let path = self.path(folder)?;
+        let what = || format!("cannot list {}", self.url(folder));
+        let mut found = self.store.list(Some(&path));
+        while let Some(object) = self.runtime.block_on(found.next()) {
+            let location = object.map_err(|e| failed(what(), e))?.location;
+            let key = location.as_ref().strip_prefix(&self.settings.prefix).unwrap_or(location.as_ref());
+            each(key.trim_start_matches('/'))?;
+        }
+        Ok(())
     }
 
     fn url(&self, key: &str) -> String {

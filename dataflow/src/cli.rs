@@ -10,7 +10,7 @@ use crate::{
     cluster::{Cluster, supervise},
     dead_letters,
     error::{Code, Error, Result},
-    inspect, job,
+    gc, inspect, job,
     report::{log, screen},
     run::{self, warehouse},
 };
@@ -43,6 +43,8 @@ enum Command {
     Status(Status),
     /// List the newest epochs.
     Epochs(Epochs),
+    /// Delete staged files that nobody can need any more. A running job does so itself, now and then.
+    Gc(Gc),
     /// Say what a job file means, with every default; or what an error code means; or list all codes.
     Explain(Explain),
     /// Print the completions for a shell.
@@ -98,6 +100,18 @@ struct Epochs {
     #[arg(long, default_value_t = 20)]
     last: u64,
     /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Gc {
+    /// The job file.
+    job: String,
+    /// Only say which.
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object for each file, a line each.
     #[arg(long)]
     json: bool,
 }
@@ -188,6 +202,7 @@ pub fn main() -> ExitCode {
         Command::Epochs(arguments) => job::load(&arguments.job)
             .and_then(|job| inspect::epochs(&job, arguments.last, arguments.json))
             .map(|shown| print(&shown)),
+        Command::Gc(arguments) => gc(&arguments),
         Command::Explain(arguments) => explain(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -331,6 +346,18 @@ fn verify(arguments: &Verify) -> Result<()> {
         true => Ok(()),
         false => Err(Error::new(Code::Findings, "")),
     }
+}
+
+fn gc(arguments: &Gc) -> Result<()> {
+    let collected = gc::gc(&job::load(&arguments.job)?, arguments.dry_run)?;
+    let line = |file: &String| match arguments.json {
+        true => serde_json::json!({ "file": file, "deleted": !arguments.dry_run }).to_string() + "\n",
+        false => format!("{file}\n"),
+    };
+    print(&collected.garbage.iter().map(line).collect::<String>());
+    let done = if arguments.dry_run { "would be deleted" } else { "deleted" };
+    eprintln!("{} files {done}, {} kept", collected.garbage.len(), collected.kept);
+    Ok(())
 }
 
 fn man(folder: Option<&std::path::Path>) -> Result<()> {

@@ -6,6 +6,7 @@
 //! * [`graph`]: every operator, in order, on one screen;
 //! * [`start`]: how a process comes to its start, and [`cluster`]: how several meet;
 //! * [`run`]: workers, signals, an orderly stop;
+//! * [`mod@gc`]: deletes staged files that nobody can need any more;
 //! * [`mod@check`]: everything that can be found out before a job runs;
 //! * [`cli`]: the commands; [`report`]: what a run shows; [`mod@dead_letters`]: what was set aside;
 //!   [`inspect`]: what the control tables say, and whether it is true;
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod cluster;
 pub mod dead_letters;
 pub mod error;
+pub mod gc;
 pub mod graph;
 pub mod inspect;
 pub mod job;

@@ -20,6 +20,7 @@ use tracing::{info, warn};
 use crate::{
     cluster::{BEAT_EVERY, Cluster, DEAD_AFTER, Sockets, allocators},
     error::{Code, Error, Result},
+    gc,
     graph::{self, Context, Ports},
     job::{Job, Property},
     report::{Report, facts::Facts, log, meter::Meter, screen, state::State},
@@ -86,8 +87,11 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     }
 
     let meter = report.facts.meter.clone();
-    let ports = Ports { log, objects, warehouse };
+    let ports = Ports { log, objects: objects.clone(), warehouse };
     let context = Context::new(job, plan, recovered, ports, options, stop, report.watch());
+    if is_first {
+        gc::start(context.staging.clone(), objects, &report);
+    }
     work(context, cluster, sockets, meter)?;
     report.done(is_first);
     if grew.load(Ordering::Relaxed) {

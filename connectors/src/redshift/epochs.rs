@@ -1,5 +1,7 @@
 //! The newest epochs of a job, for a person to read.
 
+use checkpoint::{Epoch, garbage::Live};
+
 use super::Redshift;
 use crate::Result;
 
@@ -49,6 +51,22 @@ impl Redshift {
         ))?;
         let dead_letters = session.one_number(&format!("SELECT count(*) FROM {}", self.tables.dead_letters))?;
         Ok(Standing { generation: fence.generation.0, changed_at, sessions, dead_letters })
+    }
+
+    /// The id of the fence, and what is live: an epoch counts as in once it was for so many minutes.
+    pub fn live(&self, minutes: u32) -> Result<(String, Live)> {
+        let mut session = self.connect()?;
+        // The fence first: if it moves meanwhile, what is read behind it makes no more of its generation garbage than
+        // its successor would.
+        let fence = self.read_fence(&mut session)?;
+        let sql = format!(
+            "SELECT max(epoch) FROM {} WHERE loaded_at <= dateadd(minute, -{minutes}, sysdate)",
+            self.tables.manifest
+        );
+        let answer = session.run(&sql)?;
+        let loaded =
+            answer.rows.first().and_then(|row| row.optional(0)).and_then(|epoch| epoch.parse().ok()).map(Epoch);
+        Ok((fence.fence_id, Live { generation: fence.generation, loaded }))
     }
 
     /// The newest epochs, the newest first.

@@ -237,6 +237,11 @@ impl Facts {
         }
     }
 
+    /// The newest epoch that this start has loaded.
+    pub fn last_loaded(&self) -> Option<Epoch> {
+        self.rare().last.as_ref().map(|last| last.epoch)
+    }
+
     /// Kafka said where the topics end.
     pub fn ends(&self, ends: &[(TopicPartition, i64)]) {
         let mut rare = self.rare();
