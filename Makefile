@@ -19,9 +19,12 @@ test: setup build
 proof: setup build
 	TIDEGATE_PROOF=1 cargo test --workspace --test exactly_once --test outage -- --nocapture --test-threads=1
 
-# What bad records cost, as ratios measured in one run. The first build takes minutes.
-bench:
-	cargo run --release -p tidegate-bench
+# What a record costs on its whole way and in its parts, and what bad records cost: CPU time, as ratios measured in one run.
+# The first build takes minutes. JSON=FILE keeps the figures of the first.
+bench: setup
+	cargo build --release -p tidegate -p tidegate-stack -p tidegate-bench
+	target/release/bench-pipeline $(if $(JSON),--json $(JSON))
+	target/release/bench-bad-records
 
 # Ten million mutated records through our JSON decoder and a strict one; RUNS=... for another number.
 fuzz:

@@ -104,13 +104,13 @@ pub fn encode<'s>(
     rows.unary_frontier::<CapacityContainerBuilder<Vec<Encoded>>, _, _, _>(Pipeline, &name, move |capability, _| {
         drop(capability);
         let files = Files::new(&target, &options);
-        let mut open: BTreeMap<Time, (Capability<Time>, Epoch)> = BTreeMap::new();
+        let mut open: BTreeMap<Time, (Capability<Time>, EpochFiles)> = BTreeMap::new();
         move |(input, frontier), output| {
             input.for_each(|capability, rows: &mut Rows| {
                 let rows = std::mem::take(rows);
                 let Some(epoch) = capability.least().copied() else { return };
                 let (held, state) = open.entry(epoch).or_insert_with(|| match capability.retain_least(0) {
-                    Some(held) => (held, Epoch::default()),
+                    Some(held) => (held, EpochFiles::default()),
                     None => fail(Failure::Bug("a message without a capability".into())),
                 });
                 let full = state
@@ -134,14 +134,15 @@ pub fn encode<'s>(
 }
 
 /// How to begin a file of a target.
-struct Files {
+pub struct Files {
     schema: SchemaRef,
     properties: WriterProperties,
     file_bytes: usize,
 }
 
 impl Files {
-    fn new(target: &Target, options: &EncodeOptions) -> Files {
+    /// A column of a type that cannot be loaded, which the plan has refused already, ends the process.
+    pub fn new(target: &Target, options: &EncodeOptions) -> Files {
         let fields = target.columns.iter().map(|column| match arrow_type(&column.kind) {
             // Optional even where the table says NOT NULL: the schema of a file does not depend on the table's constraints.
             Some(kind) => Field::new(&column.name, kind, true),
@@ -173,17 +174,17 @@ impl Files {
     }
 }
 
-/// What one epoch has so far.
+/// What one epoch has so far. The pure core of encode.
 #[derive(Default)]
-struct Epoch {
+pub struct EpochFiles {
     writer: Option<ArrowWriter<Vec<u8>>>,
     rows_in_file: u64,
     counts: Counts,
 }
 
-impl Epoch {
+impl EpochFiles {
     /// Adds a batch; gives the file if it is full.
-    fn add(&mut self, rows: &Rows, files: &Files) -> Result<Option<Encoded>, ParquetError> {
+    pub fn add(&mut self, rows: &Rows, files: &Files) -> Result<Option<Encoded>, ParquetError> {
         self.counts.add(&rows.counts);
         if rows.is_empty() {
             return Ok(None);
@@ -207,7 +208,8 @@ impl Epoch {
         Ok(Some(Encoded::File { body: writer.into_inner()?.into(), rows }))
     }
 
-    fn end(mut self) -> Result<Vec<Encoded>, ParquetError> {
+    /// The last file, if there are rows, and the counts.
+    pub fn end(mut self) -> Result<Vec<Encoded>, ParquetError> {
         let mut pieces: Vec<Encoded> = self.close_file()?.into_iter().collect();
         pieces.push(Encoded::Counts(self.counts));
         Ok(pieces)
@@ -275,7 +277,7 @@ mod tests {
     fn files_have_exactly_the_types_that_copy_wants() {
         for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
             let files = Files::new(&target(), &EncodeOptions { compression, file_bytes: 1 << 20 });
-            let mut epoch = Epoch::default();
+            let mut epoch = EpochFiles::default();
             assert!(epoch.add(&rows(10), &files).unwrap().is_none());
             let pieces = epoch.end().unwrap();
             let [Encoded::File { body, rows: 10 }, Encoded::Counts(counts)] = pieces.as_slice() else {
@@ -294,7 +296,7 @@ mod tests {
     #[test]
     fn a_full_file_is_sent_and_another_begun() {
         let files = Files::new(&target(), &EncodeOptions { compression: Compression::None, file_bytes: 50_000 });
-        let mut epoch = Epoch::default();
+        let mut epoch = EpochFiles::default();
         let mut full = 0;
         for _ in 0..10 {
             full += epoch.add(&rows(1000), &files).unwrap().map_or(0, |piece| match piece {
@@ -311,7 +313,7 @@ mod tests {
     #[test]
     fn counts_without_rows_make_no_file() {
         let files = Files::new(&target(), &EncodeOptions { compression: Compression::Zstd, file_bytes: 1 });
-        let mut epoch = Epoch::default();
+        let mut epoch = EpochFiles::default();
         let mut empty = rows(0);
         (empty.counts.records_read, empty.counts.skipped) = (3, 3);
         epoch.add(&empty, &files).unwrap();
