@@ -1,6 +1,6 @@
 //! The commands. Data goes to standard output, everything else to standard error.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{io::Write, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use connectors::Fault;
@@ -189,7 +189,7 @@ struct Run {
 }
 
 /// Does what the arguments say.
-pub fn main() -> ExitCode {
+pub fn main() -> ! {
     let result = match Cli::parse().command {
         Command::Init(arguments) => init(&arguments),
         Command::Run(arguments) => run(&arguments),
@@ -212,13 +212,16 @@ pub fn main() -> ExitCode {
         }
         Command::Man { folder } => man(folder.as_deref()),
     };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
+    let code = match result {
+        Ok(()) => 0,
         Err(error) => {
             log::error(&error);
-            ExitCode::from(error.code.exit_code())
+            error.code.exit_code()
         }
-    }
+    };
+    // Without C's exit handlers: OpenSSL's would clean up below threads of librdkafka that still live.
+    let _ = std::io::stdout().flush(); // a reader that has gone wants no more
+    signal_hook::low_level::exit(code.into())
 }
 
 fn run(arguments: &Run) -> Result<()> {
@@ -277,31 +280,35 @@ fn supervise(arguments: &Run) -> Result<()> {
         let what = what.to_string();
         |e: std::io::Error| Error { code: Code::Bug, what, source: Some(Box::new(e)) }
     };
-    let all = arguments.hosts.is_empty();
-    let hosts = match (all, usize::from(arguments.processes.unwrap_or(1))) {
-        (true, 1) => Vec::new(),
-        (true, processes) => supervise::free_hosts(processes).map_err(wrong("cannot find free ports"))?,
-        (false, _) => arguments.hosts.clone(),
-    };
-    let processes: Vec<usize> = match arguments.process {
-        Some(process) => vec![process.into()],
-        None => (0..hosts.len().max(1)).collect(),
-    };
+    let all_here = arguments.hosts.is_empty();
     let program = std::env::current_exe().map_err(wrong("cannot find this program"))?;
-    let given: Vec<std::ffi::OsString> = std::env::args_os().skip(1).collect();
-    let command = |process: usize| {
-        let mut command = std::process::Command::new(&program);
-        command.args(given.iter().filter(|argument| *argument != "--supervise")).arg("--stop-at-eof");
-        if all && !hosts.is_empty() {
-            command.arg("--hosts").arg(hosts.join(","));
-        }
-        if arguments.process.is_none() && !hosts.is_empty() {
-            command.arg("--process").arg(process.to_string());
-        }
-        command
+    let given: Vec<std::ffi::OsString> = std::env::args_os().skip(1).filter(|a| *a != "--supervise").collect();
+    let commands = || {
+        let hosts = match (all_here, usize::from(arguments.processes.unwrap_or(1))) {
+            (true, 1) => Vec::new(),
+            // Anew for each start: once the processes have met, their ports are anybody's.
+            (true, processes) => supervise::free_hosts(processes).map_err(wrong("cannot find free ports"))?,
+            (false, _) => arguments.hosts.clone(),
+        };
+        let processes: Vec<usize> = match arguments.process {
+            Some(process) => vec![process.into()],
+            None => (0..hosts.len().max(1)).collect(),
+        };
+        let command = |process: usize| {
+            let mut command = std::process::Command::new(&program);
+            command.args(&given).arg("--stop-at-eof");
+            if all_here && !hosts.is_empty() {
+                command.arg("--hosts").arg(hosts.join(","));
+            }
+            if arguments.process.is_none() && !hosts.is_empty() {
+                command.arg("--process").arg(process.to_string());
+            }
+            (process, command)
+        };
+        Ok(processes.into_iter().map(command).collect())
     };
     let signals = supervise::count_signals()?;
-    match supervise::supervise(&processes, &command, &signals)? {
+    match supervise::supervise(&commands, &signals)? {
         0 => Ok(()),
         // The child has said why.
         code => signal_hook::low_level::exit(code),

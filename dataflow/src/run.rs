@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Once,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -31,6 +31,12 @@ use crate::{
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 /// How often Kafka is asked how far its topics go, and how many partitions they have.
 const LOOK_AT_SOURCE: Duration = Duration::from_secs(5);
+
+/// How long a cluster may take to end once all is loaded: somebody may be stopped just then, and no heart beats any more.
+const END_WITHIN: Duration = Duration::from_secs(60);
+
+/// Whether there is anything to drain.
+static WORKING: AtomicBool = AtomicBool::new(false);
 
 /// What the command line says about a run.
 pub struct Options {
@@ -92,6 +98,7 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     if is_first {
         gc::start(context.staging.clone(), objects, &report);
     }
+    WORKING.store(true, Ordering::SeqCst);
     work(context, cluster, sockets, meter)?;
     report.done(is_first);
     if grew.load(Ordering::Relaxed) {
@@ -114,11 +121,20 @@ pub fn work(context: Context, cluster: &Cluster, sockets: Option<Sockets>, meter
         (None, 1) => CommunicationConfig::Thread.try_build().map_err(bug)?,
         (None, workers) => CommunicationConfig::Process(workers).try_build().map_err(bug)?,
     };
+    let at_end = Arc::new(Once::new());
     let workers = timely::execute::execute_from(builders, guard, WorkerConfig::default(), move |worker| {
         meter.attach(worker);
         let complete = worker.dataflow::<Time, _, _>(|scope| graph::build(scope, &context));
         if let Some(heart) = heart.clone() {
-            worker.dataflow::<Time, _, _>(|scope| operators::heartbeat(scope, heart, move || complete.done()));
+            let at_end = at_end.clone();
+            let is_complete = move || {
+                let done = complete.done();
+                if done {
+                    at_end.call_once(end_in_time);
+                }
+                done
+            };
+            worker.dataflow::<Time, _, _>(|scope| operators::heartbeat(scope, heart, is_complete));
         }
         while worker.step_or_park(None) {}
     });
@@ -190,6 +206,15 @@ pub fn redshift(job: &Job) -> Result<redshift::Redshift> {
     Ok(redshift::Redshift::new(settings, &redshift.schema, &job.name)?)
 }
 
+/// All is loaded: if the others do not end as well they are lost.
+fn end_in_time() {
+    // Without the thread it waits for ever, as it would without a deadline.
+    let _ = thread::Builder::new().name("end".into()).spawn(|| {
+        thread::sleep(END_WITHIN);
+        end(&Error::new(Code::PeerLost, "all is loaded, but another process does not end"));
+    });
+}
+
 /// The first signal drains the job, with a deadline; the second ends it at once.
 fn on_signal(stop: Arc<AtomicBool>) -> Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(|e| Error {
@@ -217,6 +242,12 @@ fn stop_at_eof(stop: Arc<AtomicBool>) -> Result<()> {
 
 fn drain(stop: &AtomicBool) {
     stop.store(true, Ordering::Relaxed);
+    if !WORKING.load(Ordering::SeqCst) {
+        // Nothing was read. If it is just taking the fence that is rolled back, or taken for nothing, which harms nobody.
+        info!(event = "state", state = State::Stopped.name(), "stopped before it began");
+        screen::clear();
+        signal_hook::low_level::exit(0);
+    }
     thread::spawn(|| {
         thread::sleep(DRAIN_WITHIN);
         end(&Error::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));

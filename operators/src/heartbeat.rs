@@ -70,6 +70,11 @@ impl Heard {
         }
     }
 
+    /// As if all had been heard just now.
+    fn forgive(&mut self, now: Instant) {
+        self.0.values_mut().for_each(|at| *at = now);
+    }
+
     /// The first that was silent for too long, and for how long.
     fn dead(&self, now: Instant, after: Duration) -> Option<(usize, Duration)> {
         self.0.iter().map(|(worker, at)| (*worker, now - *at)).find(|(_, silent)| *silent > after)
@@ -112,9 +117,13 @@ pub fn heartbeat(scope: Scope<'_, Time>, options: HeartbeatOptions, is_complete:
         drop(capability); // it sends nothing
         let again = scope.activator_for(info.address);
         let mut heard = Heard::new(me, workers, Instant::now());
-        let mut next = Instant::now();
+        let (mut next, mut looked) = (Instant::now(), Instant::now());
         move |(input, _), _| {
             let now = Instant::now();
+            if now - looked > options.every * 4 {
+                heard.forgive(now); // it was us who did not listen
+            }
+            looked = now;
             input.for_each(|_, beats| {
                 for beat in beats.drain(..) {
                     heard.beat(&beat, now);
@@ -160,6 +169,8 @@ mod tests {
         heard.beat(&beat(2, true), at(11));
         assert_eq!(heard.dead(at(17), Duration::from_secs(10)), None);
         assert_eq!(heard.dead(at(19), Duration::from_secs(10)), Some((1, Duration::from_secs(11))));
+        heard.forgive(at(19));
+        assert_eq!(heard.dead(at(19), Duration::from_secs(10)), None);
     }
 
     /// Three workers, of which the first is complete late: nobody is missed, and it ends.

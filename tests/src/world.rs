@@ -177,7 +177,10 @@ tls = "off"
             self.more,
             lines.concat()
         );
-        std::fs::write(&path, text).expect("the job file is written");
+        // Whole or not at all: another process of the job may be reading it.
+        let half = tempfile::NamedTempFile::new_in(self.dir.path()).expect("a file");
+        std::fs::write(half.path(), text).expect("the job file is written");
+        half.persist(&path).expect("the job file is in its place");
         path
     }
 

@@ -11,13 +11,14 @@ use tracing::{info, warn};
 
 use super::{
     Cluster, Sockets,
-    sockets::{Door, Link, deadline, dial, without_deadline},
+    sockets::{self, Door, Link, deadline, dial, without_deadline},
     wire::{self, Answer, Hello, Ready, StartId, WELCOME_BYTES, Welcome, refuse},
 };
 use crate::error::{Code, Error, Result};
 
-/// How long process 0 may take to take the fence, while the others wait.
-const FENCE_WITHIN: Duration = Duration::from_secs(180);
+/// How long process 0 may take to take the fence and to look at every partition, while the others wait. Long, because keep-alive
+/// finds one that is gone.
+const FENCE_WITHIN: Duration = Duration::from_secs(30 * 60);
 
 /// The pause before process 0 is asked again.
 const ASK_EVERY: Duration = Duration::from_millis(200);
@@ -70,7 +71,7 @@ impl Gathered {
         for (process, link) in &mut self.links {
             wire::write(link, &Ready).map_err(not_met(format!("process {process} is gone before the start")))?;
         }
-        sockets(self.links, 0)
+        in_order(self.links, 0)
     }
 }
 
@@ -134,7 +135,7 @@ impl Joined {
         wire::write(&mut self.first, &Ready).map_err(lost())?;
         wire::read::<Ready>(&mut self.first, WELCOME_BYTES).map_err(lost())?;
         links.insert(0, self.first);
-        sockets(links, self.us.process)
+        in_order(links, self.us.process)
     }
 }
 
@@ -149,7 +150,14 @@ fn let_in(door: &Door, us: &Hello, until: Instant) -> Result<BTreeMap<usize, Lin
     let missing = |links: &BTreeMap<usize, Link>| -> Vec<String> {
         (us.process + 1..us.processes).filter(|p| !links.contains_key(p)).map(|p| p.to_string()).collect()
     };
-    while !missing(&links).is_empty() {
+    loop {
+        if missing(&links).is_empty() {
+            // Those that came early may be gone again, and what follows is not to be done for half a cluster.
+            links.retain(|_, link| sockets::lives(link));
+            if missing(&links).is_empty() {
+                return Ok(links);
+            }
+        }
         let caller = door.callers.recv_timeout(until.saturating_duration_since(Instant::now()));
         let (mut link, peer) = match caller {
             Ok(caller) => caller,
@@ -170,10 +178,9 @@ fn let_in(door: &Door, us: &Hello, until: Instant) -> Result<BTreeMap<usize, Lin
             }
         }
     }
-    Ok(links)
 }
 
-fn sockets(links: BTreeMap<usize, Link>, us: usize) -> Result<Sockets> {
+fn in_order(links: BTreeMap<usize, Link>, us: usize) -> Result<Sockets> {
     let processes = links.len() + 1;
     let mut sockets: Sockets = (0..processes).map(|_| None).collect();
     for (process, link) in links {

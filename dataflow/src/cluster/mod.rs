@@ -30,8 +30,9 @@ use crate::error::{Code, Error, Result};
 
 /// How often processes beat, and how long silence is taken for death.
 pub const BEAT_EVERY: Duration = Duration::from_millis(500);
-/// See [`BEAT_EVERY`]. Longer than any single step of an operator takes.
-pub const DEAD_AFTER: Duration = Duration::from_secs(10);
+/// See [`BEAT_EVERY`]. Longer than a worker takes for all its operators once, because it beats only in between. A host that is
+/// gone is found by TCP in half the time; this is for those that are stopped.
+pub const DEAD_AFTER: Duration = Duration::from_secs(20);
 
 /// Which process of which cluster this is.
 #[derive(Clone, Debug, PartialEq, Eq)]

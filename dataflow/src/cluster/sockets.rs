@@ -42,9 +42,12 @@ impl Door {
     pub fn open(address: &str) -> Result<Door> {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
         let is_local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-        let host = if is_local { host.trim_matches(['[', ']']) } else { "0.0.0.0" };
         let port = port.parse::<u16>().map_err(|_| Error::new(ErrorKind::InvalidInput, "there is no port in it"))?;
-        let listener = TcpListener::bind((host, port))?;
+        let listener = match is_local {
+            true => TcpListener::bind((host.trim_matches(['[', ']']), port))?,
+            // Both families, where the machine has the newer one.
+            false => TcpListener::bind(("::", port)).or_else(|_| TcpListener::bind(("0.0.0.0", port)))?,
+        };
         listener.set_nonblocking(true)?;
         let at = listener.local_addr()?;
         let (sender, callers) = channel();
@@ -156,6 +159,13 @@ fn dial_once(address: &str) -> Result<Link> {
 pub fn deadline(link: &mut Link, within: Duration) -> Result<()> {
     link.set_read_timeout(Some(within))?;
     link.set_write_timeout(Some(within))
+}
+
+/// Whether the other side is still there. It has nothing to say yet, so whatever can be read is its end.
+pub fn lives(link: &Link) -> bool {
+    let nothing = link.set_nonblocking(true).and_then(|()| link.peek(&mut [0]));
+    let is_silent = nothing.is_err_and(|e| e.kind() == ErrorKind::WouldBlock);
+    link.set_nonblocking(false).is_ok() && is_silent
 }
 
 /// As the engine wants it: it waits for ever, and the heartbeat for it.

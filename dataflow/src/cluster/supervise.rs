@@ -41,10 +41,12 @@ enum Verdict {
 }
 
 /// Decides. `ended` are the children's numbers and exit codes, in the order of their ends. "My peer is gone" is nobody's own
-/// reason, if somebody has another.
-fn verdict(ended: &[(usize, Option<i32>)]) -> Verdict {
+/// reason, if somebody has another. What cannot be reached is a mistake of the first start, and an outage of a later one.
+fn verdict(ended: &[(usize, Option<i32>)], is_first: bool) -> Verdict {
     let peer_lost = Some(i32::from(Code::PeerLost.exit_code()));
-    let fatal = ended.iter().find(|(_, code)| !matches!(code, None | Some(0 | 10..=13)));
+    let unreachable = Some(i32::from(Code::Unreachable.exit_code()));
+    let heals = |code| matches!(code, None | Some(0 | 10..=13)) || (code == unreachable && !is_first);
+    let fatal = ended.iter().find(|(_, code)| !heals(*code));
     if let Some((process, Some(code))) = fatal {
         return Verdict::GiveUp(*process, *code);
     }
@@ -55,17 +57,22 @@ fn verdict(ended: &[(usize, Option<i32>)]) -> Verdict {
     }
 }
 
-/// Runs the processes until they are done, are told to stop, or need a person. `command` makes the command of a process;
-/// `signals` counts the signals to stop. The exit code to end with.
-pub fn supervise(processes: &[usize], command: &dyn Fn(usize) -> Command, signals: &AtomicUsize) -> Result<i32> {
-    let mut pause = FIRST_PAUSE;
+/// Makes the commands of all processes, anew for each start.
+pub type Commands<'a> = dyn Fn() -> Result<Vec<(usize, Command)>> + 'a;
+
+/// Runs the processes until they are done, are told to stop, or need a person. `signals` counts the signals to stop. The exit
+/// code to end with.
+pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> {
+    let (mut pause, mut is_first) = (FIRST_PAUSE, true);
     loop {
         let since = Instant::now();
-        let ended = run_once(processes, command, signals)?;
+        let ended = run_once(commands()?, signals)?;
         if since.elapsed() > GOOD_AFTER {
             pause = FIRST_PAUSE;
         }
-        match verdict(&ended) {
+        let verdict = verdict(&ended, is_first);
+        is_first = false;
+        match verdict {
             Verdict::Done => return Ok(0),
             Verdict::GiveUp(process, code) => {
                 warn!(
@@ -94,7 +101,9 @@ pub fn supervise(processes: &[usize], command: &dyn Fn(usize) -> Command, signal
                     }
                     thread::sleep(LOOK_EVERY);
                 }
-                pause = (pause * 2).min(LONGEST_PAUSE);
+                // Who did not meet has waited already; a longer pause would miss the others' time.
+                let met = code != Some(i32::from(Code::NotMet.exit_code()));
+                pause = if met { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
             }
         }
     }
@@ -127,20 +136,16 @@ pub fn count_signals() -> Result<Arc<AtomicUsize>> {
 }
 
 /// Starts all and waits until all have ended.
-fn run_once(
-    processes: &[usize],
-    command: &dyn Fn(usize) -> Command,
-    signals: &AtomicUsize,
-) -> Result<Vec<(usize, Option<i32>)>> {
+fn run_once(commands: Vec<(usize, Command)>, signals: &AtomicUsize) -> Result<Vec<(usize, Option<i32>)>> {
     let mut children = Children(Vec::new());
-    for process in processes {
-        let child = command(*process).stdin(Stdio::piped()).spawn().map_err(|e| Error {
+    for (process, mut command) in commands {
+        let child = command.stdin(Stdio::piped()).spawn().map_err(|e| Error {
             code: Code::Bug,
             what: format!("cannot start process {process}"),
             source: Some(Box::new(e)),
         })?;
         info!(event = "process", process, pid = child.id(), "process {process} has pid {}", child.id());
-        children.0.push((*process, child));
+        children.0.push((process, child));
     }
     let mut ended: Vec<(usize, Option<i32>)> = Vec::new();
     let mut first_end = None;
@@ -199,7 +204,10 @@ mod tests {
             (&[(0, Some(3))], Verdict::GiveUp(0, 3)),
             (&[(0, Some(1)), (1, Some(11))], Verdict::GiveUp(0, 1)),
         ] {
-            assert_eq!(verdict(ended), expected, "{ended:?}");
+            assert_eq!(verdict(ended, true), expected, "{ended:?}");
         }
+        let unreachable = [(1, Some(11)), (0, Some(5))];
+        assert_eq!(verdict(&unreachable, true), Verdict::GiveUp(0, 5), "a wrong address");
+        assert_eq!(verdict(&unreachable, false), Verdict::Again(0, Some(5)), "the outage goes on");
     }
 }

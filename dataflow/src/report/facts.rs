@@ -63,6 +63,8 @@ struct Standing {
     /// The timestamp of the newest loaded record, in milliseconds since 1970.
     loaded_ms: Option<i64>,
     end: Option<i64>,
+    /// When it was last seen that nothing waits; `None` if never.
+    empty_at: Option<Instant>,
 }
 
 /// The counters at a moment.
@@ -95,7 +97,8 @@ pub struct TopicLag {
     pub topic: String,
     /// Offsets that are not loaded; unknown until Kafka has answered.
     pub unloaded: Option<u64>,
-    /// How old the newest loaded record is, in the partition where it is the oldest, of those that have more.
+    /// How old the records are that wait, at most, in the partition that is furthest behind: as old as the newest loaded one, or
+    /// as long as something has been waiting.
     pub behind: Option<Duration>,
 }
 
@@ -138,6 +141,13 @@ impl Rare {
 }
 
 impl Standing {
+    /// Remembers that nothing waits, if so.
+    fn look(&mut self, now: Instant) {
+        if self.unloaded() == Some(0) {
+            self.empty_at = Some(now);
+        }
+    }
+
     /// Unknown until Kafka has said how far it goes.
     fn unloaded(&self) -> Option<u64> {
         self.end.map(|end| (end.max(self.read) - self.loaded).max(0) as u64)
@@ -172,6 +182,7 @@ impl Facts {
             loaded: place.start,
             loaded_ms: None,
             end: place.until,
+            empty_at: None,
         };
         let rare = Rare {
             partitions: places.iter().map(standing).collect(),
@@ -227,6 +238,7 @@ impl Facts {
                     if let Some(standing) = rare.standing(&span.partition) {
                         standing.loaded = span.end;
                         standing.loaded_ms = span.last.as_ref().map(|last| last.timestamp_ms).or(standing.loaded_ms);
+                        standing.look(now);
                     }
                 }
             }
@@ -244,10 +256,12 @@ impl Facts {
 
     /// Kafka said where the topics end.
     pub fn ends(&self, ends: &[(TopicPartition, i64)]) {
+        let now = Instant::now();
         let mut rare = self.rare();
         rare.ends_known = true;
         for (partition, end) in ends {
             if let Some(standing) = rare.standing(partition) {
+                standing.look(now); // before it has more
                 standing.end = Some(*end);
             }
         }
@@ -277,7 +291,7 @@ impl Facts {
             total: self.total,
             rows,
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
-            topics: lags(&rare.partitions, now_ms),
+            topics: lags(&rare.partitions, now, now_ms),
             last: rare.last.clone(),
             slowest: reading.and_then(|r| meter::slowest(&r.worked, &worked, now - r.at)),
             changed: rare.changed.clone(),
@@ -295,12 +309,15 @@ impl Facts {
     }
 }
 
-fn lags(partitions: &[Standing], now_ms: i64) -> Vec<TopicLag> {
+fn lags(partitions: &[Standing], now: Instant, now_ms: i64) -> Vec<TopicLag> {
     let mut lags: Vec<TopicLag> = Vec::new();
     for standing in partitions {
         let (partition, unloaded) = (&standing.partition, standing.unloaded());
         let age = standing.loaded_ms.map(|ms| Duration::from_millis(now_ms.saturating_sub(ms).max(0) as u64));
-        let behind = age.filter(|_| unloaded.is_some_and(|unloaded| unloaded > 0));
+        // What waits is younger than the newest loaded record, and than the moment at which nothing waited: in a partition
+        // that has a record an hour, the first alone would be an hour.
+        let waits = standing.empty_at.map(|at| now - at);
+        let behind = age.into_iter().chain(waits).min().filter(|_| unloaded.is_some_and(|unloaded| unloaded > 0));
         match lags.last_mut().filter(|lag| lag.topic == *partition.topic) {
             Some(lag) => {
                 lag.unloaded = lag.unloaded.zip(unloaded).map(|(a, b)| a + b);
@@ -366,11 +383,21 @@ mod tests {
         assert_eq!((now().state, now().retrying.unwrap().1.as_str()), (State::Retrying, "no answer"));
         facts.happened(&Event::Recovered { doing: "loading".into() });
         assert_eq!(now().state, State::Running);
-        // What is left is older than three epochs and a little.
-        facts.happened(&loaded(3, 0, 15, 15, 20_000));
-        ends(16, 10);
-        assert_eq!(now().state, State::Behind);
+        // An old record is loaded, all of that partition: what comes then is young.
+        facts.happened(&loaded(3, 1, 10, 11, 20_000));
+        assert_eq!(now().state, State::Idle);
+        ends(15, 12);
+        assert_eq!((now().state, now().unloaded()), (State::Running, Some(1)));
         stop.store(true, Ordering::Relaxed);
         assert_eq!(now().state, State::Draining);
+    }
+
+    #[test]
+    fn a_backlog_is_as_old_as_what_was_loaded_of_it() {
+        let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
+        facts.ends(&[(TopicPartition::new("t", 0), 50)]);
+        facts.happened(&loaded(1, 0, 10, 20, 20_000));
+        let now = facts.snapshot(Instant::now(), 100_000);
+        assert_eq!((now.state, now.behind()), (State::Behind, Some(Duration::from_secs(80))));
     }
 }

@@ -71,7 +71,7 @@ pub struct Seen {
     pub retrying: bool,
     /// Offsets that are not loaded; unknown until Kafka has answered.
     pub unloaded: Option<u64>,
-    /// How old the records are that wait, at least.
+    /// How old the records are that wait, at most.
     pub behind: Option<Duration>,
     /// Since the last load, or since there was nothing to load.
     pub progress_ago: Duration,
