@@ -11,7 +11,7 @@ use checkpoint::{
     protocol::{self, Holder, Outcome, Range, Start},
 };
 
-use crate::{AcquireOutcome, Acquired, Fault, Load, Log, Objects, Reader, StartAt, TableName, Warehouse};
+use crate::{AcquireOutcome, Acquired, Fault, Happened, Load, Log, Objects, Reader, StartAt, TableName, Warehouse};
 
 /// Fills topics.
 pub trait Producer {
@@ -138,6 +138,59 @@ pub fn objects(objects: &dyn Objects) {
     objects.delete(key).unwrap();
     assert_eq!(objects.get(key).unwrap(), None);
     assert_eq!(objects.get("empty").unwrap().as_deref(), Some(&b""[..]));
+}
+
+/// An accident on the way to another system, of whatever kind brings it about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The connection breaks before the first thing arrives.
+    Before,
+    /// It breaks so that the last thing, which decides, does not arrive.
+    AtTheEnd,
+    /// The last thing arrives, and its answer is lost.
+    AnswerLost,
+}
+
+/// Objects on whose way accidents happen, once each time `cause` is called: an object is there whole, however often it is
+/// written, and whoever could not write it may try again.
+pub fn troubled_objects(objects: &dyn Objects, cause: &mut dyn FnMut(Trouble)) {
+    for (n, trouble) in [Trouble::Before, Trouble::AnswerLost].into_iter().enumerate() {
+        let key = format!("job/f/g=1-0/e={n}/t=0/w=0-troubled.parquet");
+        let body = "x".repeat(100 + n);
+        cause(trouble);
+        match objects.put(&key, body.clone().into()) {
+            Ok(()) => {}
+            Err(error) => {
+                assert!(error.is_retriable(), "{trouble:?}: {error:?}");
+                assert_eq!(error.happened == Happened::No, trouble == Trouble::Before, "{trouble:?}: {error:?}");
+            }
+        }
+        objects.put(&key, body.clone().into()).unwrap();
+        assert_eq!(objects.get(&key).unwrap().as_deref(), Some(body.as_bytes()), "{trouble:?}");
+    }
+}
+
+/// A warehouse without control tables, on whose way accidents happen, once each time `cause` is called: it says whether a load
+/// happened, did not, or cannot be known; what cannot be known is found out; and the same load again makes it happen once.
+pub fn troubled_warehouse(warehouse: &mut dyn Warehouse, cause: &mut dyn FnMut(Trouble)) {
+    warehouse.init("fence").unwrap();
+    let start = acquire(warehouse, 1);
+    let (mut digest, mut at) = (start.admitted.digest.clone(), 5);
+    let troubles = [Trouble::Before, Trouble::AtTheEnd, Trouble::AnswerLost];
+    for (epoch, trouble) in (1..).zip(troubles) {
+        let next = load(&start.holder, epoch, at, at + 2, &digest);
+        cause(trouble);
+        let error = warehouse.load(&next, &mut |_| {}).unwrap_err();
+        let happened = if trouble == Trouble::Before { Happened::No } else { Happened::Unknown };
+        assert_eq!((error.fault, error.happened), (Fault::Outage, happened), "{trouble:?}: {error:?}");
+        let is_in = trouble == Trouble::AnswerLost;
+        let outcome = if is_in { Outcome::Committed } else { Outcome::NotCommitted };
+        assert_eq!(warehouse.resolve(&start.holder, &next.range).unwrap(), outcome, "{trouble:?}");
+        assert_eq!(warehouse.load(&next, &mut |_| {}).unwrap(), Outcome::Committed, "{trouble:?}");
+        (digest, at) = (next.range.digest.clone(), at + 2);
+        let cut = warehouse.read_cut().unwrap();
+        assert_eq!(cut.get(&TopicPartition::new("t", 0)).unwrap().end, at, "{trouble:?}");
+    }
 }
 
 fn acquire(warehouse: &mut dyn Warehouse, nonce: u8) -> Acquired {

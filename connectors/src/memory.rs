@@ -12,6 +12,7 @@ use checkpoint::{
     protocol::{self, AcquireFacts, Fence, Holder, ManifestFacts, Outcome, Range, SourceFacts, Start},
 };
 
+use crate::conformance::Trouble;
 use crate::{
     AcquireOutcome, Acquired, Admit, Error, Fault, Load, LoadStep, Log, Moved, Objects, RawBatch, Reader, Result,
     StartAt, TableName, TargetColumn, Warehouse,
@@ -20,6 +21,13 @@ use crate::{
 /// A panic while a lock was held leaves whole entries behind, so the state stays good.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The accident that happens next.
+type Accident = Arc<Mutex<Option<Trouble>>>;
+
+fn lost() -> Error {
+    Error::new(Fault::Outage, "the connection is lost")
 }
 
 // ---------------------------------------------------------------------------------------------------------- Kafka
@@ -181,7 +189,7 @@ impl Reader for MemoryReader {
 
 /// Objects in memory.
 #[derive(Clone, Default)]
-pub struct MemoryObjects(Arc<Mutex<BTreeMap<String, Bytes>>>);
+pub struct MemoryObjects(Arc<Mutex<BTreeMap<String, Bytes>>>, Accident);
 
 const BUCKET: &str = "s3://memory/";
 
@@ -190,11 +198,24 @@ impl MemoryObjects {
     pub fn keys(&self) -> Vec<String> {
         lock(&self.0).keys().cloned().collect()
     }
+
+    /// Lets this happen to the next object that is written.
+    pub fn cause(&self, trouble: Trouble) {
+        *lock(&self.1) = Some(trouble);
+    }
 }
 
 impl Objects for MemoryObjects {
     fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        let trouble = lock(&self.1).take();
+        if trouble == Some(Trouble::Before) {
+            return Err(lost());
+        }
         let mut objects = lock(&self.0);
+        if trouble.is_some() {
+            objects.insert(key.into(), body);
+            return Err(lost().unknown());
+        }
         match objects.get(key) {
             Some(found) if found.len() != body.len() => Err(Error::bug(format!(
                 "{} exists with {} bytes instead of {}",
@@ -244,6 +265,7 @@ pub struct MemoryWarehouse {
     tables: Arc<Mutex<Tables>>,
     targets: Arc<BTreeMap<TableName, Vec<TargetColumn>>>,
     objects: MemoryObjects,
+    accident: Accident,
 }
 
 /// The namespace of every database in memory.
@@ -252,7 +274,12 @@ const NAMESPACE: &str = "memory";
 impl MemoryWarehouse {
     /// An empty database with these target tables, which loads from these objects.
     pub fn new(targets: BTreeMap<TableName, Vec<TargetColumn>>, objects: MemoryObjects) -> MemoryWarehouse {
-        MemoryWarehouse { tables: Arc::default(), targets: Arc::new(targets), objects }
+        MemoryWarehouse { tables: Arc::default(), targets: Arc::new(targets), objects, accident: Arc::default() }
+    }
+
+    /// Lets this happen to the next load.
+    pub fn cause(&self, trouble: Trouble) {
+        *lock(&self.accident) = Some(trouble);
     }
 
     /// The manifest: every loaded epoch.
@@ -347,6 +374,12 @@ impl Warehouse for MemoryWarehouse {
     }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome> {
+        let trouble = lock(&self.accident).take();
+        match trouble {
+            Some(Trouble::Before) => return Err(lost()),
+            Some(Trouble::AtTheEnd) => return Err(lost().unknown()),
+            Some(Trouble::AnswerLost) | None => {}
+        }
         let mut tables = lock(&self.tables);
         let now = fence(&mut tables)?.clone();
         let (holder, range) = (&load.holder, &load.range);
@@ -363,6 +396,9 @@ impl Warehouse for MemoryWarehouse {
         tables.records.extend(load.records.iter().cloned());
         *fence(&mut tables)? = Fence { next_epoch: range.last.next(), digest: range.digest.clone(), ..now };
         progress(LoadStep::Written);
+        if trouble.is_some() {
+            return Err(lost().unknown());
+        }
         progress(LoadStep::Committed);
         Ok(Outcome::Committed)
     }
@@ -413,6 +449,8 @@ mod tests {
     #[test]
     fn the_objects_keep_their_promises() {
         conformance::objects(&MemoryObjects::default());
+        let objects = MemoryObjects::default();
+        conformance::troubled_objects(&objects.clone(), &mut |trouble| objects.cause(trouble));
     }
 
     #[test]
@@ -420,7 +458,10 @@ mod tests {
         let table = TableName { schema: "public".into(), table: "target".into() };
         let columns =
             vec![TargetColumn { name: "a".into(), kind: ColumnKind::BigInt, not_null: true, has_default: false }];
-        let warehouse = MemoryWarehouse::new([(table.clone(), columns)].into(), MemoryObjects::default());
+        let new = || MemoryWarehouse::new([(table.clone(), columns.clone())].into(), MemoryObjects::default());
+        let warehouse = new();
         conformance::warehouse(&mut warehouse.clone(), &mut warehouse.clone(), &table);
+        let warehouse = new();
+        conformance::troubled_warehouse(&mut warehouse.clone(), &mut |trouble| warehouse.cause(trouble));
     }
 }

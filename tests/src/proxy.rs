@@ -139,13 +139,13 @@ impl Plan {
 fn pass(kind: Kind, client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (Ok(client_read), Ok(server_read)) = (client.try_clone(), server.try_clone()) else { return };
-    // Set when the answer to a COMMIT of a load is next.
+    // Set when the answer to a COMMIT of a load, or to the PUT of a file, is next.
     let answers: Arc<Mutex<Option<Option<Action>>>> = Arc::default();
     let (to_server, back) = (plan.clone(), answers.clone());
     thread::spawn(move || {
         match kind {
             Kind::Redshift => statements(client_read, &server, &to_server, &back),
-            Kind::S3 => requests(client_read, &server, &to_server),
+            Kind::S3 => requests(client_read, &server, &to_server, &back),
         }
         let _ = server.shutdown(Shutdown::Both);
     });
@@ -242,7 +242,7 @@ fn replies(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex
 }
 
 /// From an HTTP client: bytes, watched for the PUT of a data file.
-fn requests(mut from: TcpStream, mut to: &TcpStream, plan: &Plan) {
+fn requests(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex<Option<Option<Action>>>) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = from.read(&mut buffer) {
         if count == 0 {
@@ -252,7 +252,8 @@ fn requests(mut from: TcpStream, mut to: &TcpStream, plan: &Plan) {
         let line = String::from_utf8_lossy(text);
         if line.starts_with("PUT ") && line.lines().next().is_some_and(|l| l.contains(".parquet")) {
             match plan.spring(Moment::Upload) {
-                Some(Action::Cut | Action::CutAnswer) => return,
+                Some(Action::Cut) => return,
+                Some(Action::CutAnswer) => *answers.lock().expect("answers") = Some(Some(Action::Cut)),
                 Some(Action::Do(act)) => act(),
                 Some(Action::Hold(time)) => thread::sleep(time),
                 None => {}

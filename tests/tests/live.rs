@@ -29,7 +29,7 @@ fn a_terminal_shows_the_job_and_a_log_is_above_it() {
     events.produce(2000);
     let job = world.own_job().display().to_string();
 
-    let (_, drawn) = on_a_terminal(&world, 4, &["run", &job], &[]);
+    let (_, drawn) = on_a_terminal(&world, 10, &["run", &job], &[]);
     let topic = format!("topic {}: all loaded", world.name);
     for part in [
         "\u{1b}[32m", // green: all is well
@@ -47,11 +47,11 @@ fn a_terminal_shows_the_job_and_a_log_is_above_it() {
     // Lines for a person who sits there have no time before them.
     assert!(!drawn.contains(" INFO "), "{drawn}");
 
-    let (_, drawn) = on_a_terminal(&world, 3, &["run", &job], &[("NO_COLOR", "1")]);
+    let (_, drawn) = on_a_terminal(&world, 5, &["run", &job], &[("NO_COLOR", "1")]);
     assert!(drawn.contains("records/s read") && !drawn.contains("\u{1b}[32m"), "{drawn}");
-    let (_, drawn) = on_a_terminal(&world, 3, &["run", &job, "--quiet"], &[]);
+    let (_, drawn) = on_a_terminal(&world, 5, &["run", &job, "--quiet"], &[]);
     assert_eq!(drawn, "");
-    let (_, drawn) = on_a_terminal(&world, 3, &["run", &job, "--log", "json"], &[]);
+    let (_, drawn) = on_a_terminal(&world, 5, &["run", &job, "--log", "json"], &[]);
     assert!(drawn.starts_with('{') && !drawn.contains("records/s read"), "{drawn}");
 
     events.produce(20_000);

@@ -3,12 +3,16 @@
 use std::{collections::BTreeMap, net::TcpListener, time::Duration};
 
 use connectors::{
-    Fault, Warehouse, conformance,
+    Fault, Warehouse,
+    conformance::{self, Trouble},
     kafka::{self, Kafka},
     redshift::{Redshift, Settings, Tls},
     s3::{self, S3},
 };
-use harness::world::{STACK, World, until};
+use harness::{
+    proxy::{Action, Kind, Moment, Proxy},
+    world::{STACK, World, until},
+};
 use openssl::{
     asn1::Asn1Time,
     bn::BigNum,
@@ -133,6 +137,45 @@ fn s3_keeps_the_promises_of_objects() {
     conformance::objects(&s3(&secret, STACK.s3.bucket()));
     assert_eq!(s3("wrong", STACK.s3.bucket()).put("k", "v".into()).unwrap_err().fault, Fault::Denied);
     assert_eq!(s3(&secret, "no-such-bucket").put("k", "v".into()).unwrap_err().fault, Fault::Missing);
+}
+
+/// The same through a proxy that cuts the connection at a moment.
+#[test]
+fn s3_keeps_them_when_connections_break() {
+    let proxy = Proxy::start(Kind::S3, STACK.s3.endpoint().trim_start_matches("http://").parse().expect("an address"));
+    let owner = STACK.s3.owner();
+    let settings = s3::Settings {
+        bucket: STACK.s3.bucket().into(),
+        prefix: "troubled".into(),
+        region: Some("us-east-1".into()),
+        endpoint: Some(format!("http://{}", proxy.address())),
+        keys: Some((owner.id.clone(), owner.secret.clone())),
+    };
+    let mut caused = 0;
+    conformance::troubled_objects(&S3::new(settings).expect("a client"), &mut |trouble| {
+        caused += 1;
+        proxy.at(Moment::Upload, if trouble == Trouble::Before { Action::Cut } else { Action::CutAnswer });
+    });
+    assert_eq!(proxy.sprung(), caused, "each accident happened");
+}
+
+#[test]
+fn redshift_keeps_them_when_connections_break() {
+    let world = World::bare("port_troubled");
+    let proxy = Proxy::start(Kind::Redshift, STACK.redshift.address());
+    let address = proxy.address();
+    let mut warehouse = redshift(&world.name, |s| (s.host, s.port) = (address.ip().to_string(), address.port()));
+    let mut caused = 0;
+    conformance::troubled_warehouse(&mut warehouse, &mut |trouble| {
+        caused += 1;
+        let moment = match trouble {
+            Trouble::Before => Moment::Fence,
+            Trouble::AtTheEnd => Moment::Commit,
+            Trouble::AnswerLost => Moment::Committed,
+        };
+        proxy.at(moment, Action::Cut);
+    });
+    assert_eq!(proxy.sprung(), caused, "each accident happened");
 }
 
 fn redshift(job: &str, change: impl FnOnce(&mut Settings)) -> Redshift {
