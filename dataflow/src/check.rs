@@ -69,12 +69,8 @@ impl Checked {
 
     fn found(&mut self, key: impl Into<String>, error: &Error) {
         let (key, code) = (key.into(), error.code);
-        let mut what = error.what.clone();
-        let mut cause = std::error::Error::source(error);
-        while let Some(error) = cause {
-            what += &format!("{}{error}", if what.is_empty() { "" } else { ": " });
-            cause = error.source();
-        }
+        let said = std::iter::once(error.what.clone()).chain(error.causes()).filter(|text| !text.is_empty());
+        let what = said.collect::<Vec<_>>().join(": ");
         // One finding a line of what several things are wrong.
         for what in what.lines() {
             let (key, what) = (key.clone(), what.to_string());

@@ -3,7 +3,6 @@
 use std::{io::Write, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use connectors::Fault;
 
 use crate::{
     check,
@@ -168,7 +167,7 @@ struct Run {
     /// How long the processes may take to meet, in seconds.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     meet_within: u64,
-    /// Start the processes as children, and start them again after exit codes 10 to 13.
+    /// Start the processes as children, and start them again after exit codes 10 to 13, after a kill, and after 5 once they ran.
     #[arg(long)]
     supervise: bool,
     /// Stop at the end of standard input, which is how a supervisor speaks to its children.
@@ -318,10 +317,7 @@ fn supervise(arguments: &Run) -> Result<()> {
 fn dead_letters(arguments: &DeadLetters) -> Result<()> {
     let which = dead_letters::which(arguments.since.as_deref(), arguments.reason.as_deref())?;
     let job = job::load(&arguments.job)?;
-    let groups = run::redshift(&job)?.dead_letters(&which).map_err(|error| match error.fault {
-        Fault::Missing => Error { code: Code::NoTables, ..error.into() },
-        _ => error.into(),
-    })?;
+    let groups = run::redshift(&job)?.dead_letters(&which).map_err(Error::of_tables)?;
     let shown = if arguments.json { dead_letters::json(&groups)? } else { dead_letters::text(&groups) };
     print(&shown);
     Ok(())

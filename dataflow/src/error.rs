@@ -156,6 +156,14 @@ impl Error {
         Error { code, what: what.into(), source: None }
     }
 
+    /// Of a question to the control tables: what is missing is them.
+    pub fn of_tables(error: connectors::Error) -> Error {
+        match error.fault {
+            Fault::Missing => Error { code: Code::NoTables, ..error.into() },
+            _ => error.into(),
+        }
+    }
+
     /// The whole of it, as it is printed once, at the end.
     pub fn render(&self) -> String {
         let mut text = format!("error[{}]: {}\n", self.code.id(), self.code.title());

@@ -11,11 +11,11 @@ use checkpoint::{
     garbage::{Live, is_garbage},
     names::{self, Staging},
 };
-use connectors::{Fault, Objects};
+use connectors::Objects;
 use tracing::{info, warn};
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Error, Result},
     job::Job,
     report::Report,
     run,
@@ -59,10 +59,7 @@ pub fn collect(
 
 /// `tidegate gc`.
 pub fn gc(job: &Job, dry_run: bool) -> Result<Collected> {
-    let (fence_id, live) = run::redshift(job)?.live(KEEP_MINUTES).map_err(|error| match error.fault {
-        Fault::Missing => Error { code: Code::NoTables, ..error.into() },
-        _ => error.into(),
-    })?;
+    let (fence_id, live) = run::redshift(job)?.live(KEEP_MINUTES).map_err(Error::of_tables)?;
     Ok(collect(&run::staging(job)?, &job.name, &fence_id, live, dry_run)?)
 }
 

@@ -2,7 +2,7 @@
 
 use checkpoint::{Cut, TopicPartition};
 use connectors::{
-    Fault, Log,
+    Log,
     redshift::{
         epochs::EpochSummary,
         verify::{Filled, Found, OriginColumns, Topic},
@@ -177,10 +177,7 @@ struct TopicLine {
 /// Where a job stands, by its control tables and the ends of its topics; for a person, or as one object.
 pub fn status(job: &Job, json: bool) -> Result<String> {
     let redshift = run::redshift(job)?;
-    let standing = redshift.standing().map_err(|error| match error.fault {
-        Fault::Missing => Error { code: Code::NoTables, ..error.into() },
-        _ => error.into(),
-    })?;
+    let standing = redshift.standing().map_err(Error::of_tables)?;
     let cut = redshift.cut()?;
     let newest = redshift.epochs(1)?.pop();
     let log = run::kafka(job, 1)?;

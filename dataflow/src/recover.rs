@@ -6,7 +6,7 @@ use checkpoint::{
     Cut, Micros, Nonce, TopicPartition,
     protocol::{self, Halt, Start},
 };
-use connectors::{AcquireOutcome, Acquired, Fault, Happened, Log, Warehouse};
+use connectors::{AcquireOutcome, Acquired, Happened, Log, Warehouse};
 use operators::{Failure, fetch::Place};
 
 use crate::{
@@ -90,8 +90,7 @@ fn acquire(warehouse: &mut dyn Warehouse, admit: connectors::Admit<'_>) -> Resul
             Ok(AcquireOutcome::Halted(halt)) => Err(halt.into()),
             Ok(AcquireOutcome::Fenced { by }) => Err(Failure::Fenced { by }.into()),
             Err(error) if error.happened == Happened::Unknown && tries < ACQUIRE_TRIES => continue,
-            Err(error) if error.fault == Fault::Missing => Err(Error { code: Code::NoTables, ..error.into() }),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Error::of_tables(error)),
         };
     }
 }
