@@ -20,7 +20,7 @@ pub type Expected = BTreeMap<(i32, i64), String>;
 
 /// Dumps a topic, committed records only, and holds it against the ledger of what was acknowledged.
 pub fn expected(topic: &str, ledger: &Ledger) -> Expected {
-    let jars = STACK.kafka.jars().expect("a real Kafka");
+    let jars = STACK.kafka.broker().expect("a real Kafka").jars();
     let mut command = Command::new("java");
     command.args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]).arg(format!("{}/*", jars.display()));
     command.args([

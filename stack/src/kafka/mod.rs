@@ -8,16 +8,12 @@
 mod real;
 pub mod topics;
 
-use std::{
-    path::{Path, PathBuf},
-    sync::mpsc,
-    thread,
-};
+use std::{path::Path, sync::mpsc, thread};
 
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 
 use crate::error::{Error, Result};
-pub use real::Broker;
+pub use real::{Broker, LOGINS, SideDoor};
 pub use topics::Topic;
 
 /// Which Kafka to start.
@@ -90,10 +86,10 @@ impl Kafka {
         }
     }
 
-    /// The jars of the broker and its Java tools; none for the mock.
-    pub fn jars(&self) -> Option<&PathBuf> {
+    /// The real broker, which has jars with Java tools and more doors; `None` for the mock.
+    pub fn broker(&self) -> Option<&Broker> {
         match self {
-            Kafka::Real(broker) => Some(broker.jars()),
+            Kafka::Real(broker) => Some(broker),
             Kafka::Mock(_) => None,
         }
     }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     hash::{DefaultHasher, Hash, Hasher},
-    net::{TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
     time::Duration,
@@ -18,11 +18,29 @@ const POM: &str = include_str!("../../kafka/pom.xml");
 const RESOLVE: &str = include_str!("../../kafka/resolve.sh");
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
+/// Names and passwords that may log in: one that may do everything, and one that may do nothing.
+pub const LOGINS: [(&str, &str); 2] = [("loader", "Loader-of-topics-1"), ("nobody", "Nobody-may-read-1")];
+
 /// A running broker. It ends with its owner, and its folder with it.
+///
+/// It has three doors. The first asks nobody who he is, and lets him do everything. The second wants one of [`LOGINS`] by
+/// SASL/PLAIN, without encryption. The third leads nowhere by itself: the broker tells its clients of a port at which nothing
+/// listens until a test puts a proxy there ([`Broker::side_door`]).
 pub struct Broker {
-    port: u16,
+    open: SocketAddr,
+    login: SocketAddr,
+    side: SideDoor,
     jars: PathBuf,
     _process: Process,
+}
+
+/// Where a proxy between clients and a broker must stand, or the broker's own addresses would lead around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SideDoor {
+    /// Where the proxy listens: what the broker tells its clients.
+    pub outside: SocketAddr,
+    /// Where the broker listens.
+    pub inside: SocketAddr,
 }
 
 impl Broker {
@@ -30,20 +48,38 @@ impl Broker {
     pub fn start(dir: &Path) -> Result<Broker> {
         let jars = jars()?;
         fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
-        // Two free ports. Between here and the broker's bind somebody else may take one; the broker then ends and says so.
-        let free = || -> Result<u16> {
-            let socket = TcpListener::bind("127.0.0.1:0").map_err(Error::io("find a free port"))?;
-            Ok(socket.local_addr().map_err(Error::io("find a free port"))?.port())
+        // Held until all are found, so that none is found twice. Between here and the broker's bind somebody else may take one;
+        // the broker then ends and says so.
+        let held: Vec<TcpListener> = (0..5)
+            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+            .collect::<Result<_, _>>()
+            .map_err(Error::io("find a free port"))?;
+        let addresses: Vec<SocketAddr> = held
+            .iter()
+            .map(TcpListener::local_addr)
+            .collect::<Result<_, _>>()
+            .map_err(Error::io("find a free port"))?;
+        drop(held);
+        let [open, controller, login, inside, outside] = addresses[..] else {
+            unreachable!("as many as were asked for");
         };
-        let (port, controller) = (free()?, free()?);
+        let users: String = LOGINS.iter().map(|(name, password)| format!(" user_{name}=\"{password}\"")).collect();
+        let (may_all, _) = LOGINS[0];
         let config = dir.join("server.properties");
         let text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
-             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
-             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             listeners=OPEN://{open},LOGIN://{login},SIDE://{inside},CONTROLLER://{controller}\n\
+             advertised.listeners=OPEN://{open},LOGIN://{login},SIDE://{outside}\n\
+             listener.security.protocol.map=OPEN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SIDE:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             inter.broker.listener.name=OPEN\n\
+             sasl.enabled.mechanisms=PLAIN\n\
+             listener.name.login.plain.sasl.jaas.config=\
+             org.apache.kafka.common.security.plain.PlainLoginModule required{users};\n\
+             authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+             super.users=User:ANONYMOUS;User:{may_all}\n\
              controller.listener.names=CONTROLLER\n\
-             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+             controller.quorum.bootstrap.servers={controller}\n\
              log.dirs={}\n\
              auto.create.topics.enable=false\n\
              offsets.topic.replication.factor=1\n\
@@ -79,13 +115,23 @@ impl Broker {
             return Err(Error::NotStarted { server: "kafka", why: "its storage could not be formatted".into(), log });
         }
         let mut process = Process::start("kafka", dir, None, "KILL", &java("kafka.Kafka", &[&config]), &[])?;
-        process.wait_until(READY_WITHIN, || TcpStream::connect(("127.0.0.1", port)).is_ok())?;
-        Ok(Broker { port, jars, _process: process })
+        process.wait_until(READY_WITHIN, || TcpStream::connect(open).is_ok())?;
+        Ok(Broker { open, login, side: SideDoor { outside, inside }, jars, _process: process })
     }
 
-    /// `host:port`.
+    /// `host:port` of the door that is open to everybody.
     pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.open.to_string()
+    }
+
+    /// `host:port` of the door at which one logs in.
+    pub fn login_address(&self) -> String {
+        self.login.to_string()
+    }
+
+    /// The door for a proxy.
+    pub fn side_door(&self) -> SideDoor {
+        self.side
     }
 
     /// The folder of its jars, for its Java tools.
