@@ -7,11 +7,14 @@
 use std::time::{Duration, Instant};
 
 use checkpoint::{
-    Counts, Digest, Epoch, EpochRecord, LastRecord, Micros, Nonce, Span, TopicPartition, manifest,
+    Counts, Digest, Epoch, EpochRecord, Generation, LastRecord, Micros, Nonce, Span, TopicPartition, manifest,
     protocol::{self, Holder, Outcome, Range, Start},
 };
 
-use crate::{AcquireOutcome, Acquired, Fault, Happened, Load, Log, Objects, Reader, StartAt, TableName, Warehouse};
+use crate::{
+    AcquireOutcome, Acquired, CopyFrom, Error, Fault, Happened, Load, Log, Objects, Reader, StartAt, TableName,
+    Warehouse,
+};
 
 /// Fills topics.
 pub trait Producer {
@@ -95,6 +98,10 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
     let offsets: Vec<i64> = read_to(&mut *reader, vec![1], &[10]).iter().map(|r| r.1).collect();
     assert_eq!(offsets, [1, 5, 9]);
 
+    // Where there is nothing yet it does not wait, and it begins nowhere else.
+    did_not(&first_error(log, &a0, 1000), Fault::Refused);
+    assert_eq!(log.record_at(&a0, 1000).unwrap(), None);
+
     let found = log.record_at(&a0, 5).unwrap().unwrap();
     assert_eq!((found.offset, found.fingerprint), (5, manifest::fingerprint(None, Some(b"yes"))));
     assert_eq!(log.record_at(&a0, 2).unwrap(), None, "an aborted record is none");
@@ -104,6 +111,65 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
     assert_eq!(offsets(StartAt::Latest), [10, 1]);
     assert_eq!(offsets(StartAt::Time(0)), [0, 0]);
     assert_eq!(offsets(StartAt::Time(i64::MAX / 2)), [10, 1], "no record so young: whatever comes next");
+}
+
+fn did_not(error: &Error, fault: Fault) {
+    assert_eq!((error.fault, error.happened), (fault, Happened::No), "{error:?}");
+}
+
+/// The error with which reading there begins.
+fn first_error(log: &dyn Log, partition: &TopicPartition, offset: i64) -> Error {
+    let since = Instant::now();
+    let mut reader = match log.read(&[(partition.clone(), offset)]) {
+        Ok(reader) => reader,
+        Err(error) => return error,
+    };
+    loop {
+        match reader.next(Duration::from_millis(50)) {
+            Ok(None) => assert!(since.elapsed() < Duration::from_secs(30), "no error"),
+            Ok(Some(batch)) => panic!("{batch:?}"),
+            Err(error) => return error,
+        }
+    }
+}
+
+/// A log that answers for `topic` (a partition 0 with records) until `bar` is called with true, and again when it is called
+/// with false: in between every question fails with `fault`, and nothing happened. A reader waits for brokers that are away, and
+/// goes on where it stood.
+pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault: Fault, bar: &mut dyn FnMut(bool)) {
+    let partition = TopicPartition::new(topic, 0);
+    let low = log.partitions(topic).unwrap().unwrap()[&0].low;
+    let mut reader = log.read(&[(partition.clone(), low)]).unwrap();
+    bar(true);
+    did_not(&log.partitions(topic).unwrap_err(), fault);
+    did_not(&log.starts(topic, StartAt::Latest).unwrap_err(), fault);
+    did_not(&log.record_at(&partition, low).unwrap_err(), fault);
+    if fault != Fault::Outage {
+        did_not(&first_error(log, &partition, low), fault);
+        return bar(false);
+    }
+    producer.send(topic, 0, None, Some("meanwhile"));
+    // What came before the bar may still be on its way.
+    let since = Instant::now();
+    let mut position = low;
+    while since.elapsed() < Duration::from_secs(2) {
+        for moved in reader.next(Duration::from_millis(50)).unwrap().iter().flat_map(|batch| &batch.moved) {
+            position = moved.position;
+        }
+    }
+    bar(false);
+    // Brokers that are back are not found at once.
+    let since = Instant::now();
+    let facts = loop {
+        match log.partitions(topic) {
+            Ok(facts) => break facts.unwrap(),
+            Err(error) => assert!(since.elapsed() < Duration::from_secs(30), "{error:?}"),
+        }
+    };
+    let high = facts[&0].high;
+    assert!(position < high, "it was barred");
+    let records = read_to(&mut *reader, vec![position], &[high]);
+    assert_eq!(records.last().unwrap().3.as_deref(), Some("meanwhile"));
 }
 
 /// An empty store of objects.
@@ -168,6 +234,58 @@ pub fn troubled_objects(objects: &dyn Objects, cause: &mut dyn FnMut(Trouble)) {
         objects.put(&key, body.clone().into()).unwrap();
         assert_eq!(objects.get(&key).unwrap().as_deref(), Some(body.as_bytes()), "{trouble:?}");
     }
+}
+
+/// A store that can do nothing, for this reason.
+pub fn barred_objects(objects: &dyn Objects, fault: Fault) {
+    let put = objects.put("job/barred", "abc".into()).unwrap_err();
+    assert_eq!(put.fault, fault, "{put:?}");
+    // Of a request that got no answer nobody knows what it did.
+    assert!(put.happened == Happened::No || fault == Fault::Outage, "{put:?}");
+    did_not(&objects.list("job", &mut |key| panic!("{key}")).unwrap_err(), fault);
+    if fault == Fault::Missing {
+        return; // in no bucket there is nothing to get, and nothing to delete
+    }
+    did_not(&objects.get("job/barred").unwrap_err(), fault);
+    let delete = objects.delete("job/barred").unwrap_err();
+    assert_eq!(delete.fault, fault, "{delete:?}");
+    assert!(delete.happened == Happened::No || fault == Fault::Outage, "{delete:?}");
+}
+
+/// A warehouse that can do nothing, for this reason.
+pub fn barred_warehouse(warehouse: &mut dyn Warehouse, table: &TableName, fault: Fault) {
+    let holder = Holder { generation: Generation(1), nonce: Nonce::new([1; 16]) };
+    let next = load(&holder, 1, 5, 7, &Digest::first("fence"));
+    did_not(&warehouse.init("fence").unwrap_err(), fault);
+    did_not(
+        &warehouse.acquire(&holder.nonce, &mut |_| unreachable!("there is nothing to decide on")).unwrap_err(),
+        fault,
+    );
+    did_not(&warehouse.columns(table).unwrap_err(), fault);
+    did_not(&warehouse.load(&next, &mut |_| {}).unwrap_err(), fault);
+    did_not(&warehouse.resolve(&holder, &next.range).unwrap_err(), fault);
+    did_not(&warehouse.read_cut().unwrap_err(), fault);
+}
+
+/// A warehouse without control tables, with a table, and the address of a COPY manifest that is not there: a load that is
+/// refused did not happen, and nothing stands in the way of the next one.
+pub fn refused_warehouse(warehouse: &mut dyn Warehouse, table: &TableName, manifest_url: &str) {
+    warehouse.init("fence").unwrap();
+    let start = acquire(warehouse, 1);
+    let good = load(&start.holder, 1, 5, 7, &start.admitted.digest);
+    let copy = CopyFrom {
+        table: table.clone(),
+        target: "target".into(),
+        columns: vec!["id".into()],
+        manifest_url: manifest_url.into(),
+        counts: Counts { records_read: 2, row_count: 2, ..Counts::default() },
+    };
+    let bad = Load { copies: vec![copy], ..good.clone() };
+    for _ in 0..2 {
+        did_not(&warehouse.load(&bad, &mut |_| {}).unwrap_err(), Fault::Refused);
+        assert_eq!(warehouse.resolve(&start.holder, &bad.range).unwrap(), Outcome::NotCommitted);
+    }
+    assert_eq!(warehouse.load(&good, &mut |_| {}).unwrap(), Outcome::Committed);
 }
 
 /// A warehouse without control tables, on whose way accidents happen, once each time `cause` is called: it says whether a load

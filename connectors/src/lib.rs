@@ -55,13 +55,14 @@ pub trait Log: Send + Sync {
     /// The record at an offset; `None` if there is none (any more).
     fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>>;
 
-    /// Begins to read partitions, each at its offset. Records of aborted transactions are not delivered.
+    /// Begins to read partitions, each at its offset. Records of aborted transactions are not delivered. A partition that is
+    /// not there, or goes away, may look like one to which nothing comes: [`Log::partitions`] knows.
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>>;
 }
 
 /// Reads on where the last batch ended.
 pub trait Reader: Send {
-    /// The next batch; `None` if nothing came within `wait`. A batch may have positions and no records: a partition
+    /// The next batch; `None` if nothing came within `wait`, also while the brokers are away. A batch may have positions and no records: a partition
     /// moved over control records or an aborted transaction.
     fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>>;
 }

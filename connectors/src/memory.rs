@@ -30,6 +30,23 @@ fn lost() -> Error {
     Error::new(Fault::Outage, "the connection is lost")
 }
 
+/// What stands in the way of everything, as long as it stands.
+#[derive(Clone, Default)]
+struct Bar(Arc<Mutex<Option<Fault>>>);
+
+impl Bar {
+    fn set(&self, fault: Option<Fault>) {
+        *lock(&self.0) = fault;
+    }
+
+    fn pass(&self) -> Result<()> {
+        match *lock(&self.0) {
+            Some(fault) => Err(Error::new(fault, "barred")),
+            None => Ok(()),
+        }
+    }
+}
+
 // ---------------------------------------------------------------------------------------------------------- Kafka
 
 /// What stands at an offset.
@@ -58,9 +75,14 @@ type Topics = Arc<Mutex<BTreeMap<String, Topic>>>;
 
 /// Topics in memory.
 #[derive(Clone, Default)]
-pub struct MemoryLog(Topics);
+pub struct MemoryLog(Topics, Bar);
 
 impl MemoryLog {
+    /// Lets every question fail with this from now on, or none any more. A reader sees no outage: nothing comes.
+    pub fn bar(&self, fault: Option<Fault>) {
+        self.1.set(fault);
+    }
+
     /// Makes a topic, or makes it anew.
     pub fn create(&self, topic: &str, partitions: usize) {
         let mut topics = lock(&self.0);
@@ -93,6 +115,7 @@ impl MemoryLog {
 
 impl Log for MemoryLog {
     fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>> {
+        self.1.pass()?;
         Ok(lock(&self.0).get(topic).map(|topic| {
             let facts = |(low, entries): &(i64, Vec<Entry>)| SourceFacts {
                 topic_id: topic.id.clone(),
@@ -124,11 +147,10 @@ impl Log for MemoryLog {
     }
 
     fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
+        self.1.pass()?;
         let topics = lock(&self.0);
-        let entry = topics
-            .get(&*partition.topic)
-            .and_then(|t| t.partitions.get(partition.partition as usize)?.1.get(offset as usize));
-        Ok(match entry {
+        let (_, entries) = find(&topics, partition)?;
+        Ok(match entries.get(offset as usize) {
             Some(Entry::Record { key, value, timestamp_ms }) => Some(LastRecord {
                 offset,
                 timestamp_ms: *timestamp_ms,
@@ -139,27 +161,42 @@ impl Log for MemoryLog {
     }
 
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(MemoryReader { topics: self.0.clone(), at: from.to_vec(), next: 0 }))
+        Ok(Box::new(MemoryReader { topics: self.0.clone(), bar: self.1.clone(), at: from.to_vec(), next: 0 }))
     }
+}
+
+/// The first offset of a partition, and what stands in it.
+fn find<'t>(topics: &'t BTreeMap<String, Topic>, partition: &TopicPartition) -> Result<&'t (i64, Vec<Entry>)> {
+    let topic = topics.get(&*partition.topic);
+    let found = topic.and_then(|topic| topic.partitions.get(partition.partition as usize));
+    found.ok_or_else(|| Error::new(Fault::Missing, format!("there is no {partition}")))
 }
 
 struct MemoryReader {
     topics: Topics,
+    bar: Bar,
     at: Vec<(TopicPartition, i64)>,
     next: usize,
 }
 
 impl Reader for MemoryReader {
     fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
+        match self.bar.pass() {
+            Err(error) if error.fault == Fault::Outage => {
+                std::thread::sleep(wait);
+                return Ok(None);
+            }
+            other => other?,
+        }
         for _ in 0..self.at.len() {
             let place = self.next;
             self.next = (self.next + 1) % self.at.len();
             let (partition, offset) = &mut self.at[place];
             let topics = lock(&self.topics);
-            let Some(topic) = topics.get(&*partition.topic) else {
-                return Err(Error::new(Fault::Missing, format!("there is no topic {}", partition.topic)));
-            };
-            let (_, entries) = &topic.partitions[partition.partition as usize];
+            let (low, entries) = find(&topics, partition)?;
+            if !(*low..=entries.len() as i64).contains(offset) {
+                return Err(Error::new(Fault::Refused, format!("{partition} has no offset {offset}")));
+            }
             let mut batch = RawBatch::default();
             let mut last_row = None;
             // Few at a time, so that a reader behind this meets more than one batch.
@@ -189,7 +226,7 @@ impl Reader for MemoryReader {
 
 /// Objects in memory.
 #[derive(Clone, Default)]
-pub struct MemoryObjects(Arc<Mutex<BTreeMap<String, Bytes>>>, Accident);
+pub struct MemoryObjects(Arc<Mutex<BTreeMap<String, Bytes>>>, Accident, Bar);
 
 const BUCKET: &str = "s3://memory/";
 
@@ -197,6 +234,11 @@ impl MemoryObjects {
     /// All keys, in order.
     pub fn keys(&self) -> Vec<String> {
         lock(&self.0).keys().cloned().collect()
+    }
+
+    /// Lets everything fail with this from now on, or nothing any more.
+    pub fn bar(&self, fault: Option<Fault>) {
+        self.2.set(fault);
     }
 
     /// Lets this happen to the next object that is written.
@@ -207,6 +249,7 @@ impl MemoryObjects {
 
 impl Objects for MemoryObjects {
     fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        self.2.pass()?;
         let trouble = lock(&self.1).take();
         if trouble == Some(Trouble::Before) {
             return Err(lost());
@@ -232,15 +275,18 @@ impl Objects for MemoryObjects {
     }
 
     fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.2.pass()?;
         Ok(lock(&self.0).get(key).cloned())
     }
 
     fn delete(&self, key: &str) -> Result<()> {
+        self.2.pass()?;
         lock(&self.0).remove(key);
         Ok(())
     }
 
     fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        self.2.pass()?;
         let below = format!("{folder}/");
         self.keys().iter().filter(|key| key.starts_with(&below)).try_for_each(|key| each(key))
     }
@@ -266,6 +312,7 @@ pub struct MemoryWarehouse {
     targets: Arc<BTreeMap<TableName, Vec<TargetColumn>>>,
     objects: MemoryObjects,
     accident: Accident,
+    bar: Bar,
 }
 
 /// The namespace of every database in memory.
@@ -274,7 +321,13 @@ const NAMESPACE: &str = "memory";
 impl MemoryWarehouse {
     /// An empty database with these target tables, which loads from these objects.
     pub fn new(targets: BTreeMap<TableName, Vec<TargetColumn>>, objects: MemoryObjects) -> MemoryWarehouse {
-        MemoryWarehouse { tables: Arc::default(), targets: Arc::new(targets), objects, accident: Arc::default() }
+        let (tables, accident, bar) = (Arc::default(), Arc::default(), Bar::default());
+        MemoryWarehouse { tables, targets: Arc::new(targets), objects, accident, bar }
+    }
+
+    /// Lets everything fail with this from now on, or nothing any more.
+    pub fn bar(&self, fault: Option<Fault>) {
+        self.bar.set(fault);
     }
 
     /// Lets this happen to the next load.
@@ -329,6 +382,7 @@ fn fence(tables: &mut Tables) -> Result<&mut Fence> {
 
 impl Warehouse for MemoryWarehouse {
     fn init(&mut self, fence_id: &str) -> Result<Vec<String>> {
+        self.bar.pass()?;
         let mut tables = lock(&self.tables);
         if tables.fence.is_some() {
             return Ok(Vec::new());
@@ -345,6 +399,7 @@ impl Warehouse for MemoryWarehouse {
     }
 
     fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<AcquireOutcome> {
+        self.bar.pass()?;
         let mut tables = lock(&self.tables);
         let cut = cut_of(&tables)?;
         let mut taken = fence(&mut tables)?.clone();
@@ -370,10 +425,12 @@ impl Warehouse for MemoryWarehouse {
     }
 
     fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
+        self.bar.pass()?;
         Ok(self.targets.get(table).cloned())
     }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome> {
+        self.bar.pass()?;
         let trouble = lock(&self.accident).take();
         match trouble {
             Some(Trouble::Before) => return Err(lost()),
@@ -404,6 +461,7 @@ impl Warehouse for MemoryWarehouse {
     }
 
     fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome> {
+        self.bar.pass()?;
         let mut tables = lock(&self.tables);
         let now = fence(&mut tables)?.clone();
         let loaded = digest_of(&tables, range.last);
@@ -412,6 +470,7 @@ impl Warehouse for MemoryWarehouse {
     }
 
     fn read_cut(&mut self) -> Result<Cut> {
+        self.bar.pass()?;
         cut_of(&lock(&self.tables))
     }
 }
@@ -444,6 +503,10 @@ mod tests {
         log.create("a", 2);
         log.create("b", 1);
         conformance::log(&log.clone(), &mut log, "a", "b");
+        for fault in [Fault::Denied, Fault::Outage] {
+            let bar = &mut |bar: bool| log.bar(bar.then_some(fault));
+            conformance::barred_log(&log, &mut log.clone(), "a", fault, bar);
+        }
     }
 
     #[test]
@@ -451,6 +514,10 @@ mod tests {
         conformance::objects(&MemoryObjects::default());
         let objects = MemoryObjects::default();
         conformance::troubled_objects(&objects.clone(), &mut |trouble| objects.cause(trouble));
+        for fault in [Fault::Outage, Fault::Denied, Fault::Missing] {
+            objects.bar(Some(fault));
+            conformance::barred_objects(&objects, fault);
+        }
     }
 
     #[test]
@@ -463,5 +530,11 @@ mod tests {
         conformance::warehouse(&mut warehouse.clone(), &mut warehouse.clone(), &table);
         let warehouse = new();
         conformance::troubled_warehouse(&mut warehouse.clone(), &mut |trouble| warehouse.cause(trouble));
+        let warehouse = new();
+        conformance::refused_warehouse(&mut warehouse.clone(), &table, "s3://memory/not/there.manifest");
+        for fault in [Fault::Outage, Fault::Denied, Fault::Missing] {
+            warehouse.bar(Some(fault));
+            conformance::barred_warehouse(&mut warehouse.clone(), &table, fault);
+        }
     }
 }

@@ -25,12 +25,14 @@ pub struct Settings {
     pub endpoint: Option<String>,
     /// Access key id and secret access key.
     pub keys: Option<(String, String)>,
+    /// How long a request is tried again: [`RETRIES_WITHIN`].
+    pub retries_within: Duration,
 }
 
 /// One request, its own retries apart.
 const REQUEST_WITHIN: Duration = Duration::from_secs(120);
-/// A request with all its retries.
-const RETRIES_WITHIN: Duration = Duration::from_secs(60);
+/// A request with all its retries, unless somebody has other wishes.
+pub const RETRIES_WITHIN: Duration = Duration::from_secs(60);
 
 /// A bucket.
 pub struct S3 {
@@ -46,7 +48,7 @@ impl S3 {
             .with_bucket_name(&settings.bucket)
             .with_retry(RetryConfig {
                 max_retries: 10,
-                retry_timeout: RETRIES_WITHIN,
+                retry_timeout: settings.retries_within,
                 backoff: BackoffConfig::default(),
             })
             .with_client_options(
@@ -83,15 +85,38 @@ impl S3 {
     }
 }
 
+/// The status of the answer that is behind an error, if there was one. The crate keeps its type to itself, so its text must do.
+fn status(error: &object_store::Error) -> Option<u16> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if let Some((_, rest)) = text.split_once("status code: ") {
+            return rest.get(..3)?.parse().ok();
+        }
+        cause = error.source();
+    }
+    None
+}
+
 fn failed(what: String, error: object_store::Error) -> Error {
     use object_store::Error::*;
     let fault = match &error {
         NotFound { .. } => Fault::Missing,
         PermissionDenied { .. } | Unauthenticated { .. } => Fault::Denied,
         InvalidPath { .. } | NotSupported { .. } | UnknownConfigurationKey { .. } => Fault::Refused,
-        _ => Fault::Outage,
+        // An answer to a listing is not sorted out by the crate.
+        other => match status(other) {
+            Some(401 | 403) => Fault::Denied,
+            Some(404) => Fault::Missing,
+            _ => Fault::Outage,
+        },
     };
     Error::new(fault, what).because(error)
+}
+
+/// An error of a request that changes something. One that was answered did nothing; one that was not may have.
+fn wrote(error: Error) -> Error {
+    if error.is_retriable() { error.unknown() } else { error }
 }
 
 impl Objects for S3 {
@@ -109,7 +134,7 @@ impl Objects for S3 {
                 }
                 Err(Error::bug(format!("{} exists with {} bytes instead of {length}", self.url(key), found.size)))
             }
-            Err(e) => Err(failed(what(), e).unknown()),
+            Err(e) => Err(wrote(failed(what(), e))),
         }
     }
 
@@ -127,7 +152,7 @@ impl Objects for S3 {
         let path = self.path(key)?;
         match self.runtime.block_on(self.store.delete(&path)) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(failed(format!("cannot delete {}", self.url(key)), e).unknown()),
+            Err(e) => Err(wrote(failed(format!("cannot delete {}", self.url(key)), e))),
         }
     }
 

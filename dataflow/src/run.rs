@@ -160,8 +160,14 @@ pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
     let queue_kb = (job.budget_bytes / 4 / workers as u64 / 1024).clamp(1024, 65_536) as usize;
     // They cost something, so they are only asked for where a query looks at them.
     let headers = job.targets.iter().any(|t| t.selection.uses(SourceValue::Headers));
-    let (brokers, name) = (job.brokers.clone(), job.name.clone());
-    Ok(kafka::Kafka::new(kafka::Settings { brokers, job: name, properties, queue_kb, headers }))
+    Ok(kafka::Kafka::new(kafka::Settings {
+        brokers: job.brokers.clone(),
+        job: job.name.clone(),
+        properties,
+        queue_kb,
+        headers,
+        answer_within: kafka::ANSWER_WITHIN,
+    }))
 }
 
 /// The staging place of a job.
@@ -179,6 +185,7 @@ pub fn staging(job: &Job) -> Result<s3::S3> {
         region: staging.region.clone(),
         endpoint: staging.endpoint.clone(),
         keys,
+        retries_within: s3::RETRIES_WITHIN,
     })?)
 }
 

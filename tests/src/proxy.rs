@@ -69,12 +69,19 @@ pub enum Kind {
     Redshift,
     /// HTTP.
     S3,
+    /// Kafka's protocol: nothing is known of it, but the connections can be taken away.
+    Kafka,
 }
 
 impl Proxy {
     /// Begins to pass connections on to `server`.
     pub fn start(kind: Kind, server: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        Proxy::start_at("127.0.0.1:0".parse().expect("an address"), kind, server)
+    }
+
+    /// The same at an address.
+    pub fn start_at(listen: SocketAddr, kind: Kind, server: SocketAddr) -> Proxy {
+        let listener = TcpListener::bind(listen).expect("a port");
         let address = listener.local_addr().expect("an address");
         let plan = Arc::new(Plan::default());
         let shared = plan.clone();
@@ -146,6 +153,7 @@ fn pass(kind: Kind, client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
         match kind {
             Kind::Redshift => statements(client_read, &server, &to_server, &back),
             Kind::S3 => requests(client_read, &server, &to_server, &back),
+            Kind::Kafka => bytes(client_read, &server, &to_server),
         }
         let _ = server.shutdown(Shutdown::Both);
     });
@@ -236,6 +244,16 @@ fn replies(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex
             }
         }
         if to.write_all(&buffer[..count]).is_err() {
+            return;
+        }
+    }
+}
+
+/// From a client: bytes, until the server is to be down.
+fn bytes(mut from: TcpStream, mut to: &TcpStream, plan: &Plan) {
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(count) = from.read(&mut buffer) {
+        if count == 0 || plan.down.load(Ordering::SeqCst) || to.write_all(&buffer[..count]).is_err() {
             return;
         }
     }

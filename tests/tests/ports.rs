@@ -1,9 +1,18 @@
 //! The ports against real servers: the conformance suite over the local stack, and TLS against PostgreSQL's own.
 
-use std::{collections::BTreeMap, net::TcpListener, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
+use checkpoint::{
+    LastRecord, TopicPartition,
+    protocol::{SourceFacts, Start},
+};
 use connectors::{
-    Fault, Warehouse,
+    Fault, Log, Reader, StartAt, Warehouse,
     conformance::{self, Trouble},
     kafka::{self, Kafka},
     redshift::{Redshift, Settings, Tls},
@@ -66,25 +75,98 @@ impl conformance::Producer for Producers {
     }
 }
 
+fn kafka(job: &str, change: impl FnOnce(&mut kafka::Settings)) -> Kafka {
+    let mut settings = kafka::Settings {
+        brokers: STACK.kafka.brokers(),
+        job: job.into(),
+        // Of a topic that is not there it says so at once, and not after half a minute.
+        properties: vec![("topic.metadata.propagation.max.ms".into(), "0".into())],
+        queue_kb: 1024,
+        headers: false,
+        answer_within: kafka::ANSWER_WITHIN,
+    };
+    change(&mut settings);
+    Kafka::new(settings)
+}
+
 #[test]
 fn kafka_keeps_the_promises_of_a_log() {
     let world = World::bare("port_log");
     let (a, b) = (format!("{}_a", world.name), format!("{}_b", world.name));
     world.create_topic(&a, 2);
     world.create_topic(&b, 1);
-    let settings = kafka::Settings {
-        brokers: STACK.kafka.brokers(),
-        job: world.name.clone(),
-        properties: Vec::new(),
-        queue_kb: 1024,
-        headers: false,
+    let mut producers = Producers::new(&world.name);
+    conformance::log(&kafka(&world.name, |_| {}), &mut producers, &a, &b);
+
+    // Brokers that go away and come back.
+    let broker = STACK.kafka.broker().expect("a real one");
+    let door = broker.side_door();
+    let proxy = Proxy::start_at(door.outside, Kind::Kafka, door.inside);
+    let away =
+        kafka(&world.name, |s| (s.brokers, s.answer_within) = (door.outside.to_string(), Duration::from_secs(5)));
+    conformance::barred_log(&away, &mut producers, &a, Fault::Outage, &mut |bar| proxy.down(bar));
+}
+
+/// A log whose client logs in, and for which something is wrong as long as it is barred.
+struct Guarded {
+    open: Kafka,
+    barred: Kafka,
+    is_barred: AtomicBool,
+}
+
+impl Guarded {
+    fn log(&self) -> &Kafka {
+        if self.is_barred.load(Ordering::SeqCst) { &self.barred } else { &self.open }
+    }
+}
+
+impl Log for Guarded {
+    fn partitions(&self, topic: &str) -> connectors::Result<Option<BTreeMap<i32, SourceFacts>>> {
+        self.log().partitions(topic)
+    }
+
+    fn starts(&self, topic: &str, at: StartAt) -> connectors::Result<BTreeMap<i32, Start>> {
+        self.log().starts(topic, at)
+    }
+
+    fn record_at(&self, partition: &TopicPartition, offset: i64) -> connectors::Result<Option<LastRecord>> {
+        self.log().record_at(partition, offset)
+    }
+
+    fn read(&self, from: &[(TopicPartition, i64)]) -> connectors::Result<Box<dyn Reader>> {
+        self.log().read(from)
+    }
+}
+
+#[test]
+fn kafka_says_whom_it_does_not_let_in() {
+    let world = World::bare("port_login");
+    world.create_topic(&world.name, 1);
+    let mut producers = Producers::new(&world.name);
+    conformance::Producer::send(&mut producers, &world.name, 0, None, Some("v"));
+    let login = |name: &str, password: &str| {
+        let broker = STACK.kafka.broker().expect("a real one");
+        kafka(&world.name, |settings| {
+            settings.brokers = broker.login_address();
+            let properties = [
+                ("security.protocol", "SASL_PLAINTEXT"),
+                ("sasl.mechanism", "PLAIN"),
+                ("sasl.username", name),
+                ("sasl.password", password),
+            ];
+            settings.properties.extend(properties.map(|(name, value)| (name.into(), value.into())));
+        })
     };
-    conformance::log(&Kafka::new(settings), &mut Producers::new(&world.name), &a, &b);
+    let [(loader, password), (nobody, other)] = stack::kafka::LOGINS;
+    for (name, wrong) in [(loader, "wrong"), (nobody, other)] {
+        let log = Guarded { open: login(loader, password), barred: login(name, wrong), is_barred: false.into() };
+        let bar = &mut |bar| log.is_barred.store(bar, Ordering::SeqCst);
+        conformance::barred_log(&log, &mut producers, &world.name, Fault::Denied, bar);
+    }
 }
 
 #[test]
 fn headers_come_as_json() {
-    use connectors::Log;
     use rdkafka::message::{Header, OwnedHeaders};
     let world = World::bare("port_headers");
     world.create_topic(&world.name, 1);
@@ -100,9 +182,8 @@ fn headers_come_as_json() {
         producers.plain.send(record).map_err(|(e, _)| e).expect("it is queued");
     }
     producers.plain.flush(Duration::from_secs(30)).expect("they are there");
-    let (brokers, job) = (STACK.kafka.brokers(), world.name.clone());
-    let log = Kafka::new(kafka::Settings { brokers, job, properties: Vec::new(), queue_kb: 1024, headers: true });
-    let mut reader = log.read(&[(checkpoint::TopicPartition::new(world.name.as_str(), 0), 0)]).expect("a reader");
+    let log = kafka(&world.name, |s| s.headers = true);
+    let mut reader = log.read(&[(TopicPartition::new(world.name.as_str(), 0), 0)]).expect("a reader");
     let mut found = Vec::new();
     until(Duration::from_secs(30), "both records", || {
         if let Some(batch) = reader.next(Duration::from_millis(50)).expect("no error") {
@@ -118,41 +199,40 @@ fn headers_come_as_json() {
     assert_eq!((first, found[1].as_str()), (expected, "[]"));
 }
 
-fn s3(secret: &str, bucket: &str) -> S3 {
-    let (id, endpoint) = (STACK.s3.owner().id.clone(), STACK.s3.endpoint());
-    let settings = s3::Settings {
-        bucket: bucket.into(),
+fn s3(change: impl FnOnce(&mut s3::Settings)) -> S3 {
+    let owner = STACK.s3.owner();
+    let mut settings = s3::Settings {
+        bucket: STACK.s3.bucket().into(),
         prefix: "ports".into(),
         region: Some("us-east-1".into()),
-        endpoint: Some(endpoint),
-        keys: Some((id, secret.into())),
+        endpoint: Some(STACK.s3.endpoint()),
+        keys: Some((owner.id.clone(), owner.secret.clone())),
+        retries_within: s3::RETRIES_WITHIN,
     };
+    change(&mut settings);
     S3::new(settings).expect("a client")
 }
 
 #[test]
 fn s3_keeps_the_promises_of_objects() {
-    use connectors::Objects;
-    let secret = STACK.s3.owner().secret.clone();
-    conformance::objects(&s3(&secret, STACK.s3.bucket()));
-    assert_eq!(s3("wrong", STACK.s3.bucket()).put("k", "v".into()).unwrap_err().fault, Fault::Denied);
-    assert_eq!(s3(&secret, "no-such-bucket").put("k", "v".into()).unwrap_err().fault, Fault::Missing);
+    conformance::objects(&s3(|_| {}));
+    let wrong = |s: &mut s3::Settings| s.keys = s.keys.take().map(|(id, _)| (id, "wrong".into()));
+    conformance::barred_objects(&s3(wrong), Fault::Denied);
+    conformance::barred_objects(&s3(|s| s.bucket = "no-such-bucket".into()), Fault::Missing);
+    let away = |s: &mut s3::Settings| {
+        s.endpoint = Some("http://127.0.0.1:1".into());
+        s.retries_within = Duration::from_secs(1);
+    };
+    conformance::barred_objects(&s3(away), Fault::Outage);
 }
 
 /// The same through a proxy that cuts the connection at a moment.
 #[test]
 fn s3_keeps_them_when_connections_break() {
     let proxy = Proxy::start(Kind::S3, STACK.s3.endpoint().trim_start_matches("http://").parse().expect("an address"));
-    let owner = STACK.s3.owner();
-    let settings = s3::Settings {
-        bucket: STACK.s3.bucket().into(),
-        prefix: "troubled".into(),
-        region: Some("us-east-1".into()),
-        endpoint: Some(format!("http://{}", proxy.address())),
-        keys: Some((owner.id.clone(), owner.secret.clone())),
-    };
+    let objects = s3(|s| (s.prefix, s.endpoint) = ("troubled".into(), Some(format!("http://{}", proxy.address()))));
     let mut caused = 0;
-    conformance::troubled_objects(&S3::new(settings).expect("a client"), &mut |trouble| {
+    conformance::troubled_objects(&objects, &mut |trouble| {
         caused += 1;
         proxy.at(Moment::Upload, if trouble == Trouble::Before { Action::Cut } else { Action::CutAnswer });
     });
@@ -203,12 +283,13 @@ fn redshift_keeps_the_promises_of_a_warehouse() {
     let (mut one, mut two) = (redshift(&world.name, |_| {}), redshift(&world.name, |_| {}));
     conformance::warehouse(&mut one, &mut two, &target);
 
-    let denied = redshift(&world.name, |s| s.password = "wrong".into()).columns(&target).unwrap_err();
-    assert_eq!(denied.fault, Fault::Denied, "{denied:?}");
-    let nowhere = redshift(&world.name, |s| s.port = 1).columns(&target).unwrap_err();
-    assert!(nowhere.is_retriable(), "{nowhere:?}");
-    let missing = redshift(&world.name, |s| s.database = "nothing".into()).columns(&target).unwrap_err();
-    assert_eq!(missing.fault, Fault::Missing, "{missing:?}");
+    conformance::barred_warehouse(&mut redshift(&world.name, |s| s.password = "wrong".into()), &target, Fault::Denied);
+    conformance::barred_warehouse(&mut redshift(&world.name, |s| s.port = 1), &target, Fault::Outage);
+    let missing = &mut redshift(&world.name, |s| s.database = "nothing".into());
+    conformance::barred_warehouse(missing, &target, Fault::Missing);
+
+    let url = format!("s3://{}/not/there.manifest", STACK.s3.bucket());
+    conformance::refused_warehouse(&mut redshift(&format!("{}_refused", world.name), |_| {}), &target, &url);
 }
 
 /// A server that takes connections and says nothing.

@@ -103,6 +103,7 @@ fn fetch(events: u64) {
         properties: Vec::new(),
         queue_kb: 65_536,
         headers: false,
+        answer_within: kafka::ANSWER_WITHIN,
     };
     let from: Vec<_> = (0..PARTITIONS as i32).map(|p| (TopicPartition::new("events", p), 0)).collect();
     let log = kafka::Kafka::new(settings);

@@ -3,10 +3,12 @@
 //! [`native`] is the one file of the workspace with unsafe code: a batch is taken from librdkafka's queue in one call,
 //! which costs about half of taking message by message, and topic ids have no safe wrapper yet.
 
+mod client;
 mod native;
+mod reader;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -16,16 +18,17 @@ use checkpoint::{
     protocol::{SourceFacts, Start},
 };
 use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, Consumer},
+    Offset, TopicPartitionList,
+    consumer::Consumer,
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{Error, Fault, Log, Moved, RawBatch, Reader, Result, StartAt};
+use crate::{Error, Fault, Log, Reader, Result, StartAt};
+use client::{Client, failed};
+use reader::KafkaReader;
 
-/// How long a question to the brokers may take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long a question to the brokers may take, unless somebody has other wishes.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// Properties of librdkafka that the protocol depends on, each with the reason. A job file cannot set them.
 pub const OWNED: &[(&str, &str)] = &[
@@ -71,17 +74,16 @@ pub struct Settings {
     pub queue_kb: usize,
     /// Whether readers give the records' headers.
     pub headers: bool,
+    /// How long a question may take: [`ANSWER_WITHIN`].
+    pub answer_within: Duration,
 }
 
 /// A Kafka cluster.
 pub struct Kafka {
     settings: Settings,
     /// The client that asks about topics: a running job asks every few seconds, and a connection is dear.
-    asking: Mutex<Option<Arc<BaseConsumer>>>,
+    asking: Mutex<Option<Arc<Client>>>,
 }
-
-/// The longest a batch may be, in records.
-const BATCH_RECORDS: usize = 8192;
 
 impl Kafka {
     /// No connection is made yet.
@@ -89,79 +91,37 @@ impl Kafka {
         Kafka { settings, asking: Mutex::default() }
     }
 
-    fn asking(&self) -> Result<Arc<BaseConsumer>> {
+    fn asking(&self) -> Result<Arc<Client>> {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         match &*asking {
             Some(client) => Ok(client.clone()),
-            None => Ok(asking.insert(Arc::new(self.consumer()?)).clone()),
+            None => Ok(asking.insert(Arc::new(Client::new(&self.settings)?)).clone()),
         }
     }
-
-    fn consumer(&self) -> Result<BaseConsumer> {
-        let mut config = ClientConfig::new();
-        let properties = self.settings.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in DEFAULTS.iter().copied().chain(properties) {
-            config.set(name, value);
-        }
-        config
-            .set("bootstrap.servers", &self.settings.brokers)
-            .set("client.id", format!("tidegate-{}", self.settings.job))
-            .set("group.id", format!("tidegate-{}", self.settings.job))
-            .set("isolation.level", "read_committed")
-            .set("check.crcs", "true")
-            .set("auto.offset.reset", "error")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("enable.partition.eof", "false")
-            .set("allow.auto.create.topics", "false")
-            .set("queued.max.messages.kbytes", self.settings.queue_kb.to_string());
-        config.set_log_level(RDKafkaLogLevel::Error);
-        config.create().map_err(|e| {
-            let fault = if matches!(e, KafkaError::ClientConfig(..)) { Fault::Refused } else { Fault::Outage };
-            Error::new(fault, "cannot make a Kafka client").because(e)
-        })
-    }
-}
-
-/// An error of librdkafka in our words.
-fn failed(what: String, error: KafkaError) -> Error {
-    use RDKafkaErrorCode::*;
-    let fault = match error.rdkafka_error_code() {
-        Some(UnknownTopicOrPartition | UnknownTopic | UnknownPartition) => Fault::Missing,
-        Some(
-            TopicAuthorizationFailed
-            | GroupAuthorizationFailed
-            | ClusterAuthorizationFailed
-            | Authentication
-            | SaslAuthenticationFailed,
-        ) => Fault::Denied,
-        Some(AutoOffsetReset | OffsetOutOfRange) => Fault::Refused,
-        _ => Fault::Outage,
-    };
-    Error::new(fault, what).because(error)
 }
 
 impl Log for Kafka {
     fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>> {
-        let consumer = self.asking()?;
+        let (client, within) = (self.asking()?, self.settings.answer_within);
+        let consumer = &client.consumer;
         let what = || format!("cannot read the partitions of topic {topic}");
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWER_WITHIN).map_err(|e| failed(what(), e))?;
+        let metadata = client.ask(within, &what, |wait| consumer.fetch_metadata(Some(topic), wait))?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
         if let Some(error) = found.error() {
             let error = KafkaError::MetadataFetch(error.into());
             return match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
-                _ => Err(failed(what(), error)),
+                _ => Err(failed(what(), error, None)),
             };
         }
         if found.partitions().is_empty() {
             return Ok(None);
         }
-        let topic_id = native::topic_id(consumer.client(), topic, ANSWER_WITHIN).map_err(|e| failed(what(), e))?;
+        let topic_id = client.ask(within, &what, |wait| native::topic_id(consumer.client(), topic, wait))?;
         let mut partitions = BTreeMap::new();
         for partition in found.partitions() {
             let (low, high) =
-                consumer.fetch_watermarks(topic, partition.id(), ANSWER_WITHIN).map_err(|e| failed(what(), e))?;
+                client.ask(within, &what, |wait| consumer.fetch_watermarks(topic, partition.id(), wait))?;
             partitions.insert(partition.id(), SourceFacts { topic_id: topic_id.clone(), low, high, last: None });
         }
         Ok(Some(partitions))
@@ -175,10 +135,13 @@ impl Log for Kafka {
             let mut asked = TopicPartitionList::new();
             for partition in partitions.keys() {
                 let what = || format!("cannot ask for a time in topic {topic}");
-                asked.add_partition_offset(topic, *partition, Offset::Offset(ms)).map_err(|e| failed(what(), e))?;
+                asked
+                    .add_partition_offset(topic, *partition, Offset::Offset(ms))
+                    .map_err(|e| failed(what(), e, None))?;
             }
             let what = || format!("cannot find the offsets of a time in topic {topic}");
-            let found = self.consumer()?.offsets_for_times(asked, ANSWER_WITHIN).map_err(|e| failed(what(), e))?;
+            let (client, within) = (self.asking()?, self.settings.answer_within);
+            let found = client.ask(within, &what, |wait| client.consumer.offsets_for_times(asked.clone(), wait))?;
             for element in found.elements_for_topic(topic) {
                 if let Offset::Offset(offset) = element.offset() {
                     offsets.insert(element.partition(), offset);
@@ -198,9 +161,9 @@ impl Log for Kafka {
     }
 
     fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
-        let mut reader = self.open(&[(partition.clone(), offset)])?;
-        let since = Instant::now();
-        while since.elapsed() < ANSWER_WITHIN {
+        let mut reader = KafkaReader::open(&self.settings, &[(partition.clone(), offset)])?;
+        let (since, within) = (Instant::now(), self.settings.answer_within);
+        while since.elapsed() < within {
             match reader.take(Duration::from_millis(100), 1) {
                 // Below the first offset there is: gone by retention.
                 Err(e) if e.fault == Fault::Refused => return Ok(None),
@@ -218,122 +181,11 @@ impl Log for Kafka {
         }
         Err(Error::new(
             Fault::Outage,
-            format!("{partition}: no answer for the record at offset {offset} within {ANSWER_WITHIN:?}"),
+            format!("{partition}: no answer for the record at offset {offset} within {within:?}"),
         ))
     }
 
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(self.open(from)?))
-    }
-}
-
-impl Kafka {
-    fn open(&self, from: &[(TopicPartition, i64)]) -> Result<KafkaReader> {
-        let consumer = self.consumer()?;
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in from {
-            let what = || format!("cannot assign {partition}");
-            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
-                .map_err(|e| failed(what(), e))?;
-        }
-        consumer.assign(&list).map_err(|e| failed("cannot assign partitions".into(), e))?;
-        Ok(KafkaReader {
-            queue: native::Queue::new(Arc::new(consumer), self.settings.headers)?,
-            positions: from.iter().map(|(_, offset)| *offset).collect(),
-            assigned: Assigned::new(from.iter().map(|(p, _)| p.clone()).collect()),
-            ready: VecDeque::new(),
-        })
-    }
-}
-
-/// The partitions of a reader: each has a place, and each topic is a group of them.
-struct Assigned {
-    partitions: Vec<TopicPartition>,
-    groups: Vec<usize>,
-    places: BTreeMap<i32, Vec<usize>>,
-}
-
-impl Assigned {
-    fn new(partitions: Vec<TopicPartition>) -> Assigned {
-        let mut topics: Vec<&str> = Vec::new();
-        let mut groups = Vec::new();
-        let mut places: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-        for (place, partition) in partitions.iter().enumerate() {
-            groups.push(topics.iter().position(|t| *t == &*partition.topic).unwrap_or_else(|| {
-                topics.push(&partition.topic);
-                topics.len() - 1
-            }));
-            places.entry(partition.partition).or_default().push(place);
-        }
-        Assigned { partitions, groups, places }
-    }
-
-    fn place(&self, topic: &str, partition: i32) -> Option<usize> {
-        self.places.get(&partition)?.iter().copied().find(|place| &*self.partitions[*place].topic == topic)
-    }
-
-    fn group(&self, place: usize) -> usize {
-        self.groups[place]
-    }
-}
-
-/// Reads some partitions.
-struct KafkaReader {
-    queue: native::Queue,
-    assigned: Assigned,
-    /// Where each partition stands behind the last batch.
-    positions: Vec<i64>,
-    /// Batches of one topic each that were taken together.
-    ready: VecDeque<RawBatch>,
-}
-
-impl Reader for KafkaReader {
-    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
-        self.take(wait, BATCH_RECORDS)
-    }
-}
-
-impl KafkaReader {
-    fn take(&mut self, wait: Duration, most: usize) -> Result<Option<RawBatch>> {
-        if let Some(batch) = self.ready.pop_front() {
-            return Ok(Some(batch));
-        }
-        let groups = self.assigned.groups.iter().max().map_or(0, |last| last + 1);
-        let mut batches = vec![RawBatch::default(); groups];
-        self.queue.take(wait, most, &self.assigned, &mut batches)?;
-        // Straight after the batch was taken, and before anything else can move it: what the consumer says now is
-        // where this batch ends, control records included.
-        let positions =
-            self.queue.consumer().position().map_err(|e| failed("cannot read the consumer's position".into(), e))?;
-        for element in positions.elements() {
-            let Offset::Offset(position) = element.offset() else { continue }; // nothing came yet
-            let Some(place) = self.assigned.place(element.topic(), element.partition()) else { continue };
-            let known = &mut self.positions[place];
-            if position == *known {
-                continue;
-            }
-            if position < *known {
-                return Err(Error::bug(format!(
-                    "{}: the position went back from {known} to {position}",
-                    self.assigned.partitions[place]
-                )));
-            }
-            *known = position;
-            let batch = &mut batches[self.assigned.group(place)];
-            match batch.moved.iter_mut().find(|m| m.partition == place as i32) {
-                Some(moved) => moved.position = position,
-                None => {
-                    batch.moved.push(Moved { partition: place as i32, position, leader_epoch: None, last_row: None })
-                }
-            }
-        }
-        if let Some(moved) = batches.iter().flat_map(|b| &b.moved).find(|m| m.position < 0) {
-            return Err(Error::bug(format!(
-                "{}: records without a position",
-                self.assigned.partitions[moved.partition as usize]
-            )));
-        }
-        self.ready.extend(batches.into_iter().filter(|batch| !batch.moved.is_empty()));
-        Ok(self.ready.pop_front())
+        Ok(Box::new(KafkaReader::open(&self.settings, from)?))
     }
 }

@@ -5,8 +5,8 @@
 //! * every `rd_kafka_message_t*` that a batch call returns is read before it is destroyed, and destroyed exactly once,
 //!   also when the batch is refused half-way ([`Messages`] does it on drop);
 //! * payload, key and topic pointers are valid as long as their message; nothing keeps them longer;
-//! * a queue is destroyed before its client ([`Queue`] holds the client and destroys the queue on drop);
-//! * every object of the admin call is destroyed on every way out ([`Owned`]).
+//! * a queue is destroyed before its client ([`Handle`] holds the client and destroys the queue on drop);
+//! * every event and every object of the admin call is destroyed on every way out ([`Owned`]).
 
 #![allow(unsafe_code)]
 
@@ -25,32 +25,98 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use super::{Assigned, failed};
+use super::{
+    client::{Said, failed},
+    reader::Assigned,
+};
 use crate::{Error, Moved, RawBatch, Result};
+
+/// A queue of a client.
+struct Handle {
+    queue: *mut sys::rd_kafka_queue_t,
+    /// Lives longer than its queue.
+    consumer: Arc<BaseConsumer>,
+}
+
+// SAFETY: librdkafka's handles may be used from any threads, also at once.
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: librdkafka gave it to us, it is destroyed once, and the client is still there.
+        unsafe { sys::rd_kafka_queue_destroy(self.queue) }
+    }
+}
+
+/// What a client says beside records: errors of its connections, each with its reason.
+pub(super) struct Events(Handle);
+
+impl Events {
+    /// They have a queue of their own from now on. In that of the records the call for a batch would answer them by itself:
+    /// it prints them.
+    pub(super) fn of(consumer: &Arc<BaseConsumer>) -> Result<Events> {
+        // SAFETY: the client lives as long as `consumer`, which we keep.
+        let queue = unsafe { sys::rd_kafka_queue_get_main(consumer.client().native_ptr()) };
+        if queue.is_null() {
+            return Err(Error::bug("the client has no main queue"));
+        }
+        let handle = Handle { queue, consumer: consumer.clone() };
+        // SAFETY: the queue is alive; null ends its forwarding.
+        unsafe { sys::rd_kafka_queue_forward(queue, ptr::null_mut()) };
+        Ok(Events(handle))
+    }
+
+    /// Empties the queue: the last thing that was said, but a refused login before anything else.
+    pub(super) fn drain(&self) -> Option<Said> {
+        let mut said: Option<Said> = None;
+        loop {
+            // SAFETY: the queue is alive.
+            let event = Owned(unsafe { sys::rd_kafka_queue_poll(self.0.queue, 0) }, sys::rd_kafka_event_destroy);
+            if event.0.is_null() {
+                return said;
+            }
+            // SAFETY: the event is alive until the end of this turn, and its text with it.
+            let (kind, code) =
+                unsafe { (sys::rd_kafka_event_type(event.0), sys::rd_kafka_event_error(event.0).into()) };
+            let is_reason = kind == sys::RD_KAFKA_EVENT_ERROR && code != RDKafkaErrorCode::AllBrokersDown;
+            if is_reason && !said.as_ref().is_some_and(Said::is_denied) {
+                // SAFETY: as above.
+                let text = unsafe { CStr::from_ptr(sys::rd_kafka_event_error_string(event.0)) };
+                said = Some(Said { code, text: text.to_string_lossy().into_owned() });
+            }
+        }
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        // What closes a consumer is answered on the main queue as well, so it leads to the records' again.
+        // SAFETY: the client is alive.
+        unsafe { sys::rd_kafka_poll_set_consumer(self.0.consumer.client().native_ptr()) };
+    }
+}
 
 /// The queue from which a consumer's messages are taken, batch by batch.
 pub(super) struct Queue {
-    queue: *mut sys::rd_kafka_queue_t,
-    consumer: Arc<BaseConsumer>,
+    handle: Handle,
     headers: bool,
     messages: Vec<*mut sys::rd_kafka_message_t>,
 }
 
-// SAFETY: librdkafka's handles may be used from any thread; only we hold this one, and `&mut self` keeps calls apart.
+// SAFETY: the pointers are only looked at within the call that fills them.
 unsafe impl Send for Queue {}
 
 impl Queue {
-    pub(super) fn new(consumer: Arc<BaseConsumer>, headers: bool) -> Result<Queue> {
+    pub(super) fn new(consumer: &Arc<BaseConsumer>, headers: bool) -> Result<Queue> {
         // SAFETY: the client lives as long as `consumer`, which we keep.
         let queue = unsafe { sys::rd_kafka_queue_get_consumer(consumer.client().native_ptr()) };
         if queue.is_null() {
             return Err(Error::bug("the consumer has no queue"));
         }
-        Ok(Queue { queue, consumer, headers, messages: Vec::new() })
-    }
-
-    pub(super) fn consumer(&self) -> &BaseConsumer {
-        &self.consumer
+        let handle = Handle { queue, consumer: consumer.clone() };
+        Ok(Queue { handle, headers, messages: Vec::new() })
     }
 
     /// Takes at most `most` messages, waiting at most `wait` for the first ones; one batch for each group that had any, in
@@ -66,7 +132,8 @@ impl Queue {
         self.messages.resize(most, ptr::null_mut());
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the array has room for `most` pointers.
-        let count = unsafe { sys::rd_kafka_consume_batch_queue(self.queue, wait_ms, self.messages.as_mut_ptr(), most) };
+        let count =
+            unsafe { sys::rd_kafka_consume_batch_queue(self.handle.queue, wait_ms, self.messages.as_mut_ptr(), most) };
         let count = usize::try_from(count).map_err(|_| Error::bug("librdkafka refused to give a batch"))?;
         let messages = Messages(&self.messages[..count]);
         // SAFETY: each pointer is a message that librdkafka gave us and that we have not destroyed yet.
@@ -84,7 +151,7 @@ impl Queue {
                 let topic = unsafe { topic_name(message) };
                 let place = topic
                     .map_or(String::new(), |t| format!("{t}[{}] at offset {}: ", message.partition, message.offset));
-                return Err(failed(format!("{place}cannot read"), KafkaError::MessageConsumption(code)));
+                return Err(failed(format!("{place}cannot read"), KafkaError::MessageConsumption(code), None));
             }
             if (message.rkt, message.partition) != (run.0, run.1) {
                 // SAFETY: as above.
@@ -164,13 +231,6 @@ unsafe fn topic_name(message: &sys::rd_kafka_message_t) -> Option<String> {
     // SAFETY: a message keeps its topic handle alive, and the handle its name.
     (!message.rkt.is_null())
         .then(|| unsafe { CStr::from_ptr(sys::rd_kafka_topic_name(message.rkt)) }.to_string_lossy().into_owned())
-}
-
-impl Drop for Queue {
-    fn drop(&mut self) {
-        // SAFETY: made in `new`, destroyed once, and the client is still there.
-        unsafe { sys::rd_kafka_queue_destroy(self.queue) }
-    }
 }
 
 /// `None` for a null pointer, which is how librdkafka says "absent"; an empty one is not null.

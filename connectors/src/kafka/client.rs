@@ -1,0 +1,157 @@
+//! One client of librdkafka: how it is made, how it is asked, and what its errors mean.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig,
+    config::RDKafkaLogLevel,
+    consumer::BaseConsumer,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+};
+
+use super::{DEFAULTS, Settings, native};
+use crate::{Error, Fault, Result};
+
+/// How long the first try of a question waits. Each further one waits as long as all before it, so that slow brokers are
+/// heard as well.
+const FIRST_TRY: Duration = Duration::from_secs(1);
+
+/// Some of these come at once.
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+/// Nobody answered, so far.
+const SILENCE: [RDKafkaErrorCode; 4] = [
+    RDKafkaErrorCode::BrokerTransportFailure,
+    RDKafkaErrorCode::OperationTimedOut,
+    RDKafkaErrorCode::AllBrokersDown,
+    RDKafkaErrorCode::RequestTimedOut,
+];
+
+/// What a client says of its connections. Its error codes say only that nothing answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) code: RDKafkaErrorCode,
+    pub(super) text: String,
+}
+
+impl Said {
+    /// The brokers do not take our name and password.
+    pub(super) fn is_denied(&self) -> bool {
+        self.code == RDKafkaErrorCode::Authentication
+    }
+}
+
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Said {}
+
+/// A client, and what it says.
+pub(super) struct Client {
+    pub(super) consumer: Arc<BaseConsumer>,
+    events: native::Events,
+    /// What it said last, and no answer has proved wrong: it says the same thing once in half a minute only.
+    last: Mutex<Option<Said>>,
+}
+
+impl Client {
+    /// No connection is made yet.
+    pub(super) fn new(settings: &Settings) -> Result<Client> {
+        let mut config = ClientConfig::new();
+        let properties = settings.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in DEFAULTS.iter().copied().chain(properties) {
+            config.set(name, value);
+        }
+        config
+            .set("bootstrap.servers", &settings.brokers)
+            .set("client.id", format!("tidegate-{}", settings.job))
+            .set("group.id", format!("tidegate-{}", settings.job))
+            .set("isolation.level", "read_committed")
+            .set("check.crcs", "true")
+            .set("auto.offset.reset", "error")
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("enable.partition.eof", "false")
+            .set("allow.auto.create.topics", "false")
+            .set("queued.max.messages.kbytes", settings.queue_kb.to_string());
+        config.set_log_level(RDKafkaLogLevel::Error);
+        let consumer: BaseConsumer = config.create().map_err(|e| {
+            let fault = if matches!(e, KafkaError::ClientConfig(..)) { Fault::Refused } else { Fault::Outage };
+            Error::new(fault, "cannot make a Kafka client").because(e)
+        })?;
+        let consumer = Arc::new(consumer);
+        Ok(Client { events: native::Events::of(&consumer)?, last: Mutex::default(), consumer })
+    }
+
+    /// What it said last. Its queue of events is bounded by this being called again and again.
+    pub(super) fn said(&self) -> Option<Said> {
+        let mut last = self.last();
+        *last = self.events.drain().or(last.take());
+        last.clone()
+    }
+
+    fn last(&self) -> MutexGuard<'_, Option<Said>> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks until there is an answer, or time is over, or it is clear that there will be none: that a name or password is
+    /// wrong shows only in what the client says meanwhile.
+    pub(super) fn ask<T>(
+        &self,
+        within: Duration,
+        what: &dyn Fn() -> String,
+        ask: impl Fn(Duration) -> KafkaResult<T>,
+    ) -> Result<T> {
+        let since = Instant::now();
+        loop {
+            let passed = since.elapsed();
+            let answer = ask(within.saturating_sub(passed).min(passed.max(FIRST_TRY)));
+            let said = self.said();
+            let error = match answer {
+                Ok(answer) => {
+                    *self.last() = None;
+                    return Ok(answer);
+                }
+                Err(error) => error,
+            };
+            let is_silence = error.rdkafka_error_code().is_some_and(|code| SILENCE.contains(&code));
+            let error = failed(what(), error, said);
+            if !is_silence || error.fault != Fault::Outage || since.elapsed() >= within {
+                return Err(error);
+            }
+            thread::sleep(BETWEEN_TRIES);
+        }
+    }
+}
+
+/// An error of librdkafka in our words, with what the client said, if that was the reason.
+pub(super) fn failed(what: String, error: KafkaError, said: Option<Said>) -> Error {
+    use RDKafkaErrorCode::*;
+    let fault = match error.rdkafka_error_code() {
+        Some(UnknownTopicOrPartition | UnknownTopic | UnknownPartition) => Fault::Missing,
+        Some(
+            TopicAuthorizationFailed
+            | GroupAuthorizationFailed
+            | ClusterAuthorizationFailed
+            | Authentication
+            | SaslAuthenticationFailed,
+        ) => Fault::Denied,
+        Some(AutoOffsetReset | OffsetOutOfRange) => Fault::Refused,
+        _ => Fault::Outage,
+    };
+    match said {
+        Some(said) if fault == Fault::Outage => {
+            let fault = if said.is_denied() { Fault::Denied } else { fault };
+            Error::new(fault, format!("{what}: {error}")).because(said)
+        }
+        _ => Error::new(fault, what).because(error),
+    }
+}

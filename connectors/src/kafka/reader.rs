@@ -1,0 +1,137 @@
+//! Reads some partitions, each from an offset on.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use checkpoint::TopicPartition;
+use rdkafka::{Offset, TopicPartitionList, consumer::Consumer};
+
+use super::{
+    Settings,
+    client::{Client, Said, failed},
+    native,
+};
+use crate::{Error, Fault, Moved, RawBatch, Reader, Result};
+
+/// The longest a batch may be, in records.
+const BATCH_RECORDS: usize = 8192;
+
+/// The partitions of a reader: each has a place, and each topic is a group of them.
+pub(super) struct Assigned {
+    partitions: Vec<TopicPartition>,
+    groups: Vec<usize>,
+    places: BTreeMap<i32, Vec<usize>>,
+}
+
+impl Assigned {
+    pub(super) fn new(partitions: Vec<TopicPartition>) -> Assigned {
+        let mut topics: Vec<&str> = Vec::new();
+        let mut groups = Vec::new();
+        let mut places: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+        for (place, partition) in partitions.iter().enumerate() {
+            groups.push(topics.iter().position(|t| *t == &*partition.topic).unwrap_or_else(|| {
+                topics.push(&partition.topic);
+                topics.len() - 1
+            }));
+            places.entry(partition.partition).or_default().push(place);
+        }
+        Assigned { partitions, groups, places }
+    }
+
+    pub(super) fn place(&self, topic: &str, partition: i32) -> Option<usize> {
+        self.places.get(&partition)?.iter().copied().find(|place| &*self.partitions[*place].topic == topic)
+    }
+
+    pub(super) fn group(&self, place: usize) -> usize {
+        self.groups[place]
+    }
+}
+
+/// Reads some partitions.
+pub(super) struct KafkaReader {
+    // Dropped before the client.
+    queue: native::Queue,
+    client: Client,
+    assigned: Assigned,
+    /// Where each partition stands behind the last batch.
+    positions: Vec<i64>,
+    /// Batches of one topic each that were taken together.
+    ready: VecDeque<RawBatch>,
+}
+
+impl Reader for KafkaReader {
+    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
+        self.take(wait, BATCH_RECORDS)
+    }
+}
+
+impl KafkaReader {
+    /// Begins at these offsets.
+    pub(super) fn open(settings: &Settings, from: &[(TopicPartition, i64)]) -> Result<KafkaReader> {
+        let client = Client::new(settings)?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in from {
+            let what = || format!("cannot assign {partition}");
+            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
+                .map_err(|e| failed(what(), e, None))?;
+        }
+        client.consumer.assign(&list).map_err(|e| failed("cannot assign partitions".into(), e, None))?;
+        Ok(KafkaReader {
+            queue: native::Queue::new(&client.consumer, settings.headers)?,
+            client,
+            positions: from.iter().map(|(_, offset)| *offset).collect(),
+            assigned: Assigned::new(from.iter().map(|(p, _)| p.clone()).collect()),
+            ready: VecDeque::new(),
+        })
+    }
+
+    /// At most so many records.
+    pub(super) fn take(&mut self, wait: Duration, most: usize) -> Result<Option<RawBatch>> {
+        if let Some(batch) = self.ready.pop_front() {
+            return Ok(Some(batch));
+        }
+        let groups = self.assigned.groups.iter().max().map_or(0, |last| last + 1);
+        let mut batches = vec![RawBatch::default(); groups];
+        self.queue.take(wait, most, &self.assigned, &mut batches)?;
+        // Straight after the batch was taken, and before anything else can move it: what the consumer says now is
+        // where this batch ends, control records included.
+        let what = || "cannot read the consumer's position".to_string();
+        let positions = self.client.consumer.position().map_err(|e| failed(what(), e, None))?;
+        for element in positions.elements() {
+            let Offset::Offset(position) = element.offset() else { continue }; // nothing came yet
+            let Some(place) = self.assigned.place(element.topic(), element.partition()) else { continue };
+            let known = &mut self.positions[place];
+            if position == *known {
+                continue;
+            }
+            if position < *known {
+                return Err(Error::bug(format!(
+                    "{}: the position went back from {known} to {position}",
+                    self.assigned.partitions[place]
+                )));
+            }
+            *known = position;
+            let batch = &mut batches[self.assigned.group(place)];
+            match batch.moved.iter_mut().find(|m| m.partition == place as i32) {
+                Some(moved) => moved.position = position,
+                None => {
+                    batch.moved.push(Moved { partition: place as i32, position, leader_epoch: None, last_row: None })
+                }
+            }
+        }
+        if let Some(moved) = batches.iter().flat_map(|b| &b.moved).find(|m| m.position < 0) {
+            return Err(Error::bug(format!(
+                "{}: records without a position",
+                self.assigned.partitions[moved.partition as usize]
+            )));
+        }
+        // Brokers that are away are waited for. Those that do not let us in will not do so later.
+        if let Some(said) = self.client.said().filter(Said::is_denied) {
+            return Err(Error::new(Fault::Denied, "cannot read").because(said));
+        }
+        self.ready.extend(batches.into_iter().filter(|batch| !batch.moved.is_empty()));
+        Ok(self.ready.pop_front())
+    }
+}
