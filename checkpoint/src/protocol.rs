@@ -100,7 +100,7 @@ pub enum Halt {
         to: i64,
     },
     /// The log ends before what was loaded from it.
-    #[error("{partition}: the log ends at offset {high} and offsets up to {end} were loaded from it: it was cut off")]
+    #[error("{partition}: the log ends at offset {high} and offsets up to {end} were read from it: it was cut off")]
     Truncated {
         /// Where.
         partition: TopicPartition,
@@ -284,6 +284,26 @@ pub struct SourceFacts {
     pub last: Option<LastRecord>,
 }
 
+/// Decides whether a topic is still the one that was read. Its id is asked for *after* the last record was read: ids never
+/// come back, so what lies before an answer with the same id is of the same topic.
+pub fn check_topic(topic: &Arc<str>, known: &str, found: &str) -> Result<(), Halt> {
+    if crate::cut::same_topic(known, found) {
+        return Ok(());
+    }
+    Err(Halt::TopicReplaced { topic: topic.clone(), known: known.into(), found: found.into() })
+}
+
+/// Decides why the log does not go on where a partition stands, if it is known to have been cut off below or above.
+pub fn check_position(partition: &TopicPartition, position: i64, facts: &SourceFacts) -> Result<(), Halt> {
+    if facts.low > position {
+        return Err(Halt::RecordsLost { partition: partition.clone(), from: position, to: facts.low });
+    }
+    if facts.high < position {
+        return Err(Halt::Truncated { partition: partition.clone(), high: facts.high, end: position });
+    }
+    Ok(())
+}
+
 /// Decides whether the log is still the one that the cut speaks of, and from where each partition is read.
 /// `source` has every partition of every topic that the job reads.
 pub fn check_source(
@@ -294,19 +314,8 @@ pub fn check_source(
     let mut seek = BTreeMap::new();
     for (partition, position) in cut.iter().filter(|(p, _)| topics.contains(&p.topic)) {
         let facts = source.get(partition).ok_or_else(|| Halt::PartitionGone(partition.clone()))?;
-        if !crate::cut::same_topic(&position.topic_id, &facts.topic_id) {
-            return Err(Halt::TopicReplaced {
-                topic: partition.topic.clone(),
-                known: position.topic_id.clone(),
-                found: facts.topic_id.clone(),
-            });
-        }
-        if facts.low > position.end {
-            return Err(Halt::RecordsLost { partition: partition.clone(), from: position.end, to: facts.low });
-        }
-        if facts.high < position.end {
-            return Err(Halt::Truncated { partition: partition.clone(), high: facts.high, end: position.end });
-        }
+        check_topic(&partition.topic, &position.topic_id, &facts.topic_id)?;
+        check_position(partition, position.end, facts)?;
         if let (Some(loaded), Some(found)) = (&position.last, &facts.last)
             && loaded.offset == found.offset
             && loaded.fingerprint != found.fingerprint

@@ -61,6 +61,8 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
     assert_eq!(log.starts("no-such-topic", StartAt::Earliest).unwrap_err().fault, Fault::Missing);
     let facts = log.partitions(a).unwrap().unwrap();
     assert_eq!(facts.values().map(|f| (f.low, f.high)).collect::<Vec<_>>(), [(0, 0), (0, 0)]);
+    assert_eq!(log.topic_id(a).unwrap(), facts[&0].topic_id);
+    assert_eq!(log.topic_id("no-such-topic").unwrap(), "");
     assert_ne!(facts[&0].topic_id, log.partitions(b).unwrap().unwrap()[&0].topic_id);
 
     // Two plain records, an aborted transaction, a committed one, and an aborted one at the very end.
@@ -142,6 +144,7 @@ pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault
     let mut reader = log.read(&[(partition.clone(), low)]).unwrap();
     bar(true);
     did_not(&log.partitions(topic).unwrap_err(), fault);
+    did_not(&log.topic_id(topic).unwrap_err(), fault);
     did_not(&log.starts(topic, StartAt::Latest).unwrap_err(), fault);
     did_not(&log.record_at(&partition, low).unwrap_err(), fault);
     if fault != Fault::Outage {

@@ -127,6 +127,11 @@ impl Log for MemoryLog {
         }))
     }
 
+    fn topic_id(&self, topic: &str) -> Result<String> {
+        self.1.pass()?;
+        Ok(lock(&self.0).get(topic).map(|topic| topic.id.clone()).unwrap_or_default())
+    }
+
     fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>> {
         let facts =
             self.partitions(topic)?.ok_or_else(|| Error::new(Fault::Missing, format!("there is no topic {topic}")))?;

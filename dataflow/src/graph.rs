@@ -75,8 +75,9 @@ impl Context {
             Staging { job: job.name.clone(), fence_id, generation: holder.generation, nonce: holder.nonce.clone() };
         let staging = Arc::new(staging);
         let partitions = recovered.places.len();
+        let log = ports.log;
         Context {
-            log: ports.log,
+            log: log.clone(),
             objects: ports.objects,
             warehouse: Mutex::new(ports.warehouse),
             staging: staging.clone(),
@@ -111,6 +112,7 @@ impl Context {
                 staging,
                 targets: plan.targets.clone(),
                 idle_interval: job.epoch.idle_interval,
+                log,
             },
             plan,
         }

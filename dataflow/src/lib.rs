@@ -25,4 +25,5 @@ pub mod plan;
 pub mod recover;
 pub mod report;
 pub mod run;
+pub mod source;
 pub mod start;

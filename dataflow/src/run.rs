@@ -1,7 +1,6 @@
 //! `tidegate run`: recovers, starts the workers, and ends in good order or not at all.
 
 use std::{
-    collections::BTreeMap,
     sync::{
         Arc, Once,
         atomic::{AtomicBool, Ordering},
@@ -10,12 +9,11 @@ use std::{
     time::Duration,
 };
 
-use checkpoint::TopicPartition;
 use connectors::{Log, Objects, Warehouse, kafka, redshift, s3};
-use operators::{Time, events::Event, failure, fetch::Place, heartbeat::HeartbeatOptions, query::SourceValue};
+use operators::{Time, failure, heartbeat::HeartbeatOptions, query::SourceValue};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, WorkerConfig};
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::{
     cluster::{BEAT_EVERY, Cluster, DEAD_AFTER, Sockets, allocators},
@@ -24,14 +22,12 @@ use crate::{
     graph::{self, Context, Ports},
     job::{Job, Property},
     report::{Report, facts::Facts, log, meter::Meter, screen, state::State},
+    source,
     start::{self, Started},
 };
 
 /// How long the open epoch may take to be loaded after a signal to stop.
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
-/// How often Kafka is asked how far its topics go, and how many partitions they have.
-const LOOK_AT_SOURCE: Duration = Duration::from_secs(5);
-
 /// How long a cluster may take to end once all is loaded: somebody may be stopped just then, and no heart beats any more.
 const END_WITHIN: Duration = Duration::from_secs(60);
 
@@ -89,7 +85,7 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     let mut grew = Arc::default();
     if is_first {
         report.start();
-        grew = watch_source(places, log.clone(), stop.clone(), report.clone());
+        grew = source::watch(places, log.clone(), stop.clone(), report.clone())?;
     }
 
     let meter = report.facts.meter.clone();
@@ -261,7 +257,8 @@ fn drain(stop: &AtomicBool) {
     });
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
+/// Starts a thread.
+pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     let spawned = thread::Builder::new().name(name.into()).spawn(work);
     spawned.map(drop).map_err(|e| Error {
         code: Code::Bug,
@@ -300,61 +297,4 @@ fn end_at_panic() {
 fn end(error: &Error) -> ! {
     log::error(error);
     signal_hook::low_level::exit(i32::from(error.code.exit_code()))
-}
-
-/// Asks Kafka now and then how far its topics go. When one has more partitions the job is drained, to start again with them.
-fn watch_source(places: &[Place], log: Arc<dyn Log>, stop: Arc<AtomicBool>, report: Arc<Report>) -> Arc<AtomicBool> {
-    let grew = Arc::new(AtomicBool::new(false));
-    let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    for place in places {
-        *known.entry(place.partition.topic.to_string()).or_default() += 1;
-    }
-    // With an end that was set at the start, what comes later is of no interest.
-    let to_the_end = places.iter().any(|place| place.until.is_some());
-    let (seen, watch) = (grew.clone(), report.watch());
-    let spawned = thread::Builder::new().name("source".into()).spawn(move || {
-        let mut failing = false;
-        let doing = || "asking Kafka how far its topics go".to_string();
-        loop {
-            let mut ends = Vec::new();
-            let mut failed = None;
-            for (topic, count) in &known {
-                match log.partitions(topic) {
-                    Ok(Some(partitions)) if partitions.len() > *count => {
-                        warn!(
-                            event = "grew",
-                            topic,
-                            "topic {topic} has {} partitions instead of {count}: draining",
-                            partitions.len()
-                        );
-                        seen.store(true, Ordering::Relaxed);
-                        stop.store(true, Ordering::Relaxed);
-                        return;
-                    }
-                    Ok(Some(partitions)) => ends.extend(
-                        partitions.iter().map(|(p, facts)| (TopicPartition::new(topic.as_str(), *p), facts.high)),
-                    ),
-                    // A topic that is gone shows where it hurts, in fetch.
-                    Ok(None) => {}
-                    Err(error) => failed = Some(Error::from(error).causes().join(": ")),
-                }
-            }
-            let fails = failed.is_some();
-            match failed {
-                // Said once, not every five seconds.
-                Some(why) if !failing => watch(Event::Retrying { doing: doing(), why }),
-                None if failing => watch(Event::Recovered { doing: doing() }),
-                _ => {}
-            }
-            failing = fails;
-            if !fails && !to_the_end {
-                report.facts.ends(&ends);
-            }
-            thread::sleep(LOOK_AT_SOURCE);
-        }
-    });
-    if let Err(e) = spawned {
-        failure::fail(operators::Failure::Bug(format!("cannot start a thread: {e}")));
-    }
-    grew
 }

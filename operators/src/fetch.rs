@@ -9,7 +9,7 @@
 //!   record at the end leaves behind for ever, and never at a position asked for later, when the consumer is ahead.
 //! * Bound: the bytes of the batches it has sent and whose epochs are not loaded stay below its budget. Between it and
 //!   its consumer thread stand [`BATCHES_AHEAD`] batches; behind that librdkafka's own bounded queue.
-//! * Failure: an error of the log ends the process.
+//! * Failure: an error of the log ends the process. Brokers that are away are none: nothing comes.
 
 use std::{
     collections::BTreeMap,
@@ -21,8 +21,8 @@ use std::{
     time::Duration,
 };
 
-use checkpoint::{Epoch, LastRecord, Span, TopicPartition, manifest};
-use connectors::{Log, RawBatch};
+use checkpoint::{Epoch, LastRecord, Span, TopicPartition, manifest, protocol};
+use connectors::{Fault, Log, RawBatch};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use timely::{
@@ -223,7 +223,7 @@ pub fn fetch<'s>(
     let wake = Wake { wake: scope.worker().sync_activator_for(address.to_vec()), pending: Arc::default() };
 
     let mine: Vec<usize> = (0..options.places.len()).filter(|place| place % workers == me).collect();
-    let (sender, arrivals) = bounded::<Result<Arrived, connectors::Error>>(BATCHES_AHEAD);
+    let (sender, arrivals) = bounded::<Result<Arrived, Failure>>(BATCHES_AHEAD);
     let needed = Arc::new(());
     if !mine.is_empty() {
         let (places, mine, needed, wake) =
@@ -292,8 +292,8 @@ pub fn fetch<'s>(
                     break;
                 }
                 let Ok(arrived) = arrivals.try_recv() else { break };
-                let Arrived { stream, mut rows, bytes: weight, moved: arrivals } = arrived
-                    .unwrap_or_else(|source| fail(Failure::Port { doing: "cannot read on from Kafka".into(), source }));
+                let Arrived { stream, mut rows, bytes: weight, moved: arrivals } =
+                    arrived.unwrap_or_else(|failure| fail(failure));
                 let at = arrivals.iter().map(|arrival| (arrival.place, arrival.position)).collect();
                 let step = positions.enter(arrivals).unwrap_or_else(|e| fail(Failure::Bug(e)));
                 used += weight;
@@ -341,17 +341,18 @@ fn consume(
     log: Arc<dyn Log>,
     places: &[Place],
     mine: &[usize],
-    to: &Sender<Result<Arrived, connectors::Error>>,
+    to: &Sender<Result<Arrived, Failure>>,
     wake: &Wake,
     needed: &dyn Fn() -> bool,
 ) {
-    let from: Vec<(TopicPartition, i64)> =
+    let mut at: Vec<(TopicPartition, i64)> =
         mine.iter().map(|p| (places[*p].partition.clone(), places[*p].start)).collect();
+    let ids: Vec<&str> = mine.iter().map(|p| places[*p].topic_id.as_str()).collect();
     let mine_i32: Vec<i32> = mine.iter().map(|p| *p as i32).collect();
-    let mut reader = match log.read(&from) {
+    let mut reader = match log.read(&at) {
         Ok(reader) => reader,
         Err(error) => {
-            let _ = to.send(Err(error)); // if nobody listens nobody needs to know
+            let _ = to.send(Err(stopped(&*log, &at, &ids, error))); // if nobody listens nobody needs to know
             wake.up();
             return;
         }
@@ -359,14 +360,35 @@ fn consume(
     while needed() {
         let next = match reader.next(WAIT) {
             Ok(None) => continue,
-            Ok(Some(batch)) => Ok(arrived(batch, places, mine, &mine_i32)),
-            Err(error) => Err(error),
+            Ok(Some(batch)) => {
+                batch.moved.iter().for_each(|moved| at[moved.partition as usize].1 = moved.position);
+                Ok(arrived(batch, places, mine, &mine_i32))
+            }
+            Err(error) => Err(stopped(&*log, &at, &ids, error)),
         };
         let last = next.is_err();
         if to.send(next).is_err() || !wake.up() || last {
             return;
         }
     }
+}
+
+/// Why reading stopped. The log refuses to go on where there are no records any more; what is there instead it is asked.
+fn stopped(log: &dyn Log, at: &[(TopicPartition, i64)], ids: &[&str], error: connectors::Error) -> Failure {
+    if error.fault == Fault::Refused {
+        let mut topics = BTreeMap::new();
+        for ((partition, position), id) in at.iter().zip(ids) {
+            let facts = topics.entry(&partition.topic).or_insert_with(|| log.partitions(&partition.topic));
+            let facts = facts.as_ref().ok().and_then(|found| found.as_ref()?.get(&partition.partition));
+            let Some(facts) = facts else { continue };
+            let verdict = protocol::check_topic(&partition.topic, id, &facts.topic_id)
+                .and_then(|()| protocol::check_position(partition, *position, facts));
+            if let Err(halt) = verdict {
+                return Failure::Halt(halt);
+            }
+        }
+    }
+    Failure::Port { doing: "cannot read on from Kafka".into(), source: error }
 }
 
 fn arrived(batch: RawBatch, places: &[Place], mine: &[usize], mine_i32: &[i32]) -> Arrived {

@@ -26,6 +26,7 @@ pub mod events;
 pub mod failure;
 pub mod fetch;
 pub mod heartbeat;
+pub mod outage;
 pub mod query;
 pub mod rows;
 pub mod sink;

@@ -37,6 +37,8 @@ pub struct World {
     pub name: String,
     /// Added to the environment of the program, after that of the stack.
     pub env: Vec<(String, String)>,
+    /// More of `[kafka] properties`, each behind a comma.
+    pub properties: String,
     /// Text of the job file behind `[[target]]`'s query; more sections.
     pub more: String,
     dir: tempfile::TempDir,
@@ -61,13 +63,14 @@ impl World {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{prefix}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let dir = tempfile::tempdir().expect("a folder");
-        World { name, env: Vec::new(), more: "[epoch]\ninterval = \"300ms\"\n".into(), dir }
+        World { name, env: Vec::new(), properties: String::new(), more: "[epoch]\ninterval = \"300ms\"\n".into(), dir }
     }
 
     /// The same job from another folder, and with nothing between it and the servers.
     pub fn elsewhere(&self) -> World {
         let dir = tempfile::tempdir().expect("a folder");
-        World { name: self.name.clone(), env: Vec::new(), more: self.more.clone(), dir }
+        let (name, properties, more) = (self.name.clone(), self.properties.clone(), self.more.clone());
+        World { name, env: Vec::new(), properties, more, dir }
     }
 
     /// Makes a topic.
@@ -156,7 +159,7 @@ query = "SELECT id, small, qty, amount, flag, note, at, _partition AS kafka_part
 job = "{}"
 [kafka]
 brokers = "${{KAFKA_BROKERS}}"
-properties = {{ "fetch.wait.max.ms" = 20 }}
+properties = {{ "fetch.wait.max.ms" = 20{} }}
 [staging]
 url = "s3://${{S3_BUCKET}}/staging"
 region = "${{AWS_REGION}}"
@@ -174,6 +177,7 @@ tls = "off"
 {}
 {}"#,
             self.name,
+            self.properties,
             self.more,
             lines.concat()
         );
@@ -246,6 +250,11 @@ tls = "off"
     pub fn redshift_at(&mut self, address: SocketAddr) {
         self.env.push(("REDSHIFT_HOST".into(), address.ip().to_string()));
         self.env.push(("REDSHIFT_PORT".into(), address.port().to_string()));
+    }
+
+    /// Sends the program to another address for Kafka.
+    pub fn kafka_at(&mut self, address: impl ToString) {
+        self.env.push(("KAFKA_BROKERS".into(), address.to_string()));
     }
 
     /// Sends the program to another address for S3.

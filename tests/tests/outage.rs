@@ -1,4 +1,4 @@
-//! Redshift is down while a long topic waits: memory stays within its budget, and afterwards everything is loaded.
+//! Another system is away for a while: memory stays within its budget, it is said, and afterwards everything is loaded.
 
 use std::time::{Duration, Instant};
 
@@ -58,4 +58,32 @@ fn memory_is_bounded_while_redshift_is_down() {
     } else {
         world.check(&events.ledger);
     }
+}
+
+#[test]
+fn kafka_goes_away_and_comes_back() {
+    let mut world = World::new("kafka_away", 2);
+    let door = STACK.kafka.broker().expect("a real one").side_door();
+    let proxy = Proxy::start_at(door.outside, Kind::Kafka, door.inside);
+    world.kafka_at(door.outside);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    let running = world.run(2, &[]);
+    until(Duration::from_secs(30), "it works", || world.rows() == 1000);
+    proxy.down(true);
+    // Longer than a question waits for its answer, so that it is said.
+    std::thread::sleep(Duration::from_secs(40));
+    events.produce(1000);
+    assert_eq!(world.rows(), 1000);
+    proxy.down(false);
+    until(Duration::from_secs(60), "it goes on", || world.rows() == 2000);
+    running.signal(15);
+    let ended = running.end(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let said =
+        format!("trying again: asking Kafka how far its topics go: cannot read the partitions of topic {}", world.name);
+    for part in [said.as_str(), "done after all"] {
+        assert!(ended.said.contains(part), "{part}: {}", ended.said);
+    }
+    world.check(&events.ledger);
 }

@@ -125,6 +125,10 @@ impl Log for Guarded {
         self.log().partitions(topic)
     }
 
+    fn topic_id(&self, topic: &str) -> connectors::Result<String> {
+        self.log().topic_id(topic)
+    }
+
     fn starts(&self, topic: &str, at: StartAt) -> connectors::Result<BTreeMap<i32, Start>> {
         self.log().starts(topic, at)
     }

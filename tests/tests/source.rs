@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use harness::{
     events::{Events, event},
-    world::{World, until},
+    proxy::{Kind, Proxy},
+    world::{STACK, World, until},
 };
 
 #[test]
@@ -31,6 +32,58 @@ fn a_topic_that_was_made_anew_halts_the_job_and_loads_nothing() {
 }
 
 #[test]
+fn a_topic_that_is_made_anew_while_it_is_read_halts_the_job() {
+    let world = World::new("anew_meanwhile", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    let running = world.run(1, &[]);
+    until(Duration::from_secs(30), "it works", || world.rows() == 1000);
+    world.delete_topic(&world.name);
+    world.create_topic(&world.name, 2);
+    // Beyond where it stood: a consumer that knows offsets only goes on as if nothing had happened.
+    Events::new(&world.name, 2).produce(5000);
+    let ended = running.end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(21), "{}", ended.said);
+    assert!(ended.said.contains("TG-3101") && ended.said.contains(&world.name), "{}", ended.said);
+    assert_eq!(world.rows(), 1000, "{}", ended.said);
+}
+
+#[test]
+fn a_topic_that_goes_away_while_it_is_read_halts_the_job() {
+    let world = World::new("gone_meanwhile", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    let running = world.run(1, &[]);
+    until(Duration::from_secs(30), "it works", || world.rows() == 1000);
+    world.delete_topic(&world.name);
+    let ended = running.end(Duration::from_secs(90));
+    assert_eq!(ended.code, Some(21), "{}", ended.said);
+    assert!(ended.said.contains("does not exist any more"), "{}", ended.said);
+    assert_eq!(world.rows(), 1000);
+}
+
+/// Behind a warehouse that is closed, so that reading stops at the budget, until retention has overtaken it.
+#[test]
+fn records_that_retention_takes_while_they_wait_halt_the_job() {
+    let mut world = World::new("overtaken", 1);
+    world.more = "[epoch]\ninterval = \"300ms\"\n[memory]\nbudget = \"32 MB\"\n".into();
+    let proxy = Proxy::start(Kind::Redshift, STACK.redshift.address());
+    world.redshift_at(proxy.address());
+    let mut events = Events::new(&world.name, 1);
+    events.produce(1000);
+    let running = world.run(1, &[]);
+    until(Duration::from_secs(30), "it works", || world.rows() == 1000);
+    proxy.down(true);
+    events.produce(300_000);
+    delete_records(&world, 0, 290_000);
+    proxy.down(false);
+    let ended = running.end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(21), "{}", ended.said);
+    assert!(ended.said.contains("TG-3102"), "{}", ended.said);
+    assert!(world.rows() < 290_000, "what was read before is loaded");
+}
+
+#[test]
 fn records_that_retention_took_before_they_were_loaded_halt_the_job() {
     let world = World::new("retention", 1);
     let mut events = Events::new(&world.name, 1);
@@ -52,7 +105,7 @@ fn delete_records(world: &World, partition: i32, below: i64) {
         client::DefaultClientContext,
     };
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", harness::world::STACK.kafka.brokers());
+    config.set("bootstrap.servers", STACK.kafka.brokers());
     let admin: AdminClient<DefaultClientContext> = config.create().expect("an admin client");
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(&world.name, partition, Offset::Offset(below)).expect("a partition");
@@ -133,7 +186,7 @@ fn raw(world: &World, value: &str) {
         producer::{BaseProducer, BaseRecord, Producer},
     };
     let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", harness::world::STACK.kafka.brokers());
+    config.set("bootstrap.servers", STACK.kafka.brokers());
     let producer: BaseProducer = config.create().expect("a producer");
     producer.send(BaseRecord::<str, str>::to(&world.name).payload(value)).map_err(|(e, _)| e).expect("it is queued");
     producer.flush(Duration::from_secs(30)).expect("it is there");
@@ -178,4 +231,25 @@ fn a_table_that_changes_while_the_job_runs() {
         assert!(ended.said.contains("TG-2005") && ended.said.contains(named), "{change}: {}", ended.said);
         assert_eq!(world.rows(), before, "{change}");
     }
+}
+
+#[test]
+fn brokers_may_want_to_know_who_asks() {
+    let mut world = World::new("login", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    world.kafka_at(STACK.kafka.broker().expect("a real one").login_address());
+    world.properties =
+        r#", "security.protocol" = "SASL_PLAINTEXT", "sasl.mechanism" = "PLAIN", "sasl.username" = "loader",
+        "sasl.password" = { env = "TEST_PASSWORD" }"#
+            .replace('\n', " ");
+    let [(_, password), _] = stack::kafka::LOGINS;
+    for (password, code) in [("wrong", 6), (password, 0)] {
+        world.env.retain(|(name, _)| name != "TEST_PASSWORD");
+        world.env.push(("TEST_PASSWORD".into(), password.into()));
+        let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
+        assert_eq!(ended.code, Some(code), "{}", ended.said);
+        assert_eq!(ended.said.contains("Invalid username or password"), code == 6, "{}", ended.said);
+    }
+    world.check(&events.ledger);
 }

@@ -122,7 +122,7 @@ impl Client {
                 }
                 Err(error) => error,
             };
-            let is_silence = error.rdkafka_error_code().is_some_and(|code| SILENCE.contains(&code));
+            let is_silence = code(&error).is_some_and(|code| SILENCE.contains(&code));
             let error = failed(what(), error, said);
             if !is_silence || error.fault != Fault::Outage || since.elapsed() >= within {
                 return Err(error);
@@ -132,10 +132,18 @@ impl Client {
     }
 }
 
+/// The code of an error. The crate forgets those of administrators' requests.
+fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
+    match error {
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    }
+}
+
 /// An error of librdkafka in our words, with what the client said, if that was the reason.
 pub(super) fn failed(what: String, error: KafkaError, said: Option<Said>) -> Error {
     use RDKafkaErrorCode::*;
-    let fault = match error.rdkafka_error_code() {
+    let fault = match code(&error) {
         Some(UnknownTopicOrPartition | UnknownTopic | UnknownPartition) => Fault::Missing,
         Some(
             TopicAuthorizationFailed

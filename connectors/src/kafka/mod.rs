@@ -127,6 +127,12 @@ impl Log for Kafka {
         Ok(Some(partitions))
     }
 
+    fn topic_id(&self, topic: &str) -> Result<String> {
+        let client = self.asking()?;
+        let what = || format!("cannot ask for the id of topic {topic}");
+        client.ask(self.settings.answer_within, &what, |wait| native::topic_id(client.consumer.client(), topic, wait))
+    }
+
     fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>> {
         let partitions =
             self.partitions(topic)?.ok_or_else(|| Error::new(Fault::Missing, format!("there is no topic {topic}")))?;

@@ -310,6 +310,13 @@ pub(super) fn topic_id<C: ClientContext>(
         if found.is_null() || count == 0 {
             return Ok(String::new());
         }
+        let error = sys::rd_kafka_TopicDescription_error(*found);
+        let code = if error.is_null() { RDKafkaErrorCode::NoError } else { sys::rd_kafka_error_code(error).into() };
+        match code {
+            RDKafkaErrorCode::NoError => {}
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => return Ok(String::new()),
+            code => return Err(KafkaError::AdminOp(code)),
+        }
         let id = sys::rd_kafka_TopicDescription_topic_id(*found);
         if id.is_null()
             || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)

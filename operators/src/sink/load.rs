@@ -6,6 +6,8 @@
 //! * State: the epochs that wait; at most [`crate::clock::MAX_OPEN_EPOCHS`], and their memory budget.
 //! * A thread of its own talks to the warehouse, one load at a time. Epochs whose positions moved but that have no rows
 //!   wait for the next load or for `idle_interval`, so that control records alone do not make a load.
+//! * Before a load Kafka is asked whether the topics are still those that were read. A consumer does not notice: it goes on in
+//!   another topic of the same name, where it stood in the old one.
 //! * Failure: an outage is tried again with the same files for [`OUTAGE_WITHIN`]; a lost COMMIT is resolved, never
 //!   repeated blindly; everything else ends the process.
 
@@ -19,9 +21,9 @@ use std::{
 use checkpoint::{
     Counts, Micros,
     names::Staging,
-    protocol::{Holder, Outcome, Range},
+    protocol::{self, Holder, Outcome, Range},
 };
-use connectors::{CopyFrom, Happened, Load, Objects, Warehouse};
+use connectors::{CopyFrom, Happened, Load, Log, Objects, Warehouse};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use serde::Serialize;
 use timely::{
@@ -33,16 +35,13 @@ use timely::{
     },
 };
 
-use super::{
-    StagedFile, Target,
-    seal::SealedEpoch,
-    upload::{OUTAGE_WITHIN, chain, put},
-};
+use super::{StagedFile, Target, seal::SealedEpoch, upload::put};
 use crate::{
     Time,
     clock::MAX_OPEN_EPOCHS,
     events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
+    outage::{OUTAGE_WITHIN, chain, try_again},
 };
 
 /// The most bytes of files in one load, unless a single epoch has more.
@@ -59,6 +58,8 @@ pub struct LoadOptions {
     pub targets: Arc<[Arc<Target>]>,
     /// How long epochs without rows may wait.
     pub idle_interval: Duration,
+    /// Where the records come from.
+    pub log: Arc<dyn Log>,
 }
 
 /// Builds load. `warehouse` is taken on worker 0 and dropped unused elsewhere.
@@ -190,6 +191,7 @@ impl Loader {
         let _working = working(&self.watch, Stage::Load);
         let (since, mut pause, mut attempts, mut again) = (Instant::now(), Duration::from_millis(200), 0, false);
         let doing = format!("loading epochs {} to {}", range.first, range.last);
+        self.check_topics(epochs)?;
         loop {
             attempts += 1;
             let copies = self.write_copy_manifests(epochs, &range, attempts)?;
@@ -239,6 +241,20 @@ impl Loader {
                 Err(source) => return Err(Failure::Port { doing: format!("gave up {doing}"), source }),
             }
         }
+    }
+
+    /// Whether what was read is of the topics that the cut speaks of.
+    fn check_topics(&self, epochs: &[SealedEpoch]) -> Result<(), Failure> {
+        let moved = epochs.iter().flat_map(|e| &e.record.spans).filter(|span| span.start < span.end);
+        let known: BTreeSet<(&Arc<str>, &str)> =
+            moved.map(|span| (&span.partition.topic, span.topic_id.as_str())).collect();
+        for (topic, known) in known {
+            let doing = format!("asking Kafka whether topic {topic} is still the same");
+            let found = try_again(&doing, &self.watch, || self.options.log.topic_id(topic))
+                .map_err(|source| Failure::Port { doing: doing.clone(), source })?;
+            protocol::check_topic(topic, known, &found)?;
+        }
+        Ok(())
     }
 
     /// What was loaded, for whoever watches.

@@ -3,13 +3,9 @@
 //! * Input: encoded files and counts of one target. Output: staged files and the counts, for seal.
 //! * Time: it holds a capability for each file under way and drops it when the file is there. Counts go on at once.
 //! * State: the files under way; their bound is the memory budget of their epochs.
-//! * Failure: an outage is tried again for [`OUTAGE_WITHIN`], with growing pauses; anything else ends the process.
+//! * Failure: an outage is tried again for [`crate::outage::OUTAGE_WITHIN`], with growing pauses; anything else ends the process.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use checkpoint::{Epoch, names::Staging};
@@ -27,12 +23,11 @@ use super::{Piece, StagedFile, encode::Encoded};
 use crate::{
     Time,
     background::Background,
-    events::{Event, Stage, Watch, working},
+    events::{Stage, Watch, working},
     failure::{Failure, fail},
+    outage::try_again,
 };
 
-/// How long an outage of another system is waited for.
-pub const OUTAGE_WITHIN: Duration = Duration::from_secs(30 * 60);
 /// Uploads at a time, for one worker and target.
 const UPLOADS: usize = 2;
 
@@ -103,34 +98,5 @@ pub fn upload<'s>(
 
 /// Writes an object, trying again while that can help.
 pub(super) fn put(objects: &dyn Objects, key: &str, body: Bytes, watch: &Watch) -> connectors::Result<()> {
-    let since = Instant::now();
-    let (mut pause, mut again) = (Duration::from_millis(200), false);
-    let doing = || format!("writing {}", objects.url(key));
-    loop {
-        match objects.put(key, body.clone()) {
-            Err(error) if error.is_retriable() && since.elapsed() < OUTAGE_WITHIN => {
-                watch(Event::Retrying { doing: doing(), why: chain(&error) });
-                again = true;
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_secs(10));
-            }
-            result => {
-                if again && result.is_ok() {
-                    watch(Event::Recovered { doing: doing() });
-                }
-                return result;
-            }
-        }
-    }
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
+    try_again(&format!("writing {}", objects.url(key)), watch, || objects.put(key, body.clone()))
 }

@@ -29,7 +29,7 @@ pub enum Kind {
 /// A running Kafka.
 pub enum Kafka {
     /// Apache Kafka.
-    Real(Broker),
+    Real(Box<Broker>),
     /// The mock.
     Mock(Mock),
 }
@@ -72,7 +72,7 @@ impl Kafka {
             Kind::Real => {
                 let broker = Broker::start(dir)?;
                 topics.iter().try_for_each(|topic| topics::ensure(&broker.address(), topic).map(drop))?;
-                Kafka::Real(broker)
+                Kafka::Real(Box::new(broker))
             }
             Kind::Mock => Kafka::Mock(Mock::start(topics.to_vec())?),
         })

@@ -1,0 +1,168 @@
+//! Watches the topics of a running job: how far they go, whether they grew, and whether they are still the same ones.
+//!
+//! Reading does not notice that. A topic that is gone looks like one to which nothing comes, and in one that was made anew a
+//! consumer goes on where it stood in the old one. (No epoch with such records is loaded: load asks as well. Here it is seen
+//! when nothing is read.)
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use checkpoint::{
+    TopicPartition,
+    protocol::{self, Halt, SourceFacts},
+};
+use connectors::Log;
+use operators::{
+    Failure,
+    events::Event,
+    failure::fail,
+    fetch::Place,
+    outage::{OUTAGE_WITHIN, chain},
+};
+use tracing::warn;
+
+use crate::{error::Result, report::Report, run::spawn};
+
+/// How often Kafka is asked.
+const EVERY: Duration = Duration::from_secs(5);
+/// How long a topic must be gone until that is believed: a broker that has just started may not know it yet.
+const GONE_AFTER: Duration = Duration::from_secs(20);
+
+/// A topic as the run knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Known {
+    id: String,
+    partitions: usize,
+}
+
+/// What a look at a topic shows, beside its end.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    Same,
+    Grew,
+    /// Not there. It may only seem so.
+    Gone,
+}
+
+/// Pure: what Kafka says of a topic, against what is known of it.
+fn look(topic: &Arc<str>, known: &Known, found: Option<&BTreeMap<i32, SourceFacts>>) -> Result<Seen, Halt> {
+    let Some(found) = found else { return Ok(Seen::Gone) };
+    for facts in found.values() {
+        protocol::check_topic(topic, &known.id, &facts.topic_id)?;
+    }
+    Ok(if found.len() > known.partitions { Seen::Grew } else { Seen::Same })
+}
+
+/// Asks Kafka now and then. When a topic has more partitions the job is drained, to start again with them: the result says
+/// so in the end. When one is gone or another the process ends.
+pub fn watch(
+    places: &[Place],
+    log: Arc<dyn Log>,
+    stop: Arc<AtomicBool>,
+    report: Arc<Report>,
+) -> Result<Arc<AtomicBool>> {
+    let grew = Arc::new(AtomicBool::new(false));
+    let mut topics: BTreeMap<Arc<str>, Known> = BTreeMap::new();
+    for place in places {
+        let new = || Known { id: place.topic_id.clone(), partitions: 0 };
+        topics.entry(place.partition.topic.clone()).or_insert_with(new).partitions += 1;
+    }
+    // With an end that was set at the start, what comes later is of no interest.
+    let to_the_end = places.iter().any(|place| place.until.is_some());
+    let seen = grew.clone();
+    spawn("source", move || {
+        let watch = report.watch();
+        let doing = || "asking Kafka how far its topics go".to_string();
+        let mut gone: BTreeMap<Arc<str>, Instant> = BTreeMap::new();
+        let mut failing_since: Option<Instant> = None;
+        loop {
+            let mut ends = Vec::new();
+            let mut failed = None;
+            for (topic, known) in &topics {
+                let found = match log.partitions(topic) {
+                    Ok(found) => found,
+                    Err(error) => {
+                        failed = Some(error);
+                        continue;
+                    }
+                };
+                match look(topic, known, found.as_ref()) {
+                    Err(halt) => fail(Failure::Halt(halt)),
+                    Ok(Seen::Same) => drop(gone.remove(topic)),
+                    Ok(Seen::Gone) => {
+                        if gone.entry(topic.clone()).or_insert_with(Instant::now).elapsed() >= GONE_AFTER {
+                            fail(Failure::Halt(Halt::TopicGone(topic.clone())));
+                        }
+                    }
+                    Ok(Seen::Grew) => {
+                        let now = found.map_or(0, |found| found.len());
+                        let before = known.partitions;
+                        warn!(
+                            event = "grew",
+                            topic = &**topic,
+                            "topic {topic} has {now} partitions instead of {before}: draining"
+                        );
+                        seen.store(true, Ordering::Relaxed);
+                        stop.store(true, Ordering::Relaxed);
+                        return;
+                    }
+                }
+                let facts = found.into_iter().flatten();
+                ends.extend(
+                    facts.map(|(p, facts)| (TopicPartition { topic: topic.clone(), partition: p }, facts.high)),
+                );
+            }
+            match failed {
+                // Said once, not every five seconds.
+                Some(source) => {
+                    let since = *failing_since.get_or_insert_with(|| {
+                        let why = chain(&source);
+                        watch(Event::Retrying { doing: doing(), why });
+                        Instant::now()
+                    });
+                    if since.elapsed() >= OUTAGE_WITHIN {
+                        fail(Failure::Port { doing: format!("gave up {}", doing()), source });
+                    }
+                }
+                None => {
+                    if failing_since.take().is_some() {
+                        watch(Event::Recovered { doing: doing() });
+                    }
+                    if !to_the_end {
+                        report.facts.ends(&ends);
+                    }
+                }
+            }
+            thread::sleep(EVERY);
+        }
+    })?;
+    Ok(grew)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_tells_same_grown_gone_and_another() {
+        let topic: Arc<str> = "t".into();
+        let known = Known { id: "one".into(), partitions: 2 };
+        let facts = |id: &str, partitions: i32| -> BTreeMap<i32, SourceFacts> {
+            let facts = SourceFacts { topic_id: id.into(), low: 0, high: 0, last: None };
+            (0..partitions).map(|p| (p, facts.clone())).collect()
+        };
+        assert_eq!(look(&topic, &known, Some(&facts("one", 2))), Ok(Seen::Same));
+        assert_eq!(look(&topic, &known, Some(&facts("one", 3))), Ok(Seen::Grew));
+        assert_eq!(look(&topic, &known, None), Ok(Seen::Gone));
+        // An old broker has no ids.
+        assert_eq!(look(&topic, &known, Some(&facts("", 2))), Ok(Seen::Same));
+        assert!(matches!(look(&topic, &known, Some(&facts("two", 3))), Err(Halt::TopicReplaced { .. })));
+    }
+}
