@@ -38,10 +38,16 @@ pub enum Moment {
 pub enum Action {
     /// Runs this, then passes the message on.
     Do(Arc<dyn Fn() + Send + Sync>),
+    /// Runs this, then cuts the connection: the message does not arrive.
+    DoAndCut(Arc<dyn Fn() + Send + Sync>),
     /// Passes it on after a while.
     Hold(Duration),
     /// Cuts the connection; the message does not arrive.
     Cut,
+    /// Cuts the client off, and the message arrives after a while, when the client has long been asking what became of it.
+    CutAndDeliver(Duration),
+    /// Another statement arrives in its place.
+    Instead(&'static str),
     /// Lets the message through and cuts the connection before the answer comes back.
     CutAnswer,
 }
@@ -51,6 +57,7 @@ pub enum Action {
 struct Plan {
     trap: Mutex<Option<(Moment, Action)>>,
     sprung: AtomicU32,
+    last: Mutex<Option<Moment>>,
     loading: Arc<AtomicBool>,
     hold_commits: Mutex<Duration>,
     down: AtomicBool,
@@ -117,6 +124,11 @@ impl Proxy {
         self.plan.sprung.load(Ordering::SeqCst)
     }
 
+    /// The newest moment that passed, whether anything was done at it or not.
+    pub fn last(&self) -> Option<Moment> {
+        *self.plan.last.lock().expect("the plan")
+    }
+
     /// Whether a load is open: the fence is taken and COMMIT is not answered.
     pub fn loading(&self) -> Arc<AtomicBool> {
         self.plan.loading.clone()
@@ -136,6 +148,7 @@ impl Proxy {
 impl Plan {
     /// The action, if this is the moment.
     fn spring(&self, moment: Moment) -> Option<Action> {
+        *self.last.lock().expect("the plan") = Some(moment);
         let mut trap = self.trap.lock().expect("the plan");
         let (_, action) = trap.take_if(|(at, _)| *at == moment)?;
         self.sprung.fetch_add(1, Ordering::SeqCst);
@@ -202,7 +215,7 @@ fn statements(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mu
                 thread::sleep(hold);
                 action = plan.spring(Moment::Commit);
                 let after = match &action {
-                    Some(Action::CutAnswer) => Some(Action::Cut),
+                    Some(Action::CutAnswer | Action::CutAndDeliver(_)) => Some(Action::Cut),
                     _ => plan.spring(Moment::Committed),
                 };
                 *answers.lock().expect("answers") = Some(after);
@@ -213,8 +226,21 @@ fn statements(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mu
         }
         match action {
             Some(Action::Cut) => break,
+            Some(Action::DoAndCut(act)) => {
+                act();
+                break;
+            }
             Some(Action::Do(act)) => act(),
             Some(Action::Hold(time)) => thread::sleep(time),
+            Some(Action::CutAndDeliver(time)) => {
+                let _ = from.shutdown(Shutdown::Both);
+                thread::sleep(time);
+            }
+            Some(Action::Instead(sql)) => {
+                body = [sql.as_bytes(), &[0]].concat();
+                let length = (body.len() + 4) as u32;
+                head[1..].copy_from_slice(&length.to_be_bytes());
+            }
             Some(Action::CutAnswer) | None => {}
         }
         started = true;
@@ -237,10 +263,14 @@ fn replies(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex
         if let Some(after) = answers.lock().expect("answers").take() {
             plan.loading.store(false, Ordering::SeqCst);
             match after {
-                Some(Action::Cut | Action::CutAnswer) => return,
+                Some(Action::DoAndCut(act)) => {
+                    act();
+                    return;
+                }
                 Some(Action::Do(act)) => act(),
                 Some(Action::Hold(time)) => thread::sleep(time),
                 None => {}
+                Some(_) => return,
             }
         }
         if to.write_all(&buffer[..count]).is_err() {
@@ -270,11 +300,15 @@ fn requests(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mute
         let line = String::from_utf8_lossy(text);
         if line.starts_with("PUT ") && line.lines().next().is_some_and(|l| l.contains(".parquet")) {
             match plan.spring(Moment::Upload) {
-                Some(Action::Cut) => return,
+                Some(Action::DoAndCut(act)) => {
+                    act();
+                    return;
+                }
                 Some(Action::CutAnswer) => *answers.lock().expect("answers") = Some(Some(Action::Cut)),
                 Some(Action::Do(act)) => act(),
                 Some(Action::Hold(time)) => thread::sleep(time),
                 None => {}
+                Some(_) => return,
             }
         }
         if to.write_all(&buffer[..count]).is_err() {

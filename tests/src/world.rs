@@ -3,7 +3,7 @@
 use std::{
     io::Read,
     net::SocketAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{
         LazyLock,
@@ -101,6 +101,13 @@ impl World {
         let made = wait(admin().create_partitions(&[NewPartitions::new(topic, count)], &AdminOptions::new()))
             .expect("an answer");
         made.into_iter().next().expect("one result").expect("the partitions are made");
+    }
+
+    /// The end of each partition of a topic.
+    pub fn ends(&self, topic: &str, partitions: i32) -> Vec<i64> {
+        let admin = admin();
+        let end = |p| admin.inner().fetch_watermarks(topic, p, Duration::from_secs(10)).expect("watermarks").1;
+        (0..partitions).map(end).collect()
     }
 
     /// Makes a table in schema public, as the loader's user.
@@ -217,9 +224,14 @@ tls = "off"
 
     /// Starts the program.
     pub fn start(&self, arguments: &[&str]) -> Running {
+        self.start_in(self.dir.path(), arguments)
+    }
+
+    /// The same in a folder.
+    pub fn start_in(&self, dir: &Path, arguments: &[&str]) -> Running {
         let binary = binary();
         let mut command = Command::new(&binary);
-        command.args(arguments).envs(STACK.env()).envs(self.env.iter().map(|(k, v)| (k, v)));
+        command.current_dir(dir).args(arguments).envs(STACK.env()).envs(self.env.iter().map(|(k, v)| (k, v)));
         command.env_remove("RUST_BACKTRACE").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let child =
             command.spawn().unwrap_or_else(|e| panic!("{}: {e}; build it with `cargo build`", binary.display()));
@@ -334,11 +346,12 @@ impl Running {
         Ended { code, said }
     }
 
-    /// Resident memory in bytes, now.
-    pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
-        let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or("0 kB");
-        line.split_whitespace().next().and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
+    /// The most memory in bytes that was resident, so far.
+    pub fn most_resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
+        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("a line of memory");
+        let kb: u64 = line.split_whitespace().next().and_then(|kb| kb.parse().ok()).expect("a number");
+        kb * 1024
     }
 }
 

@@ -34,14 +34,29 @@ fn cut_before_commit_arrives() {
     five_times("cut_before", Moment::Commit, &Action::Cut);
 }
 
+/// The transaction is still open when the question begins what became of it.
 #[test]
 fn cut_after_commit_was_sent() {
-    five_times("cut_after", Moment::Commit, &Action::CutAnswer);
+    five_times("cut_after", Moment::Commit, &Action::CutAndDeliver(Duration::from_secs(3)));
 }
 
 #[test]
 fn the_answer_is_lost() {
     five_times("answer_lost", Moment::Committed, &Action::Cut);
+}
+
+/// COMMIT is answered, and the transaction was rolled back: only looking shows it.
+#[test]
+fn a_commit_that_does_nothing_is_seen() {
+    let mut world = World::new("no_commit", 2);
+    let mut events = Events::new(&world.name, 2);
+    let proxy = Proxy::start(Kind::Redshift, STACK.redshift.address());
+    world.redshift_at(proxy.address());
+    proxy.at(Moment::Commit, Action::Instead("ROLLBACK"));
+    events.produce(2000);
+    let ended = world.catch_up(1);
+    assert!(proxy.sprung() == 1 && ended.said.contains("the manifest row is not there"), "{}", ended.said);
+    world.check(&events.ledger);
 }
 
 /// Cut while COPY runs: the transaction is gone, and the same files are loaded again.

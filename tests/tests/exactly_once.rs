@@ -5,8 +5,8 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicI32, Ordering},
+        Arc,
+        atomic::{AtomicI32, AtomicI64, Ordering},
     },
     thread,
     time::{Duration, Instant},
@@ -29,7 +29,7 @@ fn every_committed_record_is_loaded_once() {
     for workers in [1, 3] {
         let world = World::new("whole", 8);
         let mut events = Events::new(&world.name, 8);
-        let count = if proof() { 1_000_000 } else { 100_000 };
+        let count = if proof() { 1_000_000 } else { 200_000 };
         events.produce(count);
         events.end_with_transactions();
         let since = Instant::now();
@@ -42,11 +42,50 @@ fn every_committed_record_is_loaded_once() {
         );
         world.check(&events.ledger);
         // Nothing new: nothing loaded, and the aborted tail of each partition is behind us.
-        let before = world.number(&format!("SELECT next_epoch FROM tidegate.{}_fence", world.name));
+        let before = next_epoch(&world);
         world.catch_up(workers);
-        assert_eq!(world.number(&format!("SELECT next_epoch FROM tidegate.{}_fence", world.name)), before);
+        assert_eq!(next_epoch(&world), before);
         world.check(&events.ledger);
     }
+}
+
+/// Where a process is killed.
+#[derive(Clone, Copy)]
+struct Stage {
+    name: &'static str,
+    /// At the message that begins it; `None` is any moment.
+    moment: Option<Moment>,
+    /// Whether that message still arrives.
+    arrives: bool,
+}
+
+const fn stage(name: &'static str, moment: Option<Moment>, arrives: bool) -> Stage {
+    Stage { name, moment, arrives }
+}
+
+const STAGES: [Stage; 8] = [
+    stage("during upload", Some(Moment::Upload), true),
+    stage("during COPY", Some(Moment::Copy), true),
+    stage("before COMMIT", Some(Moment::Commit), false),
+    stage("after COMMIT", Some(Moment::Committed), true),
+    stage("with COMMIT on its way", Some(Moment::Commit), true),
+    stage("at the fence of a load", Some(Moment::Fence), true),
+    stage("while it took the fence", Some(Moment::Acquire), true),
+    stage("at any moment", None, true),
+];
+
+fn next_epoch(world: &World) -> i64 {
+    world.number(&format!("SELECT next_epoch FROM tidegate.{}_fence", world.name))
+}
+
+/// How many offsets are in the topic and in no epoch.
+fn unread(world: &World, partitions: i32) -> i64 {
+    let loaded = format!(
+        "SELECT sum(o.end_offset) FROM (SELECT max(end_offset) AS end_offset FROM tidegate.{}_offsets \
+         GROUP BY kafka_partition) o",
+        world.name
+    );
+    world.ends(&world.name, partitions).iter().sum::<i64>() - world.number(&loaded)
 }
 
 /// SIGKILL from outside, at chosen stages and at any moment, with data unread at each.
@@ -63,8 +102,7 @@ fn kills_at_every_stage_lose_and_double_nothing() {
     let watcher = Watcher::start(&world, redshift.loading());
 
     // Produces all the while, so that there is data unread at each kill.
-    let producing = Arc::new(AtomicBool::new(true));
-    let (topic, still) = (world.name.clone(), producing.clone());
+    let topic = world.name.clone();
     let producer = thread::spawn(move || {
         let mut events = Events::new(&topic, 8);
         let piece = events_in_all / 100;
@@ -73,55 +111,63 @@ fn kills_at_every_stage_lose_and_double_nothing() {
             thread::sleep(Duration::from_millis(if proof() { 700 } else { 200 }));
         }
         events.end_with_transactions();
-        still.store(false, Ordering::SeqCst);
         events
     });
 
+    // Looks past the proxies.
+    let observer = Arc::new(world.elsewhere());
     let pid = Arc::new(AtomicI32::new(0));
-    let hit: Arc<Mutex<BTreeMap<String, u32>>> = Arc::default();
-    let stages = [
-        Some(Moment::Upload),
-        Some(Moment::Copy),
-        Some(Moment::Commit),
-        Some(Moment::Committed),
-        Some(Moment::Fence),
-        Some(Moment::Acquire),
-        None,
-    ];
+    let mut hit: BTreeMap<&str, u32> = BTreeMap::new();
     for round in 0..kills {
         // The four stages that matter most come round more often.
-        let stage = if round < kills * 2 / 3 { stages[round % 4] } else { stages[round % 7] };
-        let mut running = world.run(1 + round % 3, &[]);
+        let stage = if round < kills * 2 / 3 { STAGES[round % 4] } else { STAGES[round % STAGES.len()] };
+        let workers = 1 + round % 3;
+        let mut running = world.run(workers, &[]);
         pid.store(running.pid(), Ordering::SeqCst);
-        let name = stage.map_or("any moment".into(), |s| format!("{s:?}"));
-        let (target, counted, named) = (pid.clone(), hit.clone(), name.clone());
+        let at_kill = Arc::new(AtomicI64::new(0));
+        let (target, seen, sees) = (pid.clone(), at_kill.clone(), observer.clone());
         let kill = move || {
+            seen.store(next_epoch(&sees), Ordering::SeqCst);
             send(target.load(Ordering::SeqCst), 9);
-            *counted.lock().expect("counts").entry(named.clone()).or_default() += 1;
         };
         match stage {
-            Some(Moment::Upload) => s3.at(Moment::Upload, Action::Do(Arc::new(kill))),
-            Some(moment) => redshift.at(moment, Action::Do(Arc::new(kill))),
-            None => {
+            Stage { moment: Some(Moment::Upload), .. } => s3.at(Moment::Upload, Action::Do(Arc::new(kill))),
+            Stage { moment: Some(moment), arrives: true, .. } => redshift.at(moment, Action::Do(Arc::new(kill))),
+            Stage { moment: Some(moment), arrives: false, .. } => {
+                redshift.at(moment, Action::DoAndCut(Arc::new(kill)));
+            }
+            Stage { moment: None, .. } => {
                 thread::sleep(Duration::from_millis(400 + 137 * (round as u64 % 7)));
+                assert!(running.runs(), "round {round}: it ended by itself");
                 kill();
             }
         }
         let since = Instant::now();
         while running.runs() {
-            assert!(since.elapsed() < Duration::from_secs(60), "round {round}: never came to {name}");
+            assert!(since.elapsed() < Duration::from_secs(60), "round {round}: never came to {}", stage.name);
             thread::sleep(Duration::from_millis(2));
         }
-        assert!(producing.load(Ordering::SeqCst), "round {round}: nothing was unread any more");
+        assert_eq!(running.end(Duration::from_secs(1)).code, None, "round {round}: ended by the signal");
         redshift.disarm();
         s3.disarm();
+        *hit.entry(stage.name).or_default() += 1;
+        let unread = unread(&observer, 8);
+        println!(
+            "kill {}: {workers} workers, {} (last seen on the way to Redshift: {:?}), {unread} offsets unread",
+            round + 1,
+            stage.name,
+            redshift.last()
+        );
+        assert!(unread > 0, "round {round}: nothing was unread any more");
+        if !stage.arrives {
+            // Nothing of it may come later either: the successor's start would find it.
+            assert_eq!(next_epoch(&observer), at_kill.load(Ordering::SeqCst), "round {round}: it was before COMMIT");
+        }
     }
-    let hit = hit.lock().expect("counts").clone();
     println!("killed {kills} times: {hit:?}");
-    assert_eq!(hit.values().sum::<u32>() as usize, kills);
     let least = if proof() { 3 } else { 1 };
-    for stage in ["Upload", "Copy", "Commit", "Committed"] {
-        assert!(hit.get(stage).copied().unwrap_or(0) >= least, "{stage}: {hit:?}");
+    for stage in &STAGES[..4] {
+        assert!(hit.get(stage.name).copied().unwrap_or(0) >= least, "{}: {hit:?}", stage.name);
     }
     let events = producer.join().expect("the producer");
     world.catch_up(2);

@@ -36,7 +36,7 @@ fn of_two_starts_at_once_one_works_and_the_other_is_fenced() {
     let other = tempfile::tempdir().expect("a folder");
     let copy = other.path().join("job.toml");
     std::fs::copy(world.own_job(), &copy).expect("a copy");
-    let mut both = [world.run(1, &[]), world.start(&["run", &copy.display().to_string()])];
+    let mut both = [world.run(1, &[]), world.start_in(other.path(), &["run", &copy.display().to_string()])];
     // A fenced one notices at its next load at the latest, so there is something to load until one is gone.
     until(Duration::from_secs(60), "one of them ends", || {
         events.produce(500);
