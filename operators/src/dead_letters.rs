@@ -3,7 +3,12 @@
 //! Decode, query and fit set such a record aside and go on with the others. What they set aside goes the same way as all
 //! rows from encode on, into the same transaction as the rest of its epoch, so a dead letter is loaded exactly once too.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{HashSet, VecDeque},
+    rc::Rc,
+    sync::Arc,
+};
 
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
@@ -94,7 +99,8 @@ impl Rejects {
         rejected: &[Rejected],
     ) -> Option<Rows> {
         let first = rejected.first()?;
-        let over = self.limit.as_ref().and_then(|limit| limit.borrow_mut().rejected(rejected.len() as u64));
+        let record = |rejected: &Rejected| (origin.place.value(rejected.row), origin.offset.value(rejected.row));
+        let over = self.limit.as_ref().and_then(|limit| limit.borrow_mut().rejected(rejected.iter().map(record)));
         if self.halt || over.is_some() {
             fail(self.failure(origin, stage, first, over));
         }
@@ -118,34 +124,38 @@ impl Rejects {
 struct Limit {
     above: f64,
     /// Records and bad ones, batch by batch.
-    window: VecDeque<(u64, u64)>,
+    window: VecDeque<(u64, Vec<Record>)>,
     seen: u64,
-    bad: u64,
+    /// A record that fails for several targets is one.
+    bad: HashSet<Record>,
 }
+
+/// A record: the place of its partition, and its offset.
+type Record = (i32, i64);
 
 impl Limit {
     fn new(above: f64) -> Limit {
-        Limit { above, window: VecDeque::new(), seen: 0, bad: 0 }
+        Limit { above, window: VecDeque::new(), seen: 0, bad: HashSet::new() }
     }
 
     fn saw(&mut self, records: u64) {
-        self.window.push_back((records, 0));
+        self.window.push_back((records, Vec::new()));
         self.seen += records;
-        while let Some((oldest, bad)) = self.window.front().copied()
-            && self.seen - oldest >= WINDOW
-        {
-            self.window.pop_front();
-            (self.seen, self.bad) = (self.seen - oldest, self.bad - bad);
+        while let Some((oldest, bad)) = self.window.pop_front_if(|(oldest, _)| self.seen - *oldest >= WINDOW) {
+            self.seen -= oldest;
+            for record in &bad {
+                self.bad.remove(record);
+            }
         }
     }
 
-    /// So many of the records of the last batch are bad. Bad ones and all of the window, if they are too many now.
-    fn rejected(&mut self, count: u64) -> Option<(u64, u64)> {
-        if let Some((_, bad)) = self.window.back_mut() {
-            *bad += count;
-            self.bad += count;
+    /// These records are bad. Bad ones and all of the window, if they are too many now.
+    fn rejected(&mut self, records: impl Iterator<Item = Record>) -> Option<(u64, u64)> {
+        if let Some((_, newest)) = self.window.back_mut() {
+            newest.extend(records.filter(|record| self.bad.insert(*record)));
         }
-        (self.seen >= ENOUGH && self.bad as f64 > self.above * self.seen as f64).then_some((self.bad, self.seen))
+        let bad = self.bad.len() as u64;
+        (self.seen >= ENOUGH && bad as f64 > self.above * self.seen as f64).then_some((bad, self.seen))
     }
 }
 
@@ -309,21 +319,28 @@ mod tests {
 
     #[test]
     fn the_share_of_bad_records_is_that_of_the_newest() {
+        let mut next = 0;
+        let mut some = |count: i64| {
+            next += count;
+            (next - count..next).map(|offset| (0, offset))
+        };
         let mut limit = Limit::new(0.05);
         limit.saw(999);
-        assert_eq!(limit.rejected(999), None, "too few to say");
+        assert_eq!(limit.rejected(some(999)), None, "too few to say");
         let mut limit = Limit::new(0.05);
         for _ in 0..20 {
             limit.saw(1000);
-            assert_eq!(limit.rejected(50), None, "just not above");
+            let bad = some(50);
+            assert_eq!(limit.rejected(bad.clone()), None, "just not above");
+            assert_eq!(limit.rejected(bad), None, "the same ones, for another target");
         }
         limit.saw(1000);
-        assert_eq!(limit.rejected(51), Some((501, 10_000)));
+        assert_eq!(limit.rejected(some(51)), Some((501, 10_000)));
         // Old ones are forgotten.
         let mut limit = Limit::new(0.05);
         limit.saw(1000);
-        limit.rejected(50);
+        limit.rejected(some(50));
         (0..10).for_each(|_| limit.saw(1000));
-        assert_eq!((limit.seen, limit.bad), (10_000, 0));
+        assert_eq!((limit.seen, limit.bad.len()), (10_000, 0));
     }
 }
