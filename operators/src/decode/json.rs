@@ -60,7 +60,7 @@ impl Decoder {
     /// Decodes one record into one row. When it fails the row is taken back.
     pub fn decode(&mut self, record: &[u8], builders: &mut Builders) -> Result<(), Error> {
         let result = match std::str::from_utf8(record) {
-            Ok(text) => self.record(Text { text, at: 0 }, builders),
+            Ok(text) => self.record(Text { text, at: 0, depth: 0 }, builders),
             Err(e) => Err(Error::new(format!("not UTF-8: at byte {}", e.valid_up_to()))),
         };
         match result {
@@ -81,9 +81,8 @@ impl Decoder {
 
     /// An object of which something below is wanted; its bracket is next.
     fn object(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
-        text.at += 1;
-        text.blanks();
-        if text.take(b'}') {
+        text.enter()?;
+        if text.leave(b'}') {
             return Ok(());
         }
         let mut place = 0; // behind the key that came last; 0 at the beginning
@@ -98,10 +97,10 @@ impl Decoder {
                     self.nodes[node].follows[place] = key;
                     place = key + 1;
                 }
-                None => text.skip(0)?,
+                None => text.skip()?,
             }
             text.blanks();
-            if text.take(b'}') {
+            if text.leave(b'}') {
                 return Ok(());
             }
             text.expect(b',')?;
@@ -120,7 +119,7 @@ impl Decoder {
                     next += 1;
                     self.value(child, text, builders)
                 }
-                None => text.skip(0),
+                None => text.skip(),
             }
         })
     }
@@ -156,7 +155,7 @@ impl Decoder {
         match text.peek() {
             Some(b'{') if !wanted.keys.is_empty() => self.object(node, text, builders)?,
             Some(b'[') if !wanted.items.is_empty() => self.array(node, text, builders)?,
-            _ => text.skip(0)?,
+            _ => text.skip()?,
         }
         if self.nodes[node].columns.is_empty() {
             return Ok(());
@@ -176,7 +175,7 @@ impl Decoder {
             Some(b'-' | b'0'..=b'9') => Value::Number(text.number()?),
             Some(b'{' | b'[') => {
                 let start = text.at;
-                text.skip(0)?;
+                text.skip()?;
                 Value::Nested(&text.text[start..text.at])
             }
             Some(b't') => text.word("true").map(|()| Value::Boolean(true))?,
@@ -220,14 +219,14 @@ fn child(nodes: &mut Vec<Node>, at: usize, step: &Step) -> usize {
 
 /// Whether a text is one JSON value and nothing else, by the same rules as a record.
 pub fn is_json(text: &str) -> bool {
-    let mut text = Text { text, at: 0 };
+    let mut text = Text { text, at: 0, depth: 0 };
     text.blanks();
-    text.skip(0).and_then(|()| text.end()).is_ok()
+    text.skip().and_then(|()| text.end()).is_ok()
 }
 
 /// The value at a path as it is written, where it is there; `None` where it is not; an error where the text is no JSON.
 pub fn find<'a>(text: &'a str, path: &[Step]) -> Result<Option<&'a str>, Error> {
-    let mut text = Text { text, at: 0 };
+    let mut text = Text { text, at: 0, depth: 0 };
     text.blanks();
     let found = text.find(path)?;
     text.end()?;
@@ -236,7 +235,7 @@ pub fn find<'a>(text: &'a str, path: &[Step]) -> Result<Option<&'a str>, Error> 
 
 /// What a JSON string says, without quotes and escapes.
 pub fn unquote(json: &str) -> Result<String, Error> {
-    let mut text = Text { text: json, at: 0 };
+    let mut text = Text { text: json, at: 0, depth: 0 };
     text.expect(b'"')?;
     let mut unescaped = String::new();
     text.string(&mut unescaped).map(str::to_string)
@@ -246,6 +245,8 @@ pub fn unquote(json: &str) -> Result<String, Error> {
 struct Text<'a> {
     text: &'a str,
     at: usize,
+    /// The objects and arrays around it.
+    depth: usize,
 }
 
 impl<'a> Text<'a> {
@@ -289,7 +290,7 @@ impl<'a> Text<'a> {
         let start = self.at;
         match (path.split_first(), self.peek()) {
             (None, _) => {
-                self.skip(0)?;
+                self.skip()?;
                 found = Some(&self.text[start..self.at]);
             }
             (Some((Step::Key(key), rest)), Some(b'{')) => self.skip_all(b'}', |text| {
@@ -301,7 +302,7 @@ impl<'a> Text<'a> {
                 text.blanks();
                 match here {
                     true => found = text.find(rest)?,
-                    false => text.skip(0)?,
+                    false => text.skip()?,
                 }
                 Ok(())
             })?,
@@ -310,13 +311,13 @@ impl<'a> Text<'a> {
                 self.skip_all(b']', |text| {
                     match place == *item {
                         true => found = text.find(rest)?,
-                        false => text.skip(0)?,
+                        false => text.skip()?,
                     }
                     place += 1;
                     Ok(())
                 })?;
             }
-            _ => self.skip(0)?,
+            _ => self.skip()?,
         }
         Ok(found)
     }
@@ -481,10 +482,7 @@ impl<'a> Text<'a> {
     }
 
     /// Reads over a value. It must be one.
-    fn skip(&mut self, depth: usize) -> Result<(), Error> {
-        if depth > DEEPEST {
-            return Err(Error::new(format!("more than {DEEPEST} objects and arrays in each other")));
-        }
+    fn skip(&mut self) -> Result<(), Error> {
         match self.peek() {
             Some(b'"') => {
                 self.at += 1;
@@ -500,24 +498,41 @@ impl<'a> Text<'a> {
                 text.blanks();
                 text.expect(b':')?;
                 text.blanks();
-                text.skip(depth + 1)
+                text.skip()
             }),
-            Some(b'[') => self.skip_all(b']', |text| text.skip(depth + 1)),
+            Some(b'[') => self.skip_all(b']', |text| text.skip()),
             _ => Err(self.unexpected("where a value should be")),
         }
     }
 
-    /// What stands between an opening bracket, which is next, and its closing one, with commas between.
-    fn skip_all(&mut self, close: u8, mut one: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+    /// Into an object or array, whose bracket is next.
+    fn enter(&mut self) -> Result<(), Error> {
+        if self.depth == DEEPEST {
+            return Err(Error::new(format!("more than {DEEPEST} objects and arrays in each other")));
+        }
+        self.depth += 1;
         self.at += 1;
         self.blanks();
-        if self.take(close) {
+        Ok(())
+    }
+
+    /// Out of it again, if its closing bracket is next.
+    fn leave(&mut self, close: u8) -> bool {
+        let closed = self.take(close);
+        self.depth -= usize::from(closed);
+        closed
+    }
+
+    /// What stands between an opening bracket, which is next, and its closing one, with commas between.
+    fn skip_all(&mut self, close: u8, mut one: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        self.enter()?;
+        if self.leave(close) {
             return Ok(());
         }
         loop {
             one(self)?;
             self.blanks();
-            if self.take(close) {
+            if self.leave(close) {
                 return Ok(());
             }
             self.expect(b',')?;
@@ -667,6 +682,14 @@ mod tests {
         }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
         assert_eq!(one(&deep), Err("more than 128 objects and arrays in each other".into()));
+        // The same for every path, wanted or not, and the record itself is one.
+        for (arrays, fits) in [(126, true), (127, false)] {
+            let record = format!(r#"{{"a":{{"b":{}{}}}}}"#, "[".repeat(arrays), "]".repeat(arrays));
+            for path in ["a", "a.b", "c"] {
+                let too_deep = by_path(&[path], &record).is_err_and(|e| e.reason.starts_with("more than 128"));
+                assert_eq!(too_deep, !fits, "{path}: {arrays}");
+            }
+        }
         let columns = columns();
         let error = Decoder::new(&columns).decode(b"{\"a\":\"\xff\"}", &mut Builders::new(&columns)).unwrap_err();
         assert_eq!(error.reason, "not UTF-8: at byte 6");
