@@ -127,6 +127,7 @@ impl Builders {
         let builder = &mut self.columns[column];
         if builder.valid.len > self.rows {
             builder.truncate(self.rows);
+            self.touched.retain(|touched| *touched != column);
         }
     }
 
@@ -569,11 +570,16 @@ mod tests {
             builders.set(column, value).unwrap();
         }
         builders.end_row();
-        // A row that goes takes its counts with it.
+        // A row that goes takes its counts with it, and so does a value behind which another one comes.
         builders.set(0, Value::Number("40000")).unwrap();
         builders.roll_back();
+        builders.set(0, Value::Number("40000")).unwrap();
+        builders.set(0, Value::Number("50000")).unwrap();
+        builders.set(5, Value::Text("abcdef")).unwrap();
+        builders.set(5, Value::Text("abc")).unwrap();
+        builders.end_row();
         let (arrays, changed) = builders.finish();
-        assert_eq!(changed, [1, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 0, 1]);
+        assert_eq!(changed, [2, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 0, 1]);
         assert!(arrays[0].is_null(0) && arrays[6].is_null(0));
         assert_eq!(arrays[5].as_string::<i32>().value(0), "abcd");
         assert_eq!(arrays[7].as_primitive::<Decimal128Type>().value(0), 1);
