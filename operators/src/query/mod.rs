@@ -26,7 +26,7 @@ use arrow_select::{
 };
 use checkpoint::Micros;
 use datafusion_common::DataFusionError;
-use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::{PhysicalExpr, utils::collect_columns};
 use timely::dataflow::Stream;
 
 use crate::{
@@ -120,9 +120,11 @@ struct Evaluated {
 
 fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place]) -> Evaluated {
     let mut rejected = RejectedRows::new();
+    // Rows whose key or headers are no text. That matters for those that WHERE lets through, and for all if it looks at them.
+    let mut unreadable = RejectedRows::new();
     let inputs = selection.inputs.iter().map(|input| match input {
         Input::Column(number) => rows.columns[*number].clone(),
-        Input::Source(value) => source_value(*value, origin, places, &mut rejected),
+        Input::Source(value) => source_value(*value, origin, places, &mut unreadable),
     });
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(selection.schema.clone(), inputs.collect(), &options);
@@ -130,7 +132,10 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
     // The row of the whole batch for each row of `batch`; `None` while they are the same.
     let mut of_whole: Option<Vec<usize>> = None;
     let mut filtered = 0;
-    if selection.filter.is_some() || !rejected.is_empty() {
+    if selection.filter.is_some() || !unreadable.is_empty() {
+        if selection.filter.as_ref().is_none_or(|filter| looks_at_text(filter, &selection.inputs)) {
+            rejected.append(&mut unreadable);
+        }
         let passes = match &selection.filter {
             None => None,
             Some(filter) => {
@@ -143,6 +148,7 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
         };
         let passes = passes.as_ref().map(|passes| passes.as_boolean());
         let passed = |row: usize| passes.is_none_or(|passes| passes.is_valid(row) && passes.value(row));
+        rejected.extend(unreadable.into_iter().filter(|(row, _)| passed(*row)));
         let whole: Vec<usize> =
             (0..batch.num_rows()).filter(|row| passed(*row) && !rejected.contains_key(row)).collect();
         filtered = (batch.num_rows() - whole.len() - rejected.len()) as u64;
@@ -182,6 +188,12 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
     });
     let keep = of_whole.map(|kept| mask(rows.len(), &kept));
     Evaluated { columns: columns.collect(), keep, filtered, rejected: rejected.into_values().collect() }
+}
+
+/// Whether an expression looks at the key or the headers of a record.
+fn looks_at_text(expr: &Arc<dyn PhysicalExpr>, inputs: &[Input]) -> bool {
+    let is_text = |input: &Input| matches!(input, Input::Source(SourceValue::Key | SourceValue::Headers));
+    collect_columns(expr).iter().any(|column| inputs.get(column.index()).is_some_and(is_text))
 }
 
 /// True at these rows.
@@ -372,6 +384,39 @@ mod tests {
         assert_eq!(columns[4].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("k"), None]);
         assert_eq!(columns[5].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("[1]"); 2]);
         assert_eq!(columns[6].as_primitive::<Int64Type>().values(), &[1, 2]);
+    }
+
+    #[test]
+    fn a_key_that_is_no_text_matters_where_it_is_looked_at() {
+        let mut raw = RawBatch::default();
+        for row in 0..4 {
+            raw.partitions.push(0);
+            raw.offsets.push(row);
+            raw.timestamps_ms.push(5);
+            raw.keys.push(Some(if row < 2 { b"\xff" } else { b"k" })).unwrap();
+            raw.values.push(Some(b"{}")).unwrap();
+        }
+        let rows = Rows {
+            columns: vec![
+                Arc::new(Int64Array::from(vec![1, 2, 1, 2])),
+                Arc::new(StringArray::from(vec!["a", "b", "c", "d"])),
+            ],
+            origin: Some(Origin::new(raw, &[0])),
+            ..Rows::default()
+        };
+        for (query, bad, filtered) in [
+            ("SELECT n FROM t", vec![], 0),
+            ("SELECT _key AS k FROM t", vec![0, 1], 0),
+            ("SELECT _key AS k FROM t WHERE n = 1", vec![0], 2),
+            ("SELECT n FROM t WHERE n = 1 AND _key = 'k'", vec![0, 1], 1),
+        ] {
+            let got = evaluate(&rows, rows.origin.as_ref().unwrap(), &selection(query), &[place(0)]);
+            assert_eq!(
+                (got.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), got.filtered),
+                (bad, filtered),
+                "{query}"
+            );
+        }
     }
 
     #[test]
