@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use arrow_array::{Array, BooleanArray, cast::AsArray};
 use connectors::ColumnKind;
 
-use super::{Arguments, Function, Kind, Run, TEXT, Typed, call, text_of, texts};
+use super::{Arguments, Function, Run, TEXT, Typed, call, text_of, texts};
 use crate::decode::{json, path::Step};
 
 /// The functions on JSON.
@@ -34,13 +34,7 @@ fn is_valid_json(arguments: Arguments) -> Result<Typed, String> {
 const DEEPEST: usize = 5;
 
 fn extract(mut arguments: Arguments) -> Result<Typed, String> {
-    let null_if_invalid = match arguments.0.last().map(|last| (&last.kind, last.expr.to_string())) {
-        Some((Kind::Known(ColumnKind::Boolean), word)) if word == "true" || word == "false" => {
-            arguments.0.pop();
-            word == "true"
-        }
-        _ => false,
-    };
+    let null_if_invalid = arguments.last_word().unwrap_or(false);
     arguments.count(2..=DEEPEST + 1)?;
     let keys = (1..arguments.len()).map(|i| arguments.quoted(i).map(|key| Step::Key(key.into())));
     let path: Vec<Step> = keys.collect::<Result<_, _>>()?;

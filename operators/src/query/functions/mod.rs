@@ -332,6 +332,17 @@ impl Arguments {
         }
     }
 
+    /// Takes the last one away if it is TRUE or FALSE.
+    pub fn last_word(&mut self) -> Option<bool> {
+        let last = self.0.last()?;
+        let word = last.expr.to_string();
+        if last.kind != Kind::Known(ColumnKind::Boolean) || (word != "true" && word != "false") {
+            return None;
+        }
+        self.0.pop();
+        Some(word == "true")
+    }
+
     /// Argument `i`, which must be a text in quotes.
     pub fn quoted(&self, i: usize) -> Result<&str, String> {
         match &self.get(i)?.kind {

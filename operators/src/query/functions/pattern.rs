@@ -1,7 +1,7 @@
 //! The patterns of `to_char`, `to_date` and `to_timestamp`, compiled once.
 //! <https://docs.aws.amazon.com/redshift/latest/dg/r_FORMAT_strings.html>
 
-use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 
 /// A piece of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,8 +166,9 @@ impl Pattern {
         out
     }
 
-    /// The time that a text in this form says. Strict: all of the text, and nothing that contradicts itself.
-    pub(super) fn read(&self, text: &str) -> Result<NaiveDateTime, String> {
+    /// The time that a text in this form says: all of the text. Days that a month does not have, and hours, minutes and seconds
+    /// beyond the last, run over into what comes next, unless it is to be `strict`.
+    pub(super) fn read(&self, text: &str, strict: bool) -> Result<NaiveDateTime, String> {
         let mut fields = Fields::default();
         let mut rest = text;
         for piece in &self.0 {
@@ -179,7 +180,7 @@ impl Pattern {
             }
         }
         match rest.is_empty() {
-            true => fields.time(),
+            true => fields.time(strict),
             false => Err(format!("{rest:?} stands behind it")),
         }
     }
@@ -306,24 +307,42 @@ impl Fields {
         Ok(&text[used..])
     }
 
-    fn time(&self) -> Result<NaiveDateTime, String> {
-        let year = self.year.ok_or("the year is missing")?;
-        let date = match self.day_of_year {
-            Some(day) => NaiveDate::from_yo_opt(year, day),
-            None => NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), self.day.unwrap_or(1)),
+    fn time(&self, strict: bool) -> Result<NaiveDateTime, String> {
+        let year = self.year.filter(|year| (1..=9999).contains(year)).ok_or("the year is missing or 0")?;
+        let (first, day) = match self.day_of_year {
+            Some(day) => (NaiveDate::from_yo_opt(year, 1), day),
+            None => (NaiveDate::from_ymd_opt(year, self.month.unwrap_or(1), 1), self.day.unwrap_or(1)),
         };
-        let date = date.filter(|_| (1..=9999).contains(&year)).ok_or("there is no such day")?;
+        let no_day = "there is no such day";
+        let first = first.ok_or(no_day)?;
+        let before = day.checked_sub(1).ok_or(no_day)?;
+        let date = first.checked_add_days(Days::new(before.into())).ok_or(no_day)?;
+        let runs_over = match self.day_of_year {
+            Some(_) => date.year() != year,
+            None => date.month() != first.month(),
+        };
+        if strict && runs_over {
+            return Err(no_day.into());
+        }
+        let no_time = "there is no such time";
         let hour = match (self.hour24, self.hour12, self.afternoon) {
             (Some(hour), _, _) => hour,
             (None, Some(hour), afternoon) if (1..=12).contains(&hour) => {
                 hour % 12 + if afternoon == Some(true) { 12 } else { 0 }
             }
-            (None, Some(_), _) => return Err("there is no such time".into()),
+            (None, Some(_), _) => return Err(no_time.into()),
             (None, None, _) => 0,
         };
         let (minute, second) = (self.minute.unwrap_or(0), self.second.unwrap_or(0));
-        let time = NaiveTime::from_hms_micro_opt(hour, minute, second, self.micros.unwrap_or(0));
-        Ok(date.and_time(time.ok_or("there is no such time")?))
+        if strict && (hour > 23 || minute > 59 || second > 59) {
+            return Err(no_time.into());
+        }
+        let seconds = TimeDelta::seconds((i64::from(hour) * 60 + i64::from(minute)) * 60 + i64::from(second));
+        let time = date.and_time(NaiveTime::MIN) + seconds + TimeDelta::microseconds(self.micros.unwrap_or(0).into());
+        if time.year() > 9999 {
+            return Err(no_day.into());
+        }
+        Ok(time)
     }
 }
 
@@ -361,7 +380,7 @@ mod tests {
 
     #[test]
     fn read() {
-        let read = |pattern: &str, text: &str| Pattern::parse(pattern).unwrap().read(text);
+        let read = |pattern: &str, text: &str| Pattern::parse(pattern).unwrap().read(text, true);
         for (pattern, text, time) in [
             ("YYYY-MM-DD", "2026-03-04", "2026-03-04T00:00:00"),
             ("DD Mon YYYY HH12:MI PM", "4 mar 2026 12:06 am", "2026-03-04T00:06:00"),
@@ -379,5 +398,27 @@ mod tests {
             assert!(read("YYYY-MM-DD", text).is_err(), "{text}");
         }
         assert!(Pattern::parse("IYYY").unwrap().unreadable().is_some());
+    }
+
+    /// The first two are the examples of
+    /// <https://docs.aws.amazon.com/redshift/latest/dg/r_TO_DATE_function.html> and
+    /// <https://docs.aws.amazon.com/redshift/latest/dg/r_TO_TIMESTAMP.html>.
+    #[test]
+    fn what_is_too_much_runs_over_unless_it_is_strict() {
+        for (pattern, text, time) in [
+            ("YYYYMMDD", "20010631", "2001-07-01T00:00:00"),
+            ("YYYY-MM-DD HH24:MI:SS", "2011-12-18 24:38:15", "2011-12-19T00:38:15"),
+            ("YYYY-MM-DD HH24:MI:SS", "2024-02-30 23:59:60", "2024-03-02T00:00:00"),
+            ("YYYY DDD", "2025 366", "2026-01-01T00:00:00"),
+        ] {
+            let pattern = Pattern::parse(pattern).unwrap();
+            assert_eq!(pattern.read(text, false), Ok(at(time)), "{text}");
+            assert!(pattern.read(text, true).is_err(), "{text}");
+        }
+        for (pattern, text) in
+            [("YYYY-MM-DD", "2026-13-01"), ("YYYY-MM-DD", "2026-01-00"), ("YYYY-MM-DD", "9999-12-32"), ("YYYY", "0000")]
+        {
+            assert!(Pattern::parse(pattern).unwrap().read(text, false).is_err(), "{text}");
+        }
     }
 }

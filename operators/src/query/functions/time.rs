@@ -23,10 +23,14 @@ pub const FUNCTIONS: &[Function] = &[
     Function { names: &["date_part"], form: "date_part(part, time)", plan: date_part },
     Function { names: &["last_day"], form: "last_day(time)", plan: last_day },
     Function { names: &["to_char"], form: "to_char(time, 'pattern')", plan: to_char },
-    Function { names: &["to_date"], form: "to_date(text, 'pattern')", plan: |a| read(a, "to_date", &ColumnKind::Date) },
+    Function {
+        names: &["to_date"],
+        form: "to_date(text, 'pattern' [, is_strict])",
+        plan: |a| read(a, "to_date", &ColumnKind::Date),
+    },
     Function {
         names: &["to_timestamp"],
-        form: "to_timestamp(text, 'pattern')",
+        form: "to_timestamp(text, 'pattern' [, is_strict])",
         plan: |a| read(a, "to_timestamp", &ColumnKind::TimestampTz),
     },
     Function {
@@ -299,7 +303,8 @@ fn to_char(arguments: Arguments) -> Result<Typed, String> {
     Ok(call(format!("to_char {text:?}"), vec![argument], TEXT, run))
 }
 
-fn read(arguments: Arguments, name: &str, kind: &ColumnKind) -> Result<Typed, String> {
+fn read(mut arguments: Arguments, name: &str, kind: &ColumnKind) -> Result<Typed, String> {
+    let strict = arguments.last_word().unwrap_or(false);
     arguments.count(2..=2)?;
     let text = arguments.quoted(1)?;
     let pattern = Pattern::parse(text)?;
@@ -307,20 +312,25 @@ fn read(arguments: Arguments, name: &str, kind: &ColumnKind) -> Result<Typed, St
         return Err(format!("{piece} can be shown and not read"));
     }
     let wanted = text.to_string();
-    let typed =
-        times(format!("{name} {text:?}"), vec![arguments.text(0)?], ColumnKind::TimestampTz, move |arrays, row| {
+    let typed = times(
+        format!("{name} {text:?} {strict}"),
+        vec![arguments.text(0)?],
+        ColumnKind::TimestampTz,
+        move |arrays, row| {
             let text = text_of(&arrays[0], row);
-            let time = pattern.read(text.trim_matches(' '));
+            let time = pattern.read(text.trim_matches(' '), strict);
+            // What does not depend on the record stands before the first colon, and a pattern may have one.
             let time = time.map_err(|why| {
-                format!("not a time of the form {wanted}: {:?} ({why})", crate::values::cut(text, 100))
+                format!("not a time of that form: {:?} as {wanted} ({why})", crate::values::cut(text, 100))
             })?;
             micros(time)
-        });
+        },
+    );
     typed.to(kind)
 }
 
 /// A time of the wall in one zone, as the wall of another shows it. Times that the first never showed (when clocks were put
-/// forward) and those it showed twice are read with the offset before the change, as PostgreSQL does it.
+/// forward) are read with the offset before the change, and those it showed twice as the later one, as PostgreSQL does it.
 fn convert_timezone(mut arguments: Arguments) -> Result<Typed, String> {
     arguments.count(2..=3)?;
     if arguments.len() == 2 {
