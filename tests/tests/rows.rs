@@ -45,15 +45,15 @@ query = """SELECT id, small, d, n, s, nvl(t, deep) AS t, one, day, at, wall, fla
    _partition AS kafka_partition, _offset AS kafka_offset, _timestamp AS kafka_timestamp FROM s"""
 [[target]]
 table = "public.{name}_second"
-query = "SELECT id, 100 / nvl(zero, 1) AS q, _partition AS kafka_partition, _offset AS kafka_offset FROM s WHERE id >= 0 OR id IS NULL"
+query = "SELECT id, 100 / nvl(zero, 1) AS q, _partition AS kafka_partition, _offset AS kafka_offset FROM s WHERE id >= 0 OR id % 10 = 0 OR id IS NULL"
 {more}"#
     );
     let job = world.job_file(&[lines]);
     job.display().to_string()
 }
 
-/// Every kind of record, and its fate in the first target. Ids of good ones are negative, so that WHERE leaves them out of
-/// the second.
+/// Every kind of record, and its fate in the first target. Ids of good ones are negative, so that WHERE leaves nine of ten out
+/// of the second, and all of these.
 fn kinds() -> Vec<(&'static str, Record, Fate)> {
     let row = |columns: &[(&'static str, &str)]| Fate::Row(columns.iter().map(|(n, v)| (*n, v.to_string())).collect());
     let of = |text: &str| Record::of(text);
@@ -176,6 +176,11 @@ fn kinds() -> Vec<(&'static str, Record, Fate)> {
         ("ten thousand headers", headers, Dead("fit", Some("h"), "longer than varchar(65535): ")),
         ("a key of a megabyte", big_key, Dead("fit", Some("k"), "longer than varchar(65535): 1000000 bytes")),
         ("a key that is no text", bad_key, Dead("query", Some("_key"), "not UTF-8: at byte 0")),
+        (
+            "a key and headers",
+            Record { key: Some(b"k \xc3\xa4".to_vec()), headers: 2, ..of(r#"{"id":-1}"#) },
+            row(&[("k", "k ä"), ("h", r#"[{"key":"h0","value":"v"},{"key":"h1","value":"v"}]"#)]),
+        ),
         ("a value inside another", of(r#"{"id":-1,"a":{"b":[0,"in"]}}"#), row(&[("t", "in")])),
     ]
 }
@@ -185,10 +190,11 @@ const PARTITIONS: i32 = 12;
 
 fn good(n: usize) -> Record {
     Record::of(format!(
-        r#"{{"id":{},"small":{},"d":{n}.5,"n":{n}.25,"s":"s{}","day":"2026-11-24","flag":true}}"#,
+        r#"{{"id":{},"small":{},"d":{n}.5,"n":{n}.25,"s":"s{}","day":"2026-11-24","flag":{}}}"#,
         -1 - n as i64,
         n % 100,
-        n % 1000
+        n % 1000,
+        n.is_multiple_of(3)
     ))
 }
 
@@ -269,18 +275,19 @@ fn every_bad_record_is_a_dead_letter_and_every_good_one_a_row() {
         let run = || world.start(&["run", &job, "--workers", "2", "--until-caught-up"]);
         if killed {
             let epochs = || world.number(&format!("SELECT count(*) FROM tidegate.{name}_manifest"));
-            let seed = u64::from(
-                std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time").subsec_micros(),
-            );
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+            let given = std::env::var("TIDEGATE_SEED").ok().map(|seed| seed.parse().expect("a number"));
+            let seed = given.unwrap_or(u64::from(now.subsec_micros()));
             for round in 1..=3u64 {
-                let running = run();
+                let mut running = run();
                 let before = epochs();
                 // Once something was loaded, at any moment.
                 until(Duration::from_secs(60), "an epoch is loaded", || epochs() > before.max(1));
                 std::thread::sleep(Duration::from_millis(seed * round % 300));
+                assert!(running.runs(), "seed {seed}: it was done before it was killed");
                 running.signal(9);
-                running.end(Duration::from_secs(30));
-                println!("seed {seed}: killed with {} epochs loaded", epochs());
+                assert_eq!(running.end(Duration::from_secs(30)).code, None);
+                println!("TIDEGATE_SEED={seed}: killed with {} epochs loaded", epochs());
             }
         }
         let ended = run().end(Duration::from_secs(300));
@@ -308,21 +315,39 @@ fn check(
         assert_eq!(map.len(), count, "a record is there twice");
         map
     };
-    const SHOWN: [&str; 10] = ["id", "d", "n", "s", "t", "day", "at", "wall", "kafka_timestamp", "flag"];
+    const SHOWN: [&str; 13] =
+        ["id", "d", "n", "s", "t", "day", "at", "wall", "kafka_timestamp", "flag", "small", "k", "h"];
     let rows = by_place(world.sql(&format!("SELECT kafka_partition, kafka_offset, {} FROM {name}", SHOWN.join(", "))));
     let letters = by_place(world.sql(&format!(
         "SELECT kafka_partition, kafka_offset, target, topic, stage, column_name, reason, left(raw_bytes, 40), raw_truncated \
          FROM tidegate.{name}_dead_letters"
     )));
-    let (mut dead, mut skipped, mut undecoded) = (0, 0, 0);
+    let second = by_place(world.sql(&format!("SELECT kafka_partition, kafka_offset, id, q FROM {name}_second")));
+    let (mut dead, mut skipped, mut undecoded, mut tenth) = (0, 0, 0, 0);
     for ((partition, record, kind), offset) in sent.iter().zip(offsets) {
         let place = (*partition, *offset);
         let Some(kind) = kind else {
             let row = rows.get(&place).unwrap_or_else(|| panic!("a good one at {place:?} is missing"));
             let text = String::from_utf8_lossy(record.value.as_deref().unwrap_or_default()).into_owned();
             let value: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-            assert_eq!(row[2].as_deref(), Some(value["id"].to_string().as_str()), "{place:?}");
-            assert_eq!(row[5].as_deref(), value["s"].as_str(), "{place:?}");
+            // As it was written, but for the words of truth.
+            let written = |column: &str| match &value[column] {
+                serde_json::Value::String(text) => Some(text.clone()),
+                serde_json::Value::Bool(truth) => Some(if *truth { "t" } else { "f" }.to_string()),
+                serde_json::Value::Number(number) => Some(number.to_string()),
+                _ => None,
+            };
+            for (column, found) in SHOWN.iter().zip(&row[2..]) {
+                match *column {
+                    "kafka_timestamp" => assert!(found.is_some(), "{place:?}"),
+                    "h" => assert_eq!(found.as_deref(), Some("[]"), "{place:?}"),
+                    _ => assert_eq!(*found, written(column), "{column} at {place:?}"),
+                }
+            }
+            let of_second = second.get(&place).map(|row| (row[2].clone(), row[3].as_deref()));
+            let is_tenth = value["id"].as_i64().is_some_and(|id| id % 10 == 0);
+            tenth += usize::from(is_tenth);
+            assert_eq!(of_second, is_tenth.then(|| (written("id"), Some("100"))), "{place:?}");
             continue;
         };
         let (what, _, fate) = &kinds[*kind];
@@ -364,12 +389,13 @@ fn check(
     ));
     let expected = [sent.len(), rows.len(), skipped, undecoded, dead - undecoded];
     assert_eq!(counts[0], expected.map(|n| Some(n.to_string())));
-    let second = world.sql(&format!(
+    assert_eq!(second.len(), tenth);
+    let counts = world.sql(&format!(
         "SELECT sum(records_read), sum(row_count), sum(filtered), sum(skipped), sum(undecoded) FROM tidegate.{name}_rows WHERE target = 'public.{name}_second'"
     ));
     assert_eq!(
-        second[0],
-        [sent.len(), 0, sent.len() - skipped - undecoded, skipped, undecoded].map(|n| Some(n.to_string()))
+        counts[0],
+        [sent.len(), tenth, sent.len() - tenth - skipped - undecoded, skipped, undecoded].map(|n| Some(n.to_string()))
     );
     checkers::control_tables_of(world, &[name.clone(), format!("{name}_second")]);
     println!("{name}: {} records, {} rows, {dead} dead letters, {skipped} skipped", sent.len(), rows.len());
@@ -400,7 +426,8 @@ fn a_record_that_fails_for_one_target_is_a_row_of_the_other() {
     world.create_topic(name, 1);
     world.sql(&format!("CREATE TABLE {name} (id bigint, kafka_partition integer, kafka_offset bigint)"));
     world.sql(&format!(
-        "CREATE TABLE {name}_second (id smallint NOT NULL, q integer, kafka_partition integer, kafka_offset bigint)"
+        "CREATE TABLE {name}_second (kafka_offset bigint, note varchar(5) NOT NULL DEFAULT 'none', kafka_partition integer, \
+         q integer, id smallint NOT NULL)"
     ));
     for table in [name.clone(), format!("{name}_second")] {
         world.sql(&format!("ALTER TABLE {table} OWNER TO loader"));
@@ -417,7 +444,7 @@ table = "public.{name}"
 query = "SELECT id, _partition AS kafka_partition, _offset AS kafka_offset FROM s"
 [[target]]
 table = "public.{name}_second"
-query = "SELECT id, 10 / id AS q, _partition AS kafka_partition, _offset AS kafka_offset FROM s WHERE id <> 5"
+query = "SELECT id, 10 / id AS q, _partition AS kafka_partition, _offset AS kafka_offset FROM s WHERE id <> 5 OR id IS NULL"
 {errors}"#
         );
         world.job_file(&[text]).display().to_string()
@@ -438,18 +465,26 @@ query = "SELECT id, 10 / id AS q, _partition AS kafka_partition, _offset AS kafk
     let row = |target: &str, stage: &str, column: Option<&str>, offset: i64| -> Row {
         vec![Some(target.into()), Some(stage.into()), column.map(String::from), Some(offset.to_string())]
     };
-    // NULL <> 5 is not true, so the record without an id is left out.
     assert_eq!(
         letters,
-        [row(&second, "query", Some("q"), 1), row(&second, "fit", Some("id"), 3), row("", "decode", None, 5)]
+        [
+            row(&second, "query", Some("q"), 1),
+            row(&second, "fit", Some("id"), 3),
+            row(&second, "fit", Some("id"), 4),
+            row("", "decode", None, 5)
+        ]
     );
+    // Its columns stand in another order, and one that is not selected has its default.
+    let sums = world
+        .sql(&format!("SELECT note, count(*), sum(id), sum(q), sum(kafka_partition) FROM {name}_second GROUP BY note"));
+    assert_eq!(sums, [["none", "2001", "4001", "10010", "0"].map(|text| Some(text.to_string())).to_vec()]);
     let counts = world.sql(&format!(
         "SELECT sum(row_count), sum(filtered), sum(undecoded), sum(dead_letters) FROM tidegate.{name}_rows GROUP BY target HAVING sum(records_read) > 0 ORDER BY target"
     ));
     let number = |n: i64| Some(n.to_string());
     assert_eq!(
         counts,
-        [vec![number(2005), number(0), number(1), number(0)], vec![number(2001), number(2), number(1), number(2)]]
+        [vec![number(2005), number(0), number(1), number(0)], vec![number(2001), number(1), number(1), number(3)]]
     );
     checkers::control_tables_of(&world, &[name.clone(), format!("{name}_second")]);
 
