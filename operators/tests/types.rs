@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use arrow_array::{Array, cast::AsArray, types::*};
 use connectors::ColumnKind;
 use operators::{
     decode::columns::{Builders, SourceColumn, Value},
@@ -43,15 +44,66 @@ fn kinds() -> BTreeMap<&'static str, ColumnKind> {
     .into()
 }
 
-/// What a column makes of a value: NULL, a value, or a refusal.
-fn push(kind: &ColumnKind, value: Value<'_>) -> &'static str {
+/// What a column makes of a value: NULL, a value as text, or a refusal.
+fn push(kind: &ColumnKind, value: Value<'_>) -> String {
     let mut builders = Builders::new(&[SourceColumn::new("c", kind.clone())]);
-    match builders.set(0, value) {
-        Err(_) => "refused",
-        Ok(()) => {
-            builders.end_row();
-            if builders.finish().0[0].is_null(0) { "NULL" } else { "a value" }
+    if builders.set(0, value).is_err() {
+        return "refused".into();
+    }
+    builders.end_row();
+    let array = builders.finish().0.remove(0);
+    if array.is_null(0) {
+        return "NULL".into();
+    }
+    match kind {
+        ColumnKind::SmallInt => array.as_primitive::<Int16Type>().value(0).to_string(),
+        ColumnKind::Integer => array.as_primitive::<Int32Type>().value(0).to_string(),
+        ColumnKind::BigInt => array.as_primitive::<Int64Type>().value(0).to_string(),
+        ColumnKind::Decimal(..) => array.as_primitive::<Decimal128Type>().value_as_string(0),
+        ColumnKind::Real => array.as_primitive::<Float32Type>().value(0).to_string(),
+        ColumnKind::Double => array.as_primitive::<Float64Type>().value(0).to_string(),
+        ColumnKind::Boolean => array.as_boolean().value(0).to_string(),
+        ColumnKind::Char(_) | ColumnKind::Varchar(_) => array.as_string::<i32>().value(0).to_string(),
+        ColumnKind::Varbyte(_) => format!("{:?}", array.as_binary::<i32>().value(0)),
+        // Days and microseconds since 1970.
+        ColumnKind::Date => array.as_primitive::<Date32Type>().value(0).to_string(),
+        ColumnKind::Timestamp | ColumnKind::TimestampTz => {
+            array.as_primitive::<TimestampMicrosecondType>().value(0).to_string()
         }
+        ColumnKind::Other(name) => panic!("{name}"),
+    }
+}
+
+/// What each word of the table means for these values, as JSON has them: what is left of each.
+fn from_string(kind: &ColumnKind, cell: &str) -> Vec<(&'static str, &'static str)> {
+    match (cell, kind) {
+        ("refused", _) => vec![("1", "refused"), ("", "refused"), ("NaN", "refused"), ("true", "refused")],
+        ("NaN, Infinity", _) => {
+            vec![("1", "refused"), ("nan", "refused"), ("NaN", "NaN"), ("Infinity", "inf"), ("-Infinity", "-inf")]
+        }
+        ("base64", _) => vec![("AAEC", "[0, 1, 2]"), ("", "[]"), ("!", "refused")],
+        ("its value", ColumnKind::Date) => vec![("2026-11-24", "20781"), ("1", "refused")],
+        ("its value", ColumnKind::Timestamp) => {
+            vec![("2026-11-24T10:54:54.5", "1795517694500000"), ("2026-11-24T10:54:54Z", "refused")]
+        }
+        ("its value", ColumnKind::TimestampTz) => {
+            vec![("2026-11-24T10:54:54+01:00", "1795514094000000"), ("2026-11-24T10:54:54", "refused")]
+        }
+        ("its value", ColumnKind::Char(_) | ColumnKind::Varchar(_)) => vec![("a b", "a b"), ("", ""), ("1.50", "1.50")],
+        (cell, kind) => panic!("{cell:?} for a string as {kind}"),
+    }
+}
+
+fn from_number(kind: &ColumnKind, cell: &str) -> Vec<(&'static str, &'static str)> {
+    match (cell, kind) {
+        ("refused", _) => vec![("1", "refused"), ("0", "refused")],
+        ("its text", _) => vec![("1.50", "1.50"), ("-0e+1", "-0e+1")],
+        ("its value", ColumnKind::Decimal(..)) => vec![("1.5", "1.50"), ("-15e-1", "-1.50"), ("1.005", "refused")],
+        ("its value", ColumnKind::Real | ColumnKind::Double) => {
+            vec![("1.50", "1.5"), ("-2e1", "-20"), ("1e400", "refused")]
+        }
+        ("its value", _) => vec![("-7", "-7"), ("1.0", "refused"), ("1e3", "refused"), ("1e30", "refused")],
+        (cell, kind) => panic!("{cell:?} for a number as {kind}"),
     }
 }
 
@@ -62,32 +114,30 @@ fn from_json_to_the_declared_type() {
     assert_eq!(rows.len(), kinds.len() + 1);
     for row in &rows[1..] {
         let (name, kind) = (row[0].as_str(), &kinds[row[0].as_str()]);
-        // A string that is a value of the type, if the type has strings at all.
-        let good = match kind {
-            ColumnKind::Date => "2026-11-24",
-            ColumnKind::Timestamp => "2026-11-24T10:54:54",
-            ColumnKind::TimestampTz => "2026-11-24T10:54:54Z",
-            ColumnKind::Varbyte(_) => "AAEC",
-            _ => "1",
-        };
-        let kept = |cell: &str| if cell == "refused" { "refused" } else { "a value" };
-        assert_eq!((row[1].as_str(), push(kind, Value::Null)), ("NULL", "NULL"), "{name}");
-        match row[2].as_str() {
-            "NaN, Infinity" => {
-                assert_eq!(push(kind, Value::Text("1")), "refused", "{name}");
-                for special in ["NaN", "Infinity", "-Infinity"] {
-                    assert_eq!(push(kind, Value::Text(special)), "a value", "{name}");
-                }
-            }
-            "base64" => {
-                assert_eq!((push(kind, Value::Text(good)), push(kind, Value::Text("!"))), ("a value", "refused"));
-            }
-            cell => assert_eq!(push(kind, Value::Text(good)), kept(cell), "{name}: a string"),
+        assert_eq!(row[1], push(kind, Value::Null), "{name}");
+        for (text, left) in from_string(kind, &row[2]) {
+            assert_eq!(push(kind, Value::Text(text)), left, "{name}: {text:?}");
         }
-        assert_eq!(push(kind, Value::Number("1")), kept(&row[3]), "{name}: a number");
-        assert_eq!(push(kind, Value::Boolean(true)), kept(&row[4]), "{name}: true");
-        assert_eq!(push(kind, Value::Nested("{}")), kept(&row[5]), "{name}: an object");
-        assert_eq!(push(kind, Value::Nested("[]")), kept(&row[5]), "{name}: an array");
+        for (number, left) in from_number(kind, &row[3]) {
+            assert_eq!(push(kind, Value::Number(number)), left, "{name}: {number}");
+        }
+        for truth in [true, false] {
+            let left = match row[4].as_str() {
+                "refused" => "refused".to_string(),
+                "its value" if *kind == ColumnKind::Boolean => truth.to_string(),
+                "its text" if *kind != ColumnKind::Boolean => truth.to_string(),
+                cell => panic!("{cell:?} for {truth} as {name}"),
+            };
+            assert_eq!(push(kind, Value::Boolean(truth)), left, "{name}: {truth}");
+        }
+        for nested in ["{}", "[]", r#"{"a": [1, 2.50]}"#] {
+            let left = match row[5].as_str() {
+                "refused" => "refused",
+                "its text" => nested,
+                cell => panic!("{cell:?} for {nested} as {name}"),
+            };
+            assert_eq!(push(kind, Value::Nested(nested)), left, "{name}: {nested}");
+        }
     }
 }
 
