@@ -313,15 +313,24 @@ query = "SELECT n, big, small, mid, large, at, wall, r, b FROM s"
         "1e-10",
         "12345678901234567890.1234567891",
     ];
+    // The same times 10^10.
+    let scaled: [i128; 6] = [
+        99_999_999_999_999_999_999_999_999_999_999_999_999,
+        -99_999_999_999_999_999_999_999_999_999_999_999_999,
+        1,
+        -1_000_000_000,
+        1,
+        123_456_789_012_345_678_901_234_567_891,
+    ];
     let mut sum = [0i128; 3];
-    let records: Vec<(i32, Record)> = offsets
+    let mut records: Vec<(i32, Record)> = offsets
         .iter()
         .enumerate()
         .map(|(n, (_, offset))| {
             let cents = n as i128 * 12_345_678 - 400_000_000;
             sum[0] += cents;
             sum[1] += cents * 1_000_000_007;
-            sum[2] += cents;
+            sum[2] += scaled[n % scaled.len()];
             let decimal = |units: i128, scale: u32| {
                 let one = 10i128.pow(scale);
                 format!("{}{}.{:0width$}", if units < 0 { "-" } else { "" }, units.abs() / one, units.abs() % one, width = scale as usize)
@@ -336,10 +345,50 @@ query = "SELECT n, big, small, mid, large, at, wall, r, b FROM s"
             ((n % 2) as i32, Record::of(text))
         })
         .collect();
+    // Walls and moments from end to end of the calendar, on days when clocks are put on or back somewhere, and with as many digits
+    // as there may be: those behind the sixth are cut off.
+    let mut times: Vec<(String, String)> = [
+        "0001-01-01T00:00:00",
+        "1582-10-10T12:00:00",
+        "1900-02-28T23:59:59",
+        "1969-12-31T23:59:59.999999",
+        "1970-01-01T00:00:00",
+        "2024-02-29T00:00:00.1",
+        "2026-03-29T02:30:00",
+        "2026-10-25T02:30:00",
+        "9999-12-31T23:59:59.999999",
+    ]
+    .map(|text| (text.to_string(), text.replace('T', " ")))
+    .into();
+    times.extend((1..=9).map(|digits| {
+        let (fraction, kept) = (&"987654321"[..digits], &"987654321"[..digits.min(6)]);
+        (format!("2026-01-02T03:04:05.{fraction}"), format!("2026-01-02 03:04:05.{kept}"))
+    }));
+    let forms = [("+0530", "06:30:00"), ("+05", "07:00:00"), ("-0930", "21:30:00"), ("-00:00", "12:00:00")];
+    let moments: Vec<(String, String, String)> = times
+        .iter()
+        .map(|(sent, shown)| (format!("{sent}Z"), sent.clone(), format!("{shown}+00|{shown}")))
+        .chain(forms.iter().map(|(offset, utc)| {
+            let wall = "2026-07-01T12:00:00";
+            (format!("{wall}{offset}"), wall.into(), format!("2026-07-01 {utc}+00|2026-07-01 12:00:00"))
+        }))
+        .collect();
+    let first = 1000;
+    records.extend(
+        moments
+            .iter()
+            .enumerate()
+            .map(|(n, (at, wall, _))| (0, Record::of(format!(r#"{{"n":{},"at":"{at}","wall":"{wall}"}}"#, first + n)))),
+    );
     send(name, &records);
     let ended = world.start(&["run", &job, "--until-caught-up"]).end(Duration::from_secs(60));
     assert_eq!(ended.code, Some(0), "{}", ended.said);
-    let rows = ask(&format!("SELECT big, large, at, wall, r, b FROM {name} ORDER BY n"));
+    let rows = ask(&format!("SELECT at || '|' || wall FROM {name} WHERE n >= {first} ORDER BY n"));
+    assert_eq!(rows.len(), moments.len());
+    for ((at, _, shown), row) in moments.iter().zip(&rows) {
+        assert_eq!(row[0].as_deref(), Some(shown.as_str()), "{at}");
+    }
+    let rows = ask(&format!("SELECT big, large, at, wall, r, b FROM {name} WHERE n < {first} ORDER BY n"));
     assert_eq!(rows.len(), offsets.len());
     for (n, (row, (minutes, offset))) in rows.iter().zip(&offsets).enumerate() {
         let at = (12 * 60 + 34) - minutes;
@@ -354,8 +403,8 @@ query = "SELECT n, big, small, mid, large, at, wall, r, b FROM s"
         let expected = [bigs[n % bigs.len()], large, &utc, "2026-07-01 12:34:56.789012", "0.1", "\\x00ff"];
         assert_eq!(row.iter().map(|v| v.as_deref().unwrap_or("NULL")).collect::<Vec<_>>(), expected, "{offset}");
     }
-    let sums = ask(&format!("SELECT sum(small) * 10000, sum(mid) * 10000 FROM {name}"));
+    let sums = ask(&format!("SELECT sum(small) * 10000, sum(mid) * 10000, sum(large) * 10000000000 FROM {name}"));
     let whole =
         |text: &Option<String>| text.as_deref().unwrap_or_default().split('.').next().unwrap_or_default().to_string();
-    assert_eq!([whole(&sums[0][0]), whole(&sums[0][1])], [sum[0].to_string(), sum[1].to_string()]);
+    assert_eq!([0, 1, 2].map(|i| whole(&sums[0][i])), sum.map(|sum| sum.to_string()));
 }
