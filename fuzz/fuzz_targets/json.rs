@@ -51,11 +51,23 @@ fuzz_target!(|record: &[u8]| {
     OURS.with_borrow_mut(|ours| check(record, ours));
 });
 
+/// Every column has a value.
+const GOOD: &[u8] = br#"{"id":-7,"n":1.5,"d":2.5,"t":"good","b":true,"a":{"b":[0,{"c":"in"}]}}"#;
+
 fn check(record: &[u8], ours: &mut Ours) {
+    // Between two good ones, which it must leave alone.
+    ours.decoder.decode(GOOD, &mut ours.builders).unwrap();
     let result = ours.decoder.decode(record, &mut ours.builders);
+    ours.decoder.decode(GOOD, &mut ours.builders).unwrap();
     let (arrays, _) = ours.builders.finish();
-    let rows = usize::from(result.is_ok());
+    let rows = 2 + usize::from(result.is_ok());
     assert!(arrays.iter().all(|array| array.len() == rows), "a row that is half there");
+    let good: serde_json::Map<String, Value> = serde_json::from_slice(GOOD).unwrap();
+    for (column, array) in ours.columns.iter().zip(&arrays) {
+        for row in [0, rows - 1] {
+            assert_eq!(Ok(shown(&good, column, array, row)), expected(&good, column), "{}: a good one", column.name);
+        }
+    }
     let theirs = serde_json::from_slice::<Value>(record);
     match (&result, &theirs) {
         // Each has a depth at which it gives up, and they differ by one.
@@ -96,27 +108,37 @@ fn check(record: &[u8], ours: &mut Ours) {
     }
     let Ok(Value::Object(record)) = theirs else { return };
     for (column, array) in ours.columns.iter().zip(&arrays) {
-        let found = array.is_valid(0).then(|| match &column.kind {
-            ColumnKind::BigInt => array.as_primitive::<Int64Type>().value(0).to_string(),
-            ColumnKind::Decimal(..) => array.as_primitive::<Decimal128Type>().value(0).to_string(),
-            ColumnKind::Double => format!("{:?}", array.as_primitive::<Float64Type>().value(0)),
-            ColumnKind::Boolean => array.as_boolean().value(0).to_string(),
-            // Nested text is as it was sent; the reference knows only what it means.
-            _ if matches!(look(&record, column), Some(Value::Array(_) | Value::Object(_))) => {
-                let text = array.as_string::<i32>().value(0);
-                serde_json::from_str::<Value>(text).expect("JSON out of JSON").to_string()
-            }
-            // And of a number as it was sent, what it means.
-            _ if matches!(look(&record, column), Some(Value::Number(_))) => {
-                serde_json::from_str::<Value>(array.as_string::<i32>().value(0)).expect("a number").to_string()
-            }
-            _ => array.as_string::<i32>().value(0).to_string(),
-        });
+        let found = shown(&record, column, array, 1);
         match expected(&record, column) {
             Ok(expected) => assert_eq!(found, expected, "{}", column.name),
             Err(()) => panic!("{}: {found:?} should be refused", column.name),
         }
     }
+}
+
+/// What stands in a row of a column.
+fn shown(
+    record: &serde_json::Map<String, Value>,
+    column: &SourceColumn,
+    array: &dyn Array,
+    row: usize,
+) -> Option<String> {
+    array.is_valid(row).then(|| match &column.kind {
+        ColumnKind::BigInt => array.as_primitive::<Int64Type>().value(row).to_string(),
+        ColumnKind::Decimal(..) => array.as_primitive::<Decimal128Type>().value(row).to_string(),
+        ColumnKind::Double => format!("{:?}", array.as_primitive::<Float64Type>().value(row)),
+        ColumnKind::Boolean => array.as_boolean().value(row).to_string(),
+        // Nested text is as it was sent; the reference knows only what it means.
+        _ if matches!(look(record, column), Some(Value::Array(_) | Value::Object(_))) => {
+            let text = array.as_string::<i32>().value(row);
+            serde_json::from_str::<Value>(text).expect("JSON out of JSON").to_string()
+        }
+        // And of a number as it was sent, what it means.
+        _ if matches!(look(record, column), Some(Value::Number(_))) => {
+            serde_json::from_str::<Value>(array.as_string::<i32>().value(row)).expect("a number").to_string()
+        }
+        _ => array.as_string::<i32>().value(row).to_string(),
+    })
 }
 
 /// The value of a column, by hand.
