@@ -275,22 +275,61 @@ mod tests {
     }
 
     proptest! {
-        /// However a run of lengths is cut into epochs, the cut is their sum, and no other start is accepted.
+        /// However moves of partitions are cut into epochs, the cut behind them is the same: their sum. In no epoch may one span
+        /// begin before or behind where its partition stands, whatever the others do.
         #[test]
-        fn spans_add_up(lengths in prop::collection::vec((0..4i32, 0..1000i64), 1..60), off in 1..5i64) {
-            let mut cut = Cut::default();
-            let mut sums = std::collections::BTreeMap::new();
-            for (partition, length) in lengths {
-                let start = *sums.get(&partition).unwrap_or(&0);
-                for wrong in [start - off, start + off] {
-                    let other = span(partition, wrong, wrong + length.max(1));
-                    prop_assert!(cut.advance(&[other]).is_err());
+        fn spans_add_up_however_they_are_cut_into_epochs(
+            moves in prop::collection::vec((0..2usize, 0..4i32, 0..1000i64), 1..60),
+            first_cuts in prop::collection::vec(any::<bool>(), 60),
+            second_cuts in prop::collection::vec(any::<bool>(), 60),
+            announced in 0..100i64,
+            off in 1..5i64,
+        ) {
+            let topics = ["a", "b"];
+            let at = |topic: usize, partition: i32, start, end| Span {
+                partition: TopicPartition::new(topics[topic], partition),
+                ..span(partition, start, end)
+            };
+            // Each topic enters where it was announced, with all its partitions.
+            let start: Vec<Span> = (0..2).flat_map(|t| (0..4).map(move |p| (t, p))).map(|(t, p)| at(t, p, announced, announced)).collect();
+            let begin = Cut::default().advance(&start).unwrap();
+            let run = |cuts: &[bool]| -> Result<Cut, TestCaseError> {
+                let mut cut = begin.clone();
+                let mut epoch: BTreeMap<(usize, i32), i64> = BTreeMap::new();
+                for (i, ((topic, partition, length), ends)) in moves.iter().zip(cuts).enumerate() {
+                    *epoch.entry((*topic, *partition)).or_default() += length;
+                    if !ends && i + 1 < moves.len() {
+                        continue;
+                    }
+                    let spans: Vec<Span> = std::mem::take(&mut epoch)
+                        .into_iter()
+                        .map(|((topic, partition), length)| {
+                            let start = cut.get(&TopicPartition::new(topics[topic], partition)).unwrap().end;
+                            at(topic, partition, start, start + length)
+                        })
+                        .collect();
+                    for wrong in 0..spans.len() {
+                        for by in [-off, off] {
+                            let mut spans = spans.clone();
+                            spans[wrong].start += by;
+                            spans[wrong].end = spans[wrong].end.max(spans[wrong].start);
+                            prop_assert!(cut.advance(&spans).is_err());
+                        }
+                    }
+                    cut = cut.advance(&spans).unwrap();
                 }
-                cut = cut.advance(&[span(partition, start, start + length)]).unwrap();
-                sums.insert(partition, start + length);
-                for (p, sum) in &sums {
-                    prop_assert_eq!(end(&cut, *p), Some(*sum));
-                }
+                Ok(cut)
+            };
+            let ends = |cut: &Cut| cut.iter().map(|(p, position)| (p.clone(), position.end)).collect::<BTreeMap<_, _>>();
+            let (one, two) = (ends(&run(&first_cuts)?), ends(&run(&second_cuts)?));
+            prop_assert_eq!(&one, &two);
+            for (partition, end) in one {
+                let sum: i64 = moves
+                    .iter()
+                    .filter(|(t, p, _)| topics[*t] == &*partition.topic && *p == partition.partition)
+                    .map(|(_, _, length)| length)
+                    .sum();
+                prop_assert_eq!(end, announced + sum);
             }
         }
     }

@@ -284,6 +284,16 @@ pub struct SourceFacts {
     pub last: Option<LastRecord>,
 }
 
+/// Decides what it means that a topic which the job reads is not there: a mistake in the job file, unless it was read before.
+/// The topics that are such mistakes.
+pub fn check_topics<'t>(cut: &Cut, wanted: &[&'t str], there: &[&str]) -> Result<Vec<&'t str>, Halt> {
+    let missing: Vec<&str> = wanted.iter().copied().filter(|topic| !there.contains(topic)).collect();
+    match missing.iter().find(|topic| cut.knows_topic(topic)) {
+        Some(gone) => Err(Halt::TopicGone((*gone).into())),
+        None => Ok(missing),
+    }
+}
+
 /// Decides whether a topic is still the one that was read. Its id is asked for *after* the last record was read: ids never
 /// come back, so what lies before an answer with the same id is of the same topic.
 pub fn check_topic(topic: &Arc<str>, known: &str, found: &str) -> Result<(), Halt> {

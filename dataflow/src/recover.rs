@@ -1,10 +1,10 @@
 //! Where a start begins: fence first, then read, then hold what was read against Kafka.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use checkpoint::{
     Cut, Micros, Nonce, TopicPartition,
-    protocol::{self, Halt, Start},
+    protocol::{self, Start},
 };
 use connectors::{AcquireOutcome, Acquired, Happened, Log, Warehouse};
 use operators::{Failure, fetch::Place};
@@ -36,13 +36,12 @@ pub fn recover(
 ) -> Result<Recovered> {
     // Before the fence: questions to Kafka may take long, and the fence is locked while it is taken.
     let starts = starts(job, log)?;
+    let wanted = topics(job);
+    let there: Vec<&str> = starts.keys().map(|partition| &*partition.topic).collect();
     let targets: Vec<String> = plan.targets.iter().map(|t| t.name()).collect();
     let acquired = acquire(warehouse, &mut |facts| {
-        // A topic that is gone is the job file's mistake, unless it was read before.
-        let gone = |topic: &&String| !starts.keys().any(|p| *p.topic == ***topic) && facts.cut.knows_topic(topic);
-        if let Some(gone) = job.streams.iter().flat_map(|s| &s.topics).find(gone) {
-            return Err(Halt::TopicGone(gone.as_str().into()));
-        }
+        // What is missing by mistake is said below, once it is known that nothing worse is wrong.
+        protocol::check_topics(&facts.cut, &wanted, &there)?;
         protocol::admit(facts, &starts, &targets, now(), &plan.hash)
     })?;
     let cut = &acquired.admitted.cut;
@@ -95,23 +94,24 @@ fn acquire(warehouse: &mut dyn Warehouse, admit: connectors::Admit<'_>) -> Resul
     }
 }
 
+fn topics(job: &Job) -> Vec<&str> {
+    job.streams.iter().flat_map(|stream| &stream.topics).map(String::as_str).collect()
+}
+
 /// What Kafka says of every partition of the job, and of the newest loaded record of each.
 pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPartition, protocol::SourceFacts>> {
     let mut facts = BTreeMap::new();
-    let mut missing = BTreeSet::new();
-    for topic in job.streams.iter().flat_map(|s| &s.topics) {
-        match log.partitions(topic)? {
-            Some(partitions) => {
-                facts.extend(partitions.into_iter().map(|(p, f)| (TopicPartition::new(topic.as_str(), p), f)));
-            }
-            None if cut.knows_topic(topic) => return Err(Halt::TopicGone(topic.as_str().into()).into()),
-            None => {
-                missing.insert(format!("there is no topic {topic}"));
-            }
+    let (wanted, mut there) = (topics(job), Vec::new());
+    for topic in &wanted {
+        if let Some(partitions) = log.partitions(topic)? {
+            there.push(*topic);
+            facts.extend(partitions.into_iter().map(|(p, f)| (TopicPartition::new(*topic, p), f)));
         }
     }
+    let missing = protocol::check_topics(cut, &wanted, &there)?;
     if !missing.is_empty() {
-        return Err(Error::new(Code::Names, missing.into_iter().collect::<Vec<_>>().join("\n")));
+        let missing: Vec<String> = missing.iter().map(|topic| format!("there is no topic {topic}")).collect();
+        return Err(Error::new(Code::Names, missing.join("\n")));
     }
     for (partition, facts) in &mut facts {
         let Some(position) = cut.get(partition) else { continue };
