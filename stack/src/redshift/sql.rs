@@ -8,8 +8,8 @@ use std::ops::ControlFlow;
 use sqlparser::{
     ast::{
         AlterTableOperation, CharacterLength, CheckConstraint, ColumnOption, ColumnOptionDef, CreateTable, DataType,
-        ExactNumberInfo, Expr, FromTable, FunctionArguments, ObjectType, Query, Set, SetExpr, Statement as Ast,
-        TableFactor, TableObject, Visit, Visitor,
+        Distinct, ExactNumberInfo, Expr, FromTable, FunctionArguments, ObjectName, ObjectType, Query, Set, SetExpr,
+        Statement as Ast, TableFactor, TableObject, Visit, Visitor,
     },
     dialect::RedshiftSqlDialect,
     parser::Parser,
@@ -234,6 +234,11 @@ fn decide(statement: Ast, text: String) -> Result<Statement, SqlError> {
             Statement::Plain(text)
         }
         Ast::AlterTable(alter) => match alter.operations.as_slice() {
+            [AlterTableOperation::AddColumn { if_not_exists: false, column_def, .. }]
+                if !is_known(&column_def.data_type) =>
+            {
+                return Err(SqlError::not_played(format!("column type {}", column_def.data_type)));
+            }
             [AlterTableOperation::AddColumn { if_not_exists: false, .. }]
             | [AlterTableOperation::DropColumn { if_exists: false, .. }]
             | [AlterTableOperation::RenameColumn { .. }]
@@ -399,32 +404,7 @@ fn create_table(mut create: CreateTable) -> Result<CreateTable, SqlError> {
             DataType::Numeric(ExactNumberInfo::None) | DataType::Decimal(ExactNumberInfo::None) => {
                 DataType::Numeric(ExactNumberInfo::PrecisionAndScale(18, 0))
             }
-            known @ (DataType::Varchar(_)
-            | DataType::CharacterVarying(_)
-            | DataType::Char(_)
-            | DataType::Character(_)
-            | DataType::Numeric(_)
-            | DataType::Decimal(_)
-            | DataType::SmallInt(_)
-            | DataType::Int(_)
-            | DataType::Integer(_)
-            | DataType::BigInt(_)
-            | DataType::Int2(_)
-            | DataType::Int4(_)
-            | DataType::Int8(_)
-            | DataType::Real
-            | DataType::Float4
-            | DataType::Float8
-            | DataType::Float(_)
-            | DataType::Double(_)
-            | DataType::DoublePrecision
-            | DataType::Boolean
-            | DataType::Bool
-            | DataType::Date
-            | DataType::Timestamp(..)) => known,
-            DataType::Custom(name, _) if name.to_string().eq_ignore_ascii_case("timestamptz") => {
-                column.data_type.clone()
-            }
+            known if is_known(&known) => known,
             // Bytes of a limited length: PostgreSQL's have no limit, so it stands in a constraint, where svv_columns finds it.
             DataType::Custom(name, length) if name.to_string().eq_ignore_ascii_case("varbyte") => {
                 let length = match length.as_slice() {
@@ -448,6 +428,41 @@ fn create_table(mut create: CreateTable) -> Result<CreateTable, SqlError> {
     Ok(create)
 }
 
+/// Whether Redshift has the type as PostgreSQL has it.
+fn is_known(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Varchar(_)
+        | DataType::CharacterVarying(_)
+        | DataType::Text
+        | DataType::Char(_)
+        | DataType::Character(_)
+        | DataType::Numeric(_)
+        | DataType::Decimal(_)
+        | DataType::SmallInt(_)
+        | DataType::Int(_)
+        | DataType::Integer(_)
+        | DataType::BigInt(_)
+        | DataType::Int2(_)
+        | DataType::Int4(_)
+        | DataType::Int8(_)
+        | DataType::Real
+        | DataType::Float4
+        | DataType::Float8
+        | DataType::Float(_)
+        | DataType::Double(_)
+        | DataType::DoublePrecision
+        | DataType::Boolean
+        | DataType::Bool
+        | DataType::Date
+        | DataType::Timestamp(..) => true,
+        DataType::Custom(name, _) => name.to_string().eq_ignore_ascii_case("timestamptz"),
+        _ => false,
+    }
+}
+
+/// Catalog tables that both have. Others that begin like them are PostgreSQL's alone, or look different there.
+const CATALOG: [&str; 7] = ["pg_namespace", "pg_tables", "pg_class", "pg_attribute", "pg_type", "pg_user", "pg_views"];
+
 /// Walks a statement and stops at the first thing that is not allowed.
 struct Allow;
 
@@ -464,12 +479,18 @@ impl Visitor for Allow {
                 ControlFlow::Break(SqlError::unsupported("a statement that changes data in a WITH clause"))
             }
             SetExpr::Select(select) if !select.lateral_views.is_empty() => refuse("lateral"),
+            SetExpr::Select(select) if matches!(select.distinct, Some(Distinct::On(_))) => {
+                ControlFlow::Break(SqlError::unsupported("SELECT DISTINCT ON"))
+            }
             _ => ControlFlow::Continue(()),
         }
     }
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<SqlError> {
         match factor {
+            TableFactor::Table { name, args: None, .. } if is_foreign(name) => {
+                ControlFlow::Break(SqlError::not_played(format!("FROM {name}")))
+            }
             TableFactor::Table { args: None, .. }
             | TableFactor::Derived { lateral: false, .. }
             | TableFactor::NestedJoin { .. } => ControlFlow::Continue(()),
@@ -492,9 +513,19 @@ impl Visitor for Allow {
             }
             Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => refuse("IS DISTINCT FROM".into()),
             Expr::Array(_) => refuse("arrays".into()),
+            Expr::Cast { data_type, .. } if !is_known(data_type) => refuse(format!("a cast to {data_type}")),
             _ => ControlFlow::Continue(()),
         }
     }
+}
+
+/// Whether a table is one of PostgreSQL's own that Redshift does not have.
+fn is_foreign(name: &ObjectName) -> bool {
+    let parts: Vec<String> = name.0.iter().map(|part| part.to_string().to_lowercase()).collect();
+    let Some((table, schema)) = parts.split_last() else { return false };
+    let in_schema = |name: &str| schema.iter().any(|part| part == name);
+    in_schema("information_schema")
+        || (in_schema("pg_catalog") || table.starts_with("pg_")) && !CATALOG.contains(&table.as_str())
 }
 
 #[cfg(test)]
@@ -523,6 +554,13 @@ mod tests {
             "SAVEPOINT a",
             "CREATE TABLE t (a jsonb)",
             "CREATE TABLE t (a serial)",
+            "ALTER TABLE t ADD COLUMN a jsonb",
+            "SELECT a::jsonb FROM t",
+            "SELECT CAST(a AS int[]) FROM t",
+            "SELECT DISTINCT ON (a) a, b FROM t",
+            "SELECT * FROM pg_locks",
+            "SELECT * FROM pg_catalog.pg_stat_activity",
+            "SELECT * FROM (SELECT 1 FROM information_schema.columns) x",
             "CREATE TABLE t (a int CHECK (a > 1))",
             "ALTER TABLE t ADD COLUMN IF NOT EXISTS a int",
             "SET synchronous_commit = off",
