@@ -1,8 +1,9 @@
 //! What a record costs on its whole way, from a real topic to files that are sealed, uploaded and loaded: CPU time of the whole
 //! process, beside that of reading alone and of writing Parquet alone, all in one run.
 //!
-//! Every figure is the CPU time of a process of its own, as the kernel counts it for a child that has ended; broker, object
-//! store and warehouse are other processes and count apart. Each case has its turn in each round. Ratios are of
+//! The whole and reading alone are the CPU time of a process of its own, as the kernel counts it for a child that has ended;
+//! broker, object store and warehouse are other processes and count apart. Decoding and Parquet alone are the CPU time of one
+//! thread, taken around each batch of events that were made in memory. Each case has its turn in each round. Ratios are of
 //! medians. Standard output gets a table, `--json FILE` the same as JSON; `--events N` for another number than a million.
 
 #![allow(clippy::unwrap_used)] // what fails here is the bench
@@ -16,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bench::thread_cpu;
 use checkpoint::TopicPartition;
 use connectors::{ColumnKind, Log, RawBatch, TableName, TargetColumn, kafka};
 use operators::{
@@ -115,8 +117,8 @@ fn fetch(events: u64) {
     assert_eq!(seen, events);
 }
 
-/// Decodes, selects and fits batches of events that are in memory; with `encode` writes them to Parquet as well.
-fn transform(events: u64, encode: bool) {
+/// Decodes, selects and fits batches of events that are in memory, and writes them to Parquet. Prints the nanoseconds of either.
+fn parts(events: u64) {
     let partition = TopicPartition::new("events", 0);
     let places: Arc<[Place]> = [Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }].into();
     let rejects = Rejects::new(RejectOptions::default(), places.clone());
@@ -141,6 +143,7 @@ fn transform(events: u64, encode: bool) {
     let files = Files::new(&target, &EncodeOptions { compression: Compression::Zstd, file_bytes: 128_000_000 });
     let mut epoch = EpochFiles::default();
     let (mut rows_in, mut rows_out, mut bytes) = (0, 0, 0);
+    let (mut transform, mut encode) = (Duration::ZERO, Duration::ZERO);
     while rows_in < events {
         let count = (events - rows_in).min(BATCH as u64);
         let mut raw = RawBatch::default();
@@ -154,30 +157,26 @@ fn transform(events: u64, encode: bool) {
         rows_in += count;
         let mut rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
         (rows.counts.records_read, rows.counts.row_count) = (count, count);
+        let start = thread_cpu();
         let (rows, _) = decode.batch(0, rows);
         let (rows, _) = query.batch(0, rows);
         let (rows, _) = fit.batch(0, rows);
+        let fitted = thread_cpu();
         rows_out += rows.len() as u64;
-        if encode {
-            epoch.add(&rows, &files).unwrap();
-        }
+        epoch.add(&rows, &files).unwrap();
+        (transform, encode) = (transform + (fitted - start), encode + (thread_cpu() - fitted));
     }
     assert_eq!(rows_out, events, "every event is a row");
-    for piece in epoch.end().unwrap() {
+    let start = thread_cpu();
+    let pieces = epoch.end().unwrap();
+    encode += thread_cpu() - start;
+    for piece in pieces {
         if let Encoded::File { body, .. } = piece {
             bytes += body.len();
         }
     }
-    assert_eq!(bytes > 0, encode);
-}
-
-/// Makes the events and throws them away: what the two cases above cost for that alone.
-fn generate(events: u64) {
-    let mut bytes = 0;
-    for n in 0..events {
-        bytes += event(n).len() as u64;
-    }
-    assert_eq!(bytes, events * BYTES as u64);
+    assert!(bytes > 0);
+    println!("{} {}", transform.as_nanos(), encode.as_nanos());
 }
 
 // ------------------------------------------------------------------------------------------------------------ the rounds
@@ -199,9 +198,9 @@ fn of_children() -> f64 {
 }
 
 /// Runs a child to its end, which must be good. Nothing else of ours ends meanwhile.
-fn measure(command: &mut Command) -> Used {
+fn measure(command: &mut Command) -> (Used, String) {
     let (before, since) = (of_children(), Instant::now());
-    let mut child = command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap_or_else(|e| panic!("{command:?}: {e}"));
     let mut resident_mb = 0.0;
     let status = loop {
         let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
@@ -214,7 +213,10 @@ fn measure(command: &mut Command) -> Used {
         }
     };
     assert!(status.success(), "{command:?}: {status}");
-    Used { cpu_s: of_children() - before, wall_s: since.elapsed().as_secs_f64(), resident_mb }
+    let used = Used { cpu_s: of_children() - before, wall_s: since.elapsed().as_secs_f64(), resident_mb };
+    // A line or two, which the pipe holds.
+    let said = std::io::read_to_string(child.stdout.take().unwrap()).unwrap();
+    (used, said)
 }
 
 /// The local stack, in a process of its own.
@@ -337,9 +339,7 @@ fn main() {
     let events: u64 = argument("--events").map_or(1_000_000, |events| events.parse().expect("a number"));
     match argument("--case").as_deref() {
         Some("fetch") => return fetch(events),
-        Some("generate") => return generate(events),
-        Some("transform") => return transform(events, false),
-        Some("encode") => return transform(events, true),
+        Some("parts") => return parts(events),
         _ => {}
     }
     let folder = tempfile::tempdir().unwrap();
@@ -348,22 +348,19 @@ fn main() {
     produce(&stack, events);
     let us = std::env::current_exe().unwrap();
     let case = |name: &str| measure(&mut stack.command(us.clone(), &["--case", name, "--events", &events.to_string()]));
-    let names = ["whole", "fetch", "generate", "transform", "encode"];
     let mut used: BTreeMap<&str, Vec<Used>> = BTreeMap::new();
     for round in 0..ROUNDS {
         eprintln!("round {} of {ROUNDS}", round + 1);
-        for name in names {
-            let figures = match name {
-                "whole" => {
-                    let job = job(&stack, folder.path(), &format!("bench_{round}"));
-                    let arguments = ["run", &job, "--until-caught-up", "--quiet"];
-                    let figures = measure(&mut stack.command(beside("tidegate"), &arguments));
-                    let said = stack.command(beside("tidegate"), &["verify", &job]).output().unwrap();
-                    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
-                    figures
-                }
-                name => case(name),
-            };
+        let job = job(&stack, folder.path(), &format!("bench_{round}"));
+        let arguments = ["run", &job, "--until-caught-up", "--quiet"];
+        let (whole, _) = measure(&mut stack.command(beside("tidegate"), &arguments));
+        let said = stack.command(beside("tidegate"), &["verify", &job]).output().unwrap();
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stdout));
+        let (fetch, _) = case("fetch");
+        let (parts, said) = case("parts");
+        let ns: Vec<f64> = said.split_whitespace().map(|ns| ns.parse().unwrap()).collect();
+        let [transform, encode] = [ns[0], ns[1]].map(|ns| Used { cpu_s: ns / 1e9, wall_s: ns / 1e9, ..parts });
+        for (name, figures) in [("whole", whole), ("fetch", fetch), ("transform", transform), ("encode", encode)] {
             used.entry(name).or_default().push(figures);
         }
     }
@@ -378,29 +375,21 @@ fn spread(mut figures: Vec<f64>) -> [f64; 3] {
 }
 
 fn report(used: &BTreeMap<&str, Vec<Used>>, events: u64) {
-    let each = |name: &str, less: &str| {
-        // Round by round, so that what is taken off was measured beside it.
-        let off = used.get(less).map(|figures| figures.iter().map(|u| u.cpu_s).collect::<Vec<_>>());
-        let cpu = used[name]
-            .iter()
-            .enumerate()
-            .map(|(round, figures)| (figures.cpu_s - off.as_ref().map_or(0.0, |off| off[round])) * 1e9 / events as f64);
-        spread(cpu.collect())
-    };
+    let each = |name: &str| spread(used[name].iter().map(|figures| figures.cpu_s * 1e9 / events as f64).collect());
     let cases = [
-        ("the whole: topic to table", "whole", ""),
-        ("fetch alone, thrown away", "fetch", ""),
-        ("decode, query, fit alone", "transform", "generate"),
-        ("Parquet alone (zstd)", "encode", "transform"),
+        ("the whole: topic to table", "whole"),
+        ("fetch alone, thrown away", "fetch"),
+        ("decode, query, fit alone", "transform"),
+        ("Parquet alone (zstd)", "encode"),
     ];
-    let whole = each("whole", "")[1];
+    let whole = each("whole")[1];
     println!(
         "{:28} {:>8} {:>8} {:>8} {:>9} {:>7} {:>8} {:>9}",
         "CPU of one process", "min ns", "median", "max", "of whole", "wall s", "MB max", "M/s/core"
     );
     let mut lines = Vec::new();
-    for (title, name, less) in cases {
-        let [least, middle, most] = each(name, less);
+    for (title, name) in cases {
+        let [least, middle, most] = each(name);
         let wall = spread(used[name].iter().map(|u| u.wall_s).collect())[1];
         let resident = spread(used[name].iter().map(|u| u.resident_mb).collect())[2];
         let (share, rate) = (middle / whole, 1e3 / middle);
