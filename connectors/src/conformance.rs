@@ -218,6 +218,8 @@ pub enum Trouble {
     AtTheEnd,
     /// The last thing arrives, and its answer is lost.
     AnswerLost,
+    /// The first thing does not arrive, nothing is answered, and the connection stays.
+    Silence,
 }
 
 /// Objects on whose way accidents happen, once each time `cause` is called: an object is there whole, however often it is
@@ -297,12 +299,13 @@ pub fn troubled_warehouse(warehouse: &mut dyn Warehouse, cause: &mut dyn FnMut(T
     warehouse.init("fence").unwrap();
     let start = acquire(warehouse, 1);
     let (mut digest, mut at) = (start.admitted.digest.clone(), 5);
-    let troubles = [Trouble::Before, Trouble::AtTheEnd, Trouble::AnswerLost];
+    let troubles = [Trouble::Before, Trouble::AtTheEnd, Trouble::AnswerLost, Trouble::Silence];
     for (epoch, trouble) in (1..).zip(troubles) {
         let next = load(&start.holder, epoch, at, at + 2, &digest);
         cause(trouble);
         let error = warehouse.load(&next, &mut |_| {}).unwrap_err();
-        let happened = if trouble == Trouble::Before { Happened::No } else { Happened::Unknown };
+        let began = matches!(trouble, Trouble::AtTheEnd | Trouble::AnswerLost);
+        let happened = if began { Happened::Unknown } else { Happened::No };
         assert_eq!((error.fault, error.happened), (Fault::Outage, happened), "{trouble:?}: {error:?}");
         let is_in = trouble == Trouble::AnswerLost;
         let outcome = if is_in { Outcome::Committed } else { Outcome::NotCommitted };

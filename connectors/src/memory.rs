@@ -438,7 +438,7 @@ impl Warehouse for MemoryWarehouse {
         self.bar.pass()?;
         let trouble = lock(&self.accident).take();
         match trouble {
-            Some(Trouble::Before) => return Err(lost()),
+            Some(Trouble::Before | Trouble::Silence) => return Err(lost()),
             Some(Trouble::AtTheEnd) => return Err(lost().unknown()),
             Some(Trouble::AnswerLost) | None => {}
         }

@@ -252,12 +252,14 @@ fn redshift_keeps_them_when_connections_break() {
     let mut caused = 0;
     conformance::troubled_warehouse(&mut warehouse, &mut |trouble| {
         caused += 1;
-        let moment = match trouble {
-            Trouble::Before => Moment::Fence,
-            Trouble::AtTheEnd => Moment::Commit,
-            Trouble::AnswerLost => Moment::Committed,
+        let (moment, action) = match trouble {
+            Trouble::Before => (Moment::Fence, Action::Cut),
+            Trouble::AtTheEnd => (Moment::Commit, Action::Cut),
+            Trouble::AnswerLost => (Moment::Committed, Action::Cut),
+            // Far longer than anybody waits.
+            Trouble::Silence => (Moment::Fence, Action::Hold(Duration::from_secs(600))),
         };
-        proxy.at(moment, Action::Cut);
+        proxy.at(moment, action);
     });
     assert_eq!(proxy.sprung(), caused, "each accident happened");
 }
