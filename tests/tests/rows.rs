@@ -542,7 +542,7 @@ query = "SELECT id, _topic AS topic, _partition AS kafka_partition, _offset AS k
     assert_eq!(letters, expected.collect::<Vec<_>>());
 }
 
-/// What a policy changes is loaded changed, and said per column at the end.
+/// What a policy changes is loaded changed, and said per column with the load.
 #[test]
 fn what_a_policy_changes_is_said() {
     let world = World::bare("policies");

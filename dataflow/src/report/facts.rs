@@ -49,7 +49,7 @@ struct Rare {
     last: Option<LastLoad>,
     /// The last load, or when there was last nothing to load.
     progress_at: Instant,
-    /// Values that a policy changed, by stream or table, and column.
+    /// Values that a policy changed and that were not taken yet, by stream or table, and column.
     changed: BTreeMap<(String, String), u64>,
     readings: VecDeque<Reading>,
 }
@@ -129,8 +129,6 @@ pub struct Snapshot {
     pub last: Option<LastLoad>,
     /// The slowest stage, and its share of the time.
     pub slowest: Option<(Stage, f64)>,
-    /// Values that a policy changed, by stream or table, and column.
-    pub changed: BTreeMap<(String, String), u64>,
 }
 
 impl Rare {
@@ -254,6 +252,11 @@ impl Facts {
         self.rare().last.as_ref().map(|last| last.epoch)
     }
 
+    /// What policies changed since this was asked last.
+    pub fn take_changed(&self) -> BTreeMap<(String, String), u64> {
+        std::mem::take(&mut self.rare().changed)
+    }
+
     /// Kafka said where the topics end.
     pub fn ends(&self, ends: &[(TopicPartition, i64)]) {
         let now = Instant::now();
@@ -294,7 +297,6 @@ impl Facts {
             topics: lags(&rare.partitions, now, now_ms),
             last: rare.last.clone(),
             slowest: reading.and_then(|r| meter::slowest(&r.worked, &worked, now - r.at)),
-            changed: rare.changed.clone(),
         };
         snapshot.state = state::state(&Seen {
             stopping: self.stop.load(Ordering::Relaxed),

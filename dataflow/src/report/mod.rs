@@ -80,6 +80,7 @@ impl Report {
                     complete_up_to = closed_at.to_text(),
                     "loaded {epochs}: {records} records, {rows} rows{letters}, {bytes} bytes, {seconds:.2} s{tries}",
                 );
+                self.say_changed();
                 self.said();
             }
             Event::Retrying { doing, why } => {
@@ -91,6 +92,16 @@ impl Report {
                 self.said();
             }
             Event::Fetched { .. } | Event::Changed { .. } | Event::Works(_) | Event::Rests => {}
+        }
+    }
+
+    /// What policies changed since this was said last.
+    fn say_changed(&self) {
+        for ((place, column), values) in self.facts.take_changed() {
+            let said = if values == 1 { "1 value".to_string() } else { format!("{values} values") };
+            let were = if values == 1 { "was" } else { "were" };
+            let text = format!("{place}: {said} of column {column} did not fit and {were} changed");
+            info!(event = "changed", place, column, values, "{text}");
         }
     }
 
@@ -189,20 +200,7 @@ impl Report {
     pub fn done(&self, is_first: bool) {
         screen::clear();
         let snapshot = self.facts.snapshot(Instant::now(), now_ms());
-        for ((place, column), values) in &snapshot.changed {
-            let (values, were) = match values {
-                1 => ("1 value".to_string(), "was"),
-                values => (format!("{values} values"), "were"),
-            };
-            let text = format!("{place}: {values} of column {column} did not fit and {were} changed");
-            info!(
-                event = "changed",
-                place,
-                column,
-                values = snapshot.changed[&(place.clone(), column.clone())],
-                "{text}"
-            );
-        }
+        self.say_changed();
         let Snapshot { records, rows, dead_letters, .. } = snapshot;
         if !is_first {
             info!(event = "done", state = State::Stopped.name(), records, "done: {records} records read here");

@@ -124,7 +124,6 @@ mod tests {
             topics: (0..10).map(topic).collect(),
             last: None,
             slowest: Some((Stage::Encode, 0.5)),
-            changed: Default::default(),
         };
         let plain = lines(&snapshot, Instant::now(), false);
         assert_eq!(plain[0], "retrying  10 records/s read, 9 rows/s loaded, 1 dead letter");
