@@ -64,7 +64,9 @@ impl Decode {
     /// A raw batch with its columns, and the dead letters of those that do not decode.
     pub fn batch(&mut self, epoch: Time, mut rows: Rows) -> (Rows, Option<Rows>) {
         let declared = &self.options.columns;
-        self.rejects.saw(rows.counts.records_read);
+        if let Some(origin) = &rows.origin {
+            self.rejects.saw(origin);
+        }
         let Decoded { columns, changed, rejected } =
             decode_batch(&rows, declared, &mut self.decoder, &mut self.builders);
         for (column, values) in declared.iter().zip(changed).filter(|(_, values)| *values > 0) {
