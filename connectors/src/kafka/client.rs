@@ -17,8 +17,8 @@ use rdkafka::{
 use super::{DEFAULTS, Settings, native};
 use crate::{Error, Fault, Result};
 
-/// How long the first try of a question waits. Each further one waits as long as all before it, so that slow brokers are
-/// heard as well.
+/// How long the first try of a question waits. Each further one waits as long as all before it, so that brokers which need up
+/// to half of the time are heard.
 const FIRST_TRY: Duration = Duration::from_secs(1);
 
 /// Some of these come at once.
@@ -40,9 +40,13 @@ pub(super) struct Said {
 }
 
 impl Said {
-    /// The brokers do not take our name and password.
+    /// A broker does not take our name and password, or our way to say them. The code alone does not tell: a connection that is
+    /// lost while they are said has the same one.
     pub(super) fn is_denied(&self) -> bool {
         self.code == RDKafkaErrorCode::Authentication
+            && ["SASL authentication error: ", "mechanism handshake failed: Broker: "]
+                .iter()
+                .any(|answer| self.text.contains(answer))
     }
 }
 
@@ -161,5 +165,31 @@ pub(super) fn failed(what: String, error: KafkaError, said: Option<Said>) -> Err
             Error::new(fault, format!("{what}: {error}")).because(said)
         }
         _ => Error::new(fault, what).because(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_is_lost_at_the_login_is_no_refusal() {
+        let denied = |text: &str| Said { code: RDKafkaErrorCode::Authentication, text: text.into() }.is_denied();
+        for answer in [
+            "sasl_plaintext://b:1/bootstrap: SASL authentication error: Authentication failed: Invalid username or password (after 3ms)",
+            "b:1/1: SASL SCRAM-SHA-512 mechanism handshake failed: Broker: Unsupported SASL mechanism: broker's supported mechanisms: PLAIN",
+        ] {
+            assert!(denied(answer), "{answer}");
+        }
+        for lost in [
+            "b:1/1: SASL PLAIN mechanism handshake failed: Local: Broker transport failure: broker's supported mechanisms: (n/a)",
+            "b:1/1: Disconnected: hung up from peer in state AUTH_LEGACY",
+            "b:1/1: Failed to acquire SASL OAUTHBEARER token: timed out",
+        ] {
+            assert!(!denied(lost), "{lost}");
+        }
+        let other =
+            Said { code: RDKafkaErrorCode::BrokerTransportFailure, text: "SASL authentication error: x".into() };
+        assert!(!other.is_denied());
     }
 }
