@@ -61,8 +61,8 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
     assert_eq!(log.starts("no-such-topic", StartAt::Earliest).unwrap_err().fault, Fault::Missing);
     let facts = log.partitions(a).unwrap().unwrap();
     assert_eq!(facts.values().map(|f| (f.low, f.high)).collect::<Vec<_>>(), [(0, 0), (0, 0)]);
-    assert_eq!(log.topic_id(a).unwrap(), facts[&0].topic_id);
-    assert_eq!(log.topic_id("no-such-topic").unwrap(), "");
+    assert_eq!(log.topic_id(a).unwrap().as_ref(), Some(&facts[&0].topic_id));
+    assert_eq!(log.topic_id("no-such-topic").unwrap(), None);
     assert_ne!(facts[&0].topic_id, log.partitions(b).unwrap().unwrap()[&0].topic_id);
 
     // Two plain records, an aborted transaction, a committed one, and an aborted one at the very end.

@@ -49,8 +49,8 @@ pub trait Log: Send + Sync {
     /// there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>>;
 
-    /// Kafka's id of a topic, as it is now; empty where the broker has none, or there is no such topic. One request.
-    fn topic_id(&self, topic: &str) -> Result<String>;
+    /// Kafka's id of a topic, as it is now; empty where the broker has none, `None` if there is no such topic. One request.
+    fn topic_id(&self, topic: &str) -> Result<Option<String>>;
 
     /// Where each partition of a topic would begin.
     fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>>;

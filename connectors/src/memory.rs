@@ -127,9 +127,9 @@ impl Log for MemoryLog {
         }))
     }
 
-    fn topic_id(&self, topic: &str) -> Result<String> {
+    fn topic_id(&self, topic: &str) -> Result<Option<String>> {
         self.1.pass()?;
-        Ok(lock(&self.0).get(topic).map(|topic| topic.id.clone()).unwrap_or_default())
+        Ok(lock(&self.0).get(topic).map(|topic| topic.id.clone()))
     }
 
     fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>> {

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Once,
+        Arc, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -82,10 +82,10 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     );
     let facts = Facts::new(places, cluster.workers, job.epoch.interval, options.until_caught_up, stop.clone());
     let report = Report::new(facts, options.live && is_first);
-    let mut grew = Arc::default();
+    let mut drained = source::Reason::default();
     if is_first {
         report.start();
-        grew = source::watch(places, log.clone(), stop.clone(), report.clone())?;
+        drained = source::watch(places, log.clone(), stop.clone(), report.clone())?;
     }
 
     let meter = report.facts.meter.clone();
@@ -97,8 +97,9 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     WORKING.store(true, Ordering::SeqCst);
     work(context, cluster, sockets, meter)?;
     report.done(is_first);
-    if grew.load(Ordering::Relaxed) {
-        return Err(Error::new(Code::Grew, "a topic has more partitions than at the start"));
+    let why = drained.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if let Some(why) = why {
+        return Err(why);
     }
     Ok(())
 }

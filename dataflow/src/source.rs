@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -28,12 +28,16 @@ use operators::{
 };
 use tracing::warn;
 
-use crate::{error::Result, report::Report, run::spawn};
+use crate::{
+    error::{Code, Error, Result},
+    report::Report,
+    run::spawn,
+};
 
 /// How often Kafka is asked.
 const EVERY: Duration = Duration::from_secs(5);
-/// How long a topic must be gone until that is believed: a broker that has just started may not know it yet.
-const GONE_AFTER: Duration = Duration::from_secs(20);
+/// For how many looks in a row a topic must be gone until that is believed: a broker that has just started may not know it yet.
+const GONE_AFTER_LOOKS: u32 = 5;
 
 /// A topic as the run knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,15 +64,13 @@ fn look(topic: &Arc<str>, known: &Known, found: Option<&BTreeMap<i32, SourceFact
     Ok(if found.len() > known.partitions { Seen::Grew } else { Seen::Same })
 }
 
-/// Asks Kafka now and then. When a topic has more partitions the job is drained, to start again with them: the result says
-/// so in the end. When one is gone or another the process ends.
-pub fn watch(
-    places: &[Place],
-    log: Arc<dyn Log>,
-    stop: Arc<AtomicBool>,
-    report: Arc<Report>,
-) -> Result<Arc<AtomicBool>> {
-    let grew = Arc::new(AtomicBool::new(false));
+/// Why the job was drained.
+pub type Reason = Arc<Mutex<Option<Error>>>;
+
+/// Asks Kafka now and then. When a topic has more partitions, or is gone, the job is drained and the result says why in the end:
+/// what was read is loaded. When one is another the process ends.
+pub fn watch(places: &[Place], log: Arc<dyn Log>, stop: Arc<AtomicBool>, report: Arc<Report>) -> Result<Reason> {
+    let reason = Reason::default();
     let mut topics: BTreeMap<Arc<str>, Known> = BTreeMap::new();
     for place in places {
         let new = || Known { id: place.topic_id.clone(), partitions: 0 };
@@ -76,11 +78,16 @@ pub fn watch(
     }
     // With an end that was set at the start, what comes later is of no interest.
     let to_the_end = places.iter().any(|place| place.until.is_some());
-    let seen = grew.clone();
+    let given = reason.clone();
     spawn("source", move || {
         let watch = report.watch();
         let doing = || "asking Kafka how far its topics go".to_string();
-        let mut gone: BTreeMap<Arc<str>, Instant> = BTreeMap::new();
+        let mut gone: BTreeMap<Arc<str>, u32> = BTreeMap::new();
+        let drain = |why: Error| {
+            warn!(event = "draining", why = why.what, "{}: draining", why.what);
+            *given.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
+            stop.store(true, Ordering::Relaxed);
+        };
         let mut failing_since: Option<Instant> = None;
         loop {
             let mut ends = Vec::new();
@@ -89,6 +96,7 @@ pub fn watch(
                 let found = match log.partitions(topic) {
                     Ok(found) => found,
                     Err(error) => {
+                        gone.remove(topic);
                         failed = Some(error);
                         continue;
                     }
@@ -97,21 +105,19 @@ pub fn watch(
                     Err(halt) => fail(Failure::Halt(halt)),
                     Ok(Seen::Same) => drop(gone.remove(topic)),
                     Ok(Seen::Gone) => {
-                        if gone.entry(topic.clone()).or_insert_with(Instant::now).elapsed() >= GONE_AFTER {
-                            fail(Failure::Halt(Halt::TopicGone(topic.clone())));
+                        let looks = gone.entry(topic.clone()).or_default();
+                        *looks += 1;
+                        if *looks >= GONE_AFTER_LOOKS {
+                            return drain(Error {
+                                what: format!("topic {topic} is gone"),
+                                ..Halt::TopicGone(topic.clone()).into()
+                            });
                         }
                     }
                     Ok(Seen::Grew) => {
-                        let now = found.map_or(0, |found| found.len());
-                        let before = known.partitions;
-                        warn!(
-                            event = "grew",
-                            topic = &**topic,
-                            "topic {topic} has {now} partitions instead of {before}: draining"
-                        );
-                        seen.store(true, Ordering::Relaxed);
-                        stop.store(true, Ordering::Relaxed);
-                        return;
+                        let (now, before) = (found.map_or(0, |found| found.len()), known.partitions);
+                        let what = format!("topic {topic} has {now} partitions instead of {before}");
+                        return drain(Error::new(Code::Grew, what));
                     }
                 }
                 let facts = found.into_iter().flatten();
@@ -143,7 +149,7 @@ pub fn watch(
             thread::sleep(EVERY);
         }
     })?;
-    Ok(grew)
+    Ok(reason)
 }
 
 #[cfg(test)]

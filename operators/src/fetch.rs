@@ -18,10 +18,13 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use checkpoint::{Epoch, LastRecord, Span, TopicPartition, manifest, protocol};
+use checkpoint::{
+    Epoch, LastRecord, Span, TopicPartition, manifest,
+    protocol::{self, Halt, SourceFacts},
+};
 use connectors::{Fault, Log, RawBatch};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
@@ -43,6 +46,7 @@ use crate::{
     clock::Command,
     events::{Event, Watch},
     failure::{Failure, fail},
+    outage::GONE_AFTER,
     rows::Origin,
 };
 
@@ -375,20 +379,42 @@ fn consume(
 
 /// Why reading stopped. The log refuses to go on where there are no records any more; what is there instead it is asked.
 fn stopped(log: &dyn Log, at: &[(TopicPartition, i64)], ids: &[&str], error: connectors::Error) -> Failure {
-    if error.fault == Fault::Refused {
-        let mut topics = BTreeMap::new();
-        for ((partition, position), id) in at.iter().zip(ids) {
-            let facts = topics.entry(&partition.topic).or_insert_with(|| log.partitions(&partition.topic));
-            let facts = facts.as_ref().ok().and_then(|found| found.as_ref()?.get(&partition.partition));
-            let Some(facts) = facts else { continue };
-            let verdict = protocol::check_topic(&partition.topic, id, &facts.topic_id)
-                .and_then(|()| protocol::check_position(partition, *position, facts));
-            if let Err(halt) = verdict {
-                return Failure::Halt(halt);
-            }
+    let failed = |source| Failure::Port { doing: "cannot read on from Kafka".into(), source };
+    if error.fault != Fault::Refused {
+        return failed(error);
+    }
+    let mut topics = BTreeMap::new();
+    for ((partition, position), id) in at.iter().zip(ids) {
+        let topic = &partition.topic;
+        if !topics.contains_key(topic) {
+            match ask_again(log, topic) {
+                Ok(Some(facts)) => topics.insert(topic.clone(), facts),
+                Ok(None) => return Failure::Halt(Halt::TopicGone(topic.clone())),
+                Err(error) => return failed(error),
+            };
+        }
+        let Some(facts) = topics[topic].get(&partition.partition) else {
+            return Failure::Halt(Halt::PartitionGone(partition.clone()));
+        };
+        let verdict = protocol::check_topic(topic, id, &facts.topic_id)
+            .and_then(|()| protocol::check_position(partition, *position, facts));
+        if let Err(halt) = verdict {
+            return Failure::Halt(halt);
         }
     }
-    Failure::Port { doing: "cannot read on from Kafka".into(), source: error }
+    failed(error)
+}
+
+/// The partitions of a topic, which may be in the middle of being made anew.
+fn ask_again(log: &dyn Log, topic: &str) -> connectors::Result<Option<BTreeMap<i32, SourceFacts>>> {
+    let since = Instant::now();
+    loop {
+        match log.partitions(topic) {
+            Ok(Some(facts)) => return Ok(Some(facts)),
+            other if since.elapsed() >= GONE_AFTER => return other,
+            _ => thread::sleep(Duration::from_secs(1)),
+        }
+    }
 }
 
 fn arrived(batch: RawBatch, places: &[Place], mine: &[usize], mine_i32: &[i32]) -> Arrived {

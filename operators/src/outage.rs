@@ -7,6 +7,10 @@ use crate::events::{Event, Watch};
 /// How long an outage of another system is waited for.
 pub const OUTAGE_WITHIN: Duration = Duration::from_secs(30 * 60);
 
+/// How long a topic must be gone until that is believed: a broker that has just started may not know it yet. Less than a job may
+/// take to drain.
+pub const GONE_AFTER: Duration = Duration::from_secs(15);
+
 /// Does something that may be done twice, again and again while that can help.
 pub fn try_again<T>(doing: &str, watch: &Watch, act: impl Fn() -> connectors::Result<T>) -> connectors::Result<T> {
     let since = Instant::now();

@@ -83,12 +83,11 @@ pub enum Kind {
 impl Proxy {
     /// Begins to pass connections on to `server`.
     pub fn start(kind: Kind, server: SocketAddr) -> Proxy {
-        Proxy::start_at("127.0.0.1:0".parse().expect("an address"), kind, server)
+        Proxy::behind(TcpListener::bind("127.0.0.1:0").expect("a port"), kind, server)
     }
 
-    /// The same at an address.
-    pub fn start_at(listen: SocketAddr, kind: Kind, server: SocketAddr) -> Proxy {
-        let listener = TcpListener::bind(listen).expect("a port");
+    /// The same where somebody listens already.
+    pub fn behind(listener: TcpListener, kind: Kind, server: SocketAddr) -> Proxy {
         let address = listener.local_addr().expect("an address");
         let plan = Arc::new(Plan::default());
         let shared = plan.clone();

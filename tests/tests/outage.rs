@@ -59,16 +59,16 @@ fn memory_is_bounded_while_redshift_is_down() {
 #[test]
 fn kafka_goes_away_and_comes_back() {
     let mut world = World::new("kafka_away", 2);
-    let door = STACK.kafka.broker().expect("a real one").side_door();
-    let proxy = Proxy::start_at(door.outside, Kind::Kafka, door.inside);
-    world.kafka_at(door.outside);
+    let door = STACK.kafka.broker().expect("a real one").side_door().expect("nobody has it yet");
+    let proxy = Proxy::behind(door.outside, Kind::Kafka, door.inside);
+    world.kafka_at(proxy.address());
     let mut events = Events::new(&world.name, 2);
     events.produce(1000);
     let running = world.run(2, &[]);
     until(Duration::from_secs(30), "it works", || world.rows() == 1000);
     proxy.down(true);
     // Longer than a question waits for its answer, so that it is said.
-    std::thread::sleep(Duration::from_secs(40));
+    std::thread::sleep(Duration::from_secs(50));
     events.produce(1000);
     assert_eq!(world.rows(), 1000);
     proxy.down(false);

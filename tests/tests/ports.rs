@@ -100,10 +100,10 @@ fn kafka_keeps_the_promises_of_a_log() {
 
     // Brokers that go away and come back.
     let broker = STACK.kafka.broker().expect("a real one");
-    let door = broker.side_door();
-    let proxy = Proxy::start_at(door.outside, Kind::Kafka, door.inside);
-    let away =
-        kafka(&world.name, |s| (s.brokers, s.answer_within) = (door.outside.to_string(), Duration::from_secs(5)));
+    let door = broker.side_door().expect("nobody has it yet");
+    let proxy = Proxy::behind(door.outside, Kind::Kafka, door.inside);
+    let (brokers, within) = (proxy.address().to_string(), Duration::from_secs(5));
+    let away = kafka(&world.name, |s| (s.brokers, s.answer_within) = (brokers, within));
     conformance::barred_log(&away, &mut producers, &a, Fault::Outage, &mut |bar| proxy.down(bar));
 }
 
@@ -125,7 +125,7 @@ impl Log for Guarded {
         self.log().partitions(topic)
     }
 
-    fn topic_id(&self, topic: &str) -> connectors::Result<String> {
+    fn topic_id(&self, topic: &str) -> connectors::Result<Option<String>> {
         self.log().topic_id(topic)
     }
 

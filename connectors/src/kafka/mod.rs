@@ -118,6 +118,7 @@ impl Log for Kafka {
             return Ok(None);
         }
         let topic_id = client.ask(within, &what, |wait| native::topic_id(consumer.client(), topic, wait))?;
+        let Some(topic_id) = topic_id else { return Ok(None) };
         let mut partitions = BTreeMap::new();
         for partition in found.partitions() {
             let (low, high) =
@@ -127,7 +128,7 @@ impl Log for Kafka {
         Ok(Some(partitions))
     }
 
-    fn topic_id(&self, topic: &str) -> Result<String> {
+    fn topic_id(&self, topic: &str) -> Result<Option<String>> {
         let client = self.asking()?;
         let what = || format!("cannot ask for the id of topic {topic}");
         client.ask(self.settings.answer_within, &what, |wait| native::topic_id(client.consumer.client(), topic, wait))

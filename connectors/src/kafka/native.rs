@@ -92,7 +92,7 @@ impl Events {
 
 impl Drop for Events {
     fn drop(&mut self) {
-        // What closes a consumer is answered on the main queue as well, so it leads to the records' again.
+        // As the crate has it when it closes a consumer. Otherwise closing was seen to hang now and then.
         // SAFETY: the client is alive.
         unsafe { sys::rd_kafka_poll_set_consumer(self.0.consumer.client().native_ptr()) };
     }
@@ -263,12 +263,13 @@ impl<T> Drop for Owned<T> {
     }
 }
 
-/// The id of a topic, in the form Kafka's own tools print it; empty where the broker is too old to have one.
+/// The id of a topic, in the form Kafka's own tools print it; empty where the broker is too old to have one, `None` where there is
+/// no such topic.
 pub(super) fn topic_id<C: ClientContext>(
     client: &Client<C>,
     topic: &str,
     within: Duration,
-) -> Result<String, KafkaError> {
+) -> Result<Option<String>, KafkaError> {
     let name = CString::new(topic).map_err(KafkaError::Nul)?;
     let failed = |code: sys::rd_kafka_resp_err_t| KafkaError::AdminOp(code.into());
     // SAFETY: every pointer is checked or comes from librdkafka with the life of the result event, which is held to the end.
@@ -295,7 +296,7 @@ pub(super) fn topic_id<C: ClientContext>(
         }
         let code = sys::rd_kafka_event_error(event.0);
         if code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE {
-            return Ok(String::new());
+            return Ok(Some(String::new()));
         }
         if code != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
             return Err(failed(code));
@@ -308,21 +309,21 @@ pub(super) fn topic_id<C: ClientContext>(
             sys::rd_kafka_DescribeTopics_result_topics(result, &mut count)
         };
         if found.is_null() || count == 0 {
-            return Ok(String::new());
+            return Ok(None);
         }
         let error = sys::rd_kafka_TopicDescription_error(*found);
         let code = if error.is_null() { RDKafkaErrorCode::NoError } else { sys::rd_kafka_error_code(error).into() };
         match code {
             RDKafkaErrorCode::NoError => {}
-            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => return Ok(String::new()),
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic => return Ok(None),
             code => return Err(KafkaError::AdminOp(code)),
         }
         let id = sys::rd_kafka_TopicDescription_topic_id(*found);
         if id.is_null()
             || (sys::rd_kafka_Uuid_most_significant_bits(id) == 0 && sys::rd_kafka_Uuid_least_significant_bits(id) == 0)
         {
-            return Ok(String::new());
+            return Ok(Some(String::new()));
         }
-        Ok(CStr::from_ptr(sys::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned())
+        Ok(Some(CStr::from_ptr(sys::rd_kafka_Uuid_base64str(id)).to_string_lossy().into_owned()))
     }
 }

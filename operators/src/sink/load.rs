@@ -41,7 +41,7 @@ use crate::{
     clock::MAX_OPEN_EPOCHS,
     events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
-    outage::{OUTAGE_WITHIN, chain, try_again},
+    outage::{GONE_AFTER, OUTAGE_WITHIN, chain, try_again},
 };
 
 /// The most bytes of files in one load, unless a single epoch has more.
@@ -188,10 +188,10 @@ impl Loader {
     fn load(&mut self, epochs: &[SealedEpoch]) -> Result<(), Failure> {
         let (Some(first), Some(last)) = (epochs.first(), epochs.last()) else { return Ok(()) };
         let range = Range { first: first.record.epoch, last: last.record.epoch, digest: last.digest.clone() };
+        self.check_topics(epochs)?;
         let _working = working(&self.watch, Stage::Load);
         let (since, mut pause, mut attempts, mut again) = (Instant::now(), Duration::from_millis(200), 0, false);
         let doing = format!("loading epochs {} to {}", range.first, range.last);
-        self.check_topics(epochs)?;
         loop {
             attempts += 1;
             let copies = self.write_copy_manifests(epochs, &range, attempts)?;
@@ -250,9 +250,20 @@ impl Loader {
             moved.map(|span| (&span.partition.topic, span.topic_id.as_str())).collect();
         for (topic, known) in known {
             let doing = format!("asking Kafka whether topic {topic} is still the same");
-            let found = try_again(&doing, &self.watch, || self.options.log.topic_id(topic))
-                .map_err(|source| Failure::Port { doing: doing.clone(), source })?;
-            protocol::check_topic(topic, known, &found)?;
+            let since = Instant::now();
+            // A topic that is gone for good was read before, and is loaded. But a broker that does not know it may not know yet
+            // that it was made anew.
+            let found = loop {
+                let found = try_again(&doing, &self.watch, || self.options.log.topic_id(topic))
+                    .map_err(|source| Failure::Port { doing: doing.clone(), source })?;
+                if found.is_some() || since.elapsed() >= GONE_AFTER {
+                    break found;
+                }
+                thread::sleep(Duration::from_secs(1));
+            };
+            if let Some(found) = found {
+                protocol::check_topic(topic, known, &found)?;
+            }
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -24,21 +25,21 @@ pub const LOGINS: [(&str, &str); 2] = [("loader", "Loader-of-topics-1"), ("nobod
 /// A running broker. It ends with its owner, and its folder with it.
 ///
 /// It has three doors. The first asks nobody who he is, and lets him do everything. The second wants one of [`LOGINS`] by
-/// SASL/PLAIN, without encryption. The third leads nowhere by itself: the broker tells its clients of a port at which nothing
-/// listens until a test puts a proxy there ([`Broker::side_door`]).
+/// SASL/PLAIN, without encryption. The third leads nowhere by itself: the broker tells its clients of a port at which nobody
+/// answers until a test puts a proxy there ([`Broker::side_door`]).
 pub struct Broker {
     open: SocketAddr,
     login: SocketAddr,
-    side: SideDoor,
+    side: Mutex<Option<SideDoor>>,
     jars: PathBuf,
     _process: Process,
 }
 
 /// Where a proxy between clients and a broker must stand, or the broker's own addresses would lead around it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct SideDoor {
     /// Where the proxy listens: what the broker tells its clients.
-    pub outside: SocketAddr,
+    pub outside: TcpListener,
     /// Where the broker listens.
     pub inside: SocketAddr,
 }
@@ -50,7 +51,7 @@ impl Broker {
         fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
         // Held until all are found, so that none is found twice. Between here and the broker's bind somebody else may take one;
         // the broker then ends and says so.
-        let held: Vec<TcpListener> = (0..5)
+        let mut held: Vec<TcpListener> = (0..5)
             .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
             .collect::<Result<_, _>>()
             .map_err(Error::io("find a free port"))?;
@@ -59,6 +60,7 @@ impl Broker {
             .map(TcpListener::local_addr)
             .collect::<Result<_, _>>()
             .map_err(Error::io("find a free port"))?;
+        let last = held.pop();
         drop(held);
         let [open, controller, login, inside, outside] = addresses[..] else {
             unreachable!("as many as were asked for");
@@ -116,7 +118,8 @@ impl Broker {
         }
         let mut process = Process::start("kafka", dir, None, "KILL", &java("kafka.Kafka", &[&config]), &[])?;
         process.wait_until(READY_WITHIN, || TcpStream::connect(open).is_ok())?;
-        Ok(Broker { open, login, side: SideDoor { outside, inside }, jars, _process: process })
+        let side = Mutex::new(last.map(|outside| SideDoor { outside, inside }));
+        Ok(Broker { open, login, side, jars, _process: process })
     }
 
     /// `host:port` of the door that is open to everybody.
@@ -129,9 +132,9 @@ impl Broker {
         self.login.to_string()
     }
 
-    /// The door for a proxy.
-    pub fn side_door(&self) -> SideDoor {
-        self.side
+    /// The door for a proxy; there is one.
+    pub fn side_door(&self) -> Option<SideDoor> {
+        self.side.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// The folder of its jars, for its Java tools.
