@@ -61,3 +61,17 @@ macro_rules! check {
         }
     };
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// By what each is kept, and what attacks it.
+    #[test]
+    fn the_page_on_the_design_has_each() {
+        let page = include_str!("../../docs/design.md");
+        for invariant in Invariant::ALL {
+            assert!(page.contains(&format!("\n| {invariant:?} | ")), "{invariant}");
+        }
+    }
+}

@@ -1,11 +1,19 @@
 //! Records as they come: each bad one becomes a dead letter that names it, each good one a row, whatever stands beside it.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicI32, Ordering},
+    },
+    time::Duration,
+};
 
 use harness::{
     checkers,
+    proxy::{Action, Kind, Moment, Proxy},
     records::{Record, send},
-    world::{World, until},
+    world::{self, STACK, World},
 };
 
 /// What must become of a record.
@@ -241,6 +249,8 @@ fn every_bad_record_is_a_dead_letter_and_every_good_one_a_row() {
         let mut world = World::bare(if killed { "rows_killed" } else { "rows" });
         // Many epochs, so that a kill comes between two of them.
         world.more = "[epoch]\ninterval = \"50ms\"\nmax_rows = 3000\n".into();
+        let proxy = Proxy::start(Kind::Redshift, STACK.redshift.address());
+        world.redshift_at(proxy.address());
         let name = &world.name;
         let settings = [("max.message.bytes", "16000000"), ("message.timestamp.after.max.ms", "9223372036854775807")];
         world.create_topic_with(name, PARTITIONS, &settings);
@@ -277,17 +287,22 @@ fn every_bad_record_is_a_dead_letter_and_every_good_one_a_row() {
             let epochs = || world.number(&format!("SELECT count(*) FROM tidegate.{name}_manifest"));
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
             let given = std::env::var("TIDEGATE_SEED").ok().map(|seed| seed.parse().expect("a number"));
-            let seed = given.unwrap_or(u64::from(now.subsec_micros()));
+            let seed: u64 = given.unwrap_or(u64::from(now.subsec_micros()));
             for round in 1..=3u64 {
-                let mut running = run();
-                let before = epochs();
-                // Once something was loaded, at any moment.
-                until(Duration::from_secs(60), "an epoch is loaded", || epochs() > before.max(1));
-                std::thread::sleep(Duration::from_millis(seed * round % 300));
-                assert!(running.runs(), "seed {seed}: it was done before it was killed");
-                running.signal(9);
-                assert_eq!(running.end(Duration::from_secs(30)).code, None);
-                println!("TIDEGATE_SEED={seed}: killed with {} epochs loaded", epochs());
+                // On the way of its first load, which stands still for a while as everything else goes on.
+                let moment = [Moment::Copy, Moment::Commit, Moment::Committed][((seed + round) % 3) as usize];
+                let wait = Duration::from_millis(seed * round % 300);
+                let pid = Arc::new(AtomicI32::new(0));
+                let target = pid.clone();
+                let kill = move || {
+                    std::thread::sleep(wait);
+                    world::send(target.load(Ordering::SeqCst), 9);
+                };
+                proxy.at(moment, Action::Do(Arc::new(kill)));
+                let running = run();
+                pid.store(running.pid(), Ordering::SeqCst);
+                assert_eq!(running.end(Duration::from_secs(60)).code, None, "seed {seed}: killed");
+                println!("TIDEGATE_SEED={seed}: killed at {moment:?} and {wait:?}, with {} epochs loaded", epochs());
             }
         }
         let ended = run().end(Duration::from_secs(300));
