@@ -12,6 +12,7 @@ use sqlparser::{
     ast::{GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor},
     dialect::RedshiftSqlDialect,
     parser::{Parser, ParserError},
+    tokenizer::{Token, TokenWithSpan, Tokenizer},
 };
 
 use super::{
@@ -104,10 +105,10 @@ fn read(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection
         .and_then(|mut parser| parser.parse_statements())
         .map_err(|e| syntax(&e))?;
     let (Some(Statement::Query(query)), true) = (statements.pop(), statements.is_empty()) else {
-        return Err(Refusal::whole("the query must be one SELECT", ""));
+        return Err(Refusal::whole("the query must be one SELECT", "write SELECT columns FROM stream WHERE condition"));
     };
-    let text = query.to_string();
-    refuse_around(&query)?;
+    refuse_around(text, &query)?;
+    let (written, text) = (text, query.to_string());
     let SetExpr::Select(select) = *query.body else {
         return Err(Refusal::at(
             query.body.as_ref(),
@@ -115,7 +116,7 @@ fn read(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection
             "give the table several targets' rows in Redshift",
         ));
     };
-    let (stream, alias) = from(&select)?;
+    let (stream, alias) = from(written, &select)?;
     let Some((_, columns)) = streams.iter().find(|(name, _)| *name == stream) else {
         let known: Vec<&str> = streams.iter().map(|(name, _)| name.as_str()).collect();
         return Err(Refusal::at(
@@ -200,7 +201,7 @@ fn selected_column(
 
 /// What stands around a SELECT and asks for an order or an end, which a stream has not. Every part that there is has a name
 /// here, so that none is ever passed over.
-fn refuse_around(query: &Query) -> Result<(), Refusal> {
+fn refuse_around(text: &str, query: &Query) -> Result<(), Refusal> {
     let Query {
         with,
         body: _,
@@ -213,23 +214,37 @@ fn refuse_around(query: &Query) -> Result<(), Refusal> {
         format_clause,
         pipe_operators,
     } = query;
-    refuse(with.is_some(), "WITH")?;
-    refuse(order_by.is_some(), "ORDER BY")?;
-    refuse(limit_clause.is_some() || fetch.is_some(), "LIMIT")?;
-    refuse(!locks.is_empty(), "FOR UPDATE")?;
-    refuse(for_clause.is_some() || settings.is_some() || format_clause.is_some(), "what stands behind the SELECT")?;
-    refuse(!pipe_operators.is_empty(), "|>")
+    let refuse = |there, what, help| refuse(text, there, what, help);
+    refuse(with.is_some(), "WITH", "write its SELECT in its place")?;
+    refuse(order_by.is_some(), "ORDER BY", "the table's SORTKEY orders rows in Redshift")?;
+    refuse(limit_clause.is_some() || fetch.is_some(), "LIMIT", "leave records out with WHERE")?;
+    refuse(!locks.is_empty(), "FOR UPDATE", "leave it out: nobody else writes a record")?;
+    refuse(for_clause.is_some() || settings.is_some() || format_clause.is_some(), BEHIND, "end it with WHERE")?;
+    refuse(!pipe_operators.is_empty(), BEHIND, "end it with WHERE")
 }
 
-fn refuse(there: bool, what: &str) -> Result<(), Refusal> {
-    match there {
-        true => Err(Refusal::whole(format!("{what} is not supported: a query sees one record at a time"), "")),
-        false => Ok(()),
+const BEHIND: &str = "what stands behind the SELECT";
+const FORM: &str = "this form of SELECT";
+/// What looks at several records.
+const IN_REDSHIFT: &str = "load the rows, and do it in Redshift";
+
+/// Refuses what is there. Its place is that of its first word, as the query was written.
+fn refuse(text: &str, there: bool, what: &str, help: &str) -> Result<(), Refusal> {
+    if !there {
+        return Ok(());
+    }
+    let keyword = what.split(' ').next().unwrap_or_default();
+    let tokens = Tokenizer::new(&RedshiftSqlDialect {}, text).tokenize_with_location().unwrap_or_default();
+    let is_it = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(keyword));
+    let what = format!("{what} is not supported: a query sees one record at a time");
+    match tokens.iter().find(|token| is_it(token)) {
+        Some(token) => Err(Refusal::span(token.span, what, help)),
+        None => Err(Refusal::whole(what, help)),
     }
 }
 
 /// The stream and the name it goes by.
-fn from(select: &Select) -> Result<(String, String), Refusal> {
+fn from(text: &str, select: &Select) -> Result<(String, String), Refusal> {
     let Select {
         select_token: _,
         optimizer_hints,
@@ -256,29 +271,35 @@ fn from(select: &Select) -> Result<(String, String), Refusal> {
         value_table_mode,
         flavor: _,
     } = select;
-    refuse(
-        !matches!(group_by, GroupByExpr::Expressions(by, modifiers) if by.is_empty() && modifiers.is_empty()),
-        "GROUP BY",
-    )?;
-    refuse(having.is_some(), "HAVING")?;
-    refuse(distinct.is_some(), "DISTINCT")?;
-    refuse(qualify.is_some() || !named_window.is_empty(), "a window")?;
-    refuse(top.is_some(), "TOP")?;
-    refuse(exclude.is_some(), "EXCLUDE")?;
-    refuse(!connect_by.is_empty(), "CONNECT BY")?;
-    refuse(!cluster_by.is_empty() || !distribute_by.is_empty() || !sort_by.is_empty(), "an order of rows")?;
-    refuse(into.is_some() || !lateral_views.is_empty() || prewhere.is_some(), "this form of SELECT")?;
+    let refuse = |there, what, help| refuse(text, there, what, help);
+    let groups = !matches!(group_by, GroupByExpr::Expressions(by, modifiers) if by.is_empty() && modifiers.is_empty());
+    refuse(groups, "GROUP BY", IN_REDSHIFT)?;
+    refuse(having.is_some(), "HAVING", IN_REDSHIFT)?;
+    refuse(distinct.is_some(), "DISTINCT", IN_REDSHIFT)?;
+    refuse(!named_window.is_empty(), "WINDOW", IN_REDSHIFT)?;
+    refuse(qualify.is_some(), "QUALIFY", IN_REDSHIFT)?;
+    refuse(top.is_some(), "TOP", "leave records out with WHERE")?;
+    refuse(exclude.is_some(), "EXCLUDE", "name the columns")?;
+    refuse(!connect_by.is_empty(), "CONNECT BY", IN_REDSHIFT)?;
+    refuse(!cluster_by.is_empty(), "CLUSTER BY", IN_REDSHIFT)?;
+    refuse(!distribute_by.is_empty(), "DISTRIBUTE BY", IN_REDSHIFT)?;
+    refuse(!sort_by.is_empty(), "SORT BY", IN_REDSHIFT)?;
+    refuse(into.is_some(), "INTO", "the target's table is where rows go")?;
+    refuse(!lateral_views.is_empty(), "LATERAL VIEW", "take one value with a path, or json_extract_path_text()")?;
+    refuse(prewhere.is_some(), "PREWHERE", "write WHERE")?;
     refuse(
         value_table_mode.is_some() || select_modifiers.is_some() || !optimizer_hints.is_empty(),
-        "this form of SELECT",
+        FORM,
+        "write SELECT columns FROM stream WHERE condition",
     )?;
     let [only] = from.as_slice() else {
         return Err(Refusal::whole("FROM must name one stream", "give each stream a target of its own"));
     };
     if let Some(join) = only.joins.first() {
-        return Err(Refusal::at(join, "JOIN is not supported yet", ""));
+        return Err(Refusal::at(join, "JOIN is not supported yet", "load both streams, and join them in Redshift"));
     }
-    let one_stream = || Refusal::at(&only.relation, "FROM must name one stream", "");
+    let one_stream =
+        || Refusal::at(&only.relation, "FROM must name one stream", "write SELECT columns FROM stream WHERE condition");
     let TableFactor::Table {
         name,
         alias,
@@ -298,7 +319,7 @@ fn from(select: &Select) -> Result<(String, String), Refusal> {
         return Err(one_stream());
     }
     let [part] = name.0.as_slice() else {
-        return Err(Refusal::at(name, format!("{name}: a stream has no schema"), ""));
+        return Err(Refusal::at(name, format!("{name}: a stream has no schema"), "write its name alone"));
     };
     let Some(ident) = part.as_ident() else {
         return Err(Refusal::at(name, format!("{name} is not the name of a stream"), ""));
@@ -440,15 +461,23 @@ mod tests {
             ("SELECT ulr FROM clicks", (1, 8), "did you mean url?"),
             ("SELECT ts FROM nothing", (1, 16), "no stream nothing; there is clicks, other"),
             ("SELECT x.ts FROM clicks c", (1, 8), "no table"),
-            ("SELECT ts FROM clicks LIMIT 1", (0, 0), "LIMIT"),
-            ("SELECT ts FROM clicks ORDER BY ts", (0, 0), "ORDER BY"),
-            ("SELECT ts FROM clicks GROUP BY ts", (0, 0), "GROUP BY"),
-            ("SELECT DISTINCT ts FROM clicks", (0, 0), "DISTINCT"),
+            (
+                "SELECT ts FROM clicks LIMIT 1",
+                (1, 23),
+                "LIMIT is not supported: a query sees one record at a time; leave records out with WHERE",
+            ),
+            ("SELECT ts\nFROM clicks\nORDER BY ts", (3, 1), "SORTKEY"),
+            ("SELECT ts FROM clicks GROUP BY ts", (1, 23), "do it in Redshift"),
+            ("SELECT DISTINCT ts FROM clicks", (1, 8), "DISTINCT"),
+            ("SELECT \"limit\" FROM clicks LIMIT 1", (1, 28), "LIMIT"),
+            ("WITH x AS (SELECT 1) SELECT ts FROM clicks", (1, 1), "in its place"),
+            ("SELECT TOP 3 ts FROM clicks", (1, 8), "TOP"),
+            ("SELECT ts INTO x FROM clicks", (1, 11), "INTO"),
             ("SELECT c.ts FROM clicks c JOIN other o ON true", (1, 32), "JOIN"),
             ("SELECT ts FROM clicks, other", (0, 0), "one stream"),
             ("SELECT ts FROM s.clicks", (1, 16), "no schema"),
-            ("SELECT ts, url EXCLUDE url FROM clicks", (0, 0), "EXCLUDE"),
-            ("SELECT ts FROM clicks WHERE ok START WITH ok CONNECT BY ok", (0, 0), "CONNECT BY"),
+            ("SELECT ts, url EXCLUDE url FROM clicks", (1, 16), "EXCLUDE"),
+            ("SELECT ts FROM clicks WHERE ok START WITH ok CONNECT BY ok", (1, 46), "CONNECT BY"),
             ("SELECT b AS x FROM clicks AS c(b, a)", (1, 30), "other names"),
             ("SELECT 1 / 0 AS n FROM clicks", (1, 8), "division by zero"),
             ("SELECT 'abc'::int AS n FROM clicks", (1, 8), "not a integer"),
