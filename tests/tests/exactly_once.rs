@@ -105,10 +105,11 @@ fn kills_at_every_stage_lose_and_double_nothing() {
     let topic = world.name.clone();
     let producer = thread::spawn(move || {
         let mut events = Events::new(&topic, 8);
-        let piece = events_in_all / 100;
-        for _ in 0..100 {
-            events.produce(piece);
-            thread::sleep(Duration::from_millis(if proof() { 700 } else { 200 }));
+        // In small pieces, so that something has come since whatever was read last.
+        let (pieces, pause) = if proof() { (2000, 45) } else { (1000, 25) };
+        for _ in 0..pieces {
+            events.produce(events_in_all / pieces);
+            thread::sleep(Duration::from_millis(pause));
         }
         events.end_with_transactions();
         events
