@@ -15,7 +15,7 @@ demo:
 test: setup build
 	cargo test --workspace
 
-# The same with big figures: a million events, 30 kills, two gigabytes behind a closed warehouse. About 10 minutes on 2 cores.
+# The same with big figures: a million events, 30 kills, two gigabytes behind a closed warehouse. About 15 minutes on 2 cores.
 proof: setup build
 	TIDEGATE_PROOF=1 cargo test --workspace --test exactly_once --test outage -- --nocapture --test-threads=1
 

@@ -18,12 +18,12 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use checkpoint::{
     Epoch, LastRecord, Span, TopicPartition, manifest,
-    protocol::{self, Halt, SourceFacts},
+    protocol::{self, Halt},
 };
 use connectors::{Fault, Log, RawBatch};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -46,7 +46,7 @@ use crate::{
     clock::Command,
     events::{Event, Watch},
     failure::{Failure, fail},
-    outage::GONE_AFTER,
+    outage::until_known,
     rows::Origin,
 };
 
@@ -387,7 +387,8 @@ fn stopped(log: &dyn Log, at: &[(TopicPartition, i64)], ids: &[&str], error: con
     for ((partition, position), id) in at.iter().zip(ids) {
         let topic = &partition.topic;
         if !topics.contains_key(topic) {
-            match ask_again(log, topic) {
+            // It may be in the middle of being made anew.
+            match until_known(|| log.partitions(topic)) {
                 Ok(Some(facts)) => topics.insert(topic.clone(), facts),
                 Ok(None) => return Failure::Halt(Halt::TopicGone(topic.clone())),
                 Err(error) => return failed(error),
@@ -403,18 +404,6 @@ fn stopped(log: &dyn Log, at: &[(TopicPartition, i64)], ids: &[&str], error: con
         }
     }
     failed(error)
-}
-
-/// The partitions of a topic, which may be in the middle of being made anew.
-fn ask_again(log: &dyn Log, topic: &str) -> connectors::Result<Option<BTreeMap<i32, SourceFacts>>> {
-    let since = Instant::now();
-    loop {
-        match log.partitions(topic) {
-            Ok(Some(facts)) => return Ok(Some(facts)),
-            other if since.elapsed() >= GONE_AFTER => return other,
-            _ => thread::sleep(Duration::from_secs(1)),
-        }
-    }
 }
 
 fn arrived(batch: RawBatch, places: &[Place], mine: &[usize], mine_i32: &[i32]) -> Arrived {

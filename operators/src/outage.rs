@@ -11,6 +11,20 @@ pub const OUTAGE_WITHIN: Duration = Duration::from_secs(30 * 60);
 /// take to drain.
 pub const GONE_AFTER: Duration = Duration::from_secs(15);
 
+/// Asks for what is of a topic until there is an answer. `Ok(None)` and an outage are believed after [`GONE_AFTER`]; any other
+/// error is given at once.
+pub fn until_known<T>(ask: impl Fn() -> connectors::Result<Option<T>>) -> connectors::Result<Option<T>> {
+    let since = Instant::now();
+    loop {
+        match ask() {
+            Ok(None) if since.elapsed() < GONE_AFTER => {}
+            Err(error) if error.is_retriable() && since.elapsed() < GONE_AFTER => {}
+            answer => return answer,
+        }
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
 /// Does something that may be done twice, again and again while that can help.
 pub fn try_again<T>(doing: &str, watch: &Watch, act: impl Fn() -> connectors::Result<T>) -> connectors::Result<T> {
     let since = Instant::now();

@@ -41,7 +41,7 @@ use crate::{
     clock::MAX_OPEN_EPOCHS,
     events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
-    outage::{GONE_AFTER, OUTAGE_WITHIN, chain, try_again},
+    outage::{OUTAGE_WITHIN, chain, try_again, until_known},
 };
 
 /// The most bytes of files in one load, unless a single epoch has more.
@@ -250,17 +250,10 @@ impl Loader {
             moved.map(|span| (&span.partition.topic, span.topic_id.as_str())).collect();
         for (topic, known) in known {
             let doing = format!("asking Kafka whether topic {topic} is still the same");
-            let since = Instant::now();
             // A topic that is gone for good was read before, and is loaded. But a broker that does not know it may not know yet
             // that it was made anew.
-            let found = loop {
-                let found = try_again(&doing, &self.watch, || self.options.log.topic_id(topic))
-                    .map_err(|source| Failure::Port { doing: doing.clone(), source })?;
-                if found.is_some() || since.elapsed() >= GONE_AFTER {
-                    break found;
-                }
-                thread::sleep(Duration::from_secs(1));
-            };
+            let found = until_known(|| try_again(&doing, &self.watch, || self.options.log.topic_id(topic)))
+                .map_err(|source| Failure::Port { doing: doing.clone(), source })?;
             if let Some(found) = found {
                 protocol::check_topic(topic, known, &found)?;
             }
