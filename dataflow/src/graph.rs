@@ -101,6 +101,7 @@ impl Context {
             },
             encode: EncodeOptions { compression: job.staging.compression, file_bytes: job.staging.file_bytes as usize },
             seal: SealOptions {
+                first,
                 cut: admitted.cut,
                 digest: admitted.digest,
                 plan: plan.hash.clone(),

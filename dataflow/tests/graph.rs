@@ -232,6 +232,38 @@ fn a_topic_that_grows_is_cut_into_epochs_that_are_each_whole() {
     assert!(world.warehouse.records().len() > 10, "{} epochs", world.warehouse.records().len());
 }
 
+/// Told to stop at any moment, with records coming all the while, a job ends and leaves whole epochs behind.
+#[test]
+fn a_stop_at_any_moment_leaves_whole_epochs() {
+    const STOPS: u64 = 240;
+    let world = Arc::new(World::new());
+    let done = Arc::new(AtomicBool::new(false));
+    let (filling, enough) = (world.clone(), done.clone());
+    let filler = thread::spawn(move || {
+        while !enough.load(Ordering::Relaxed) {
+            filling.fill(1);
+            thread::sleep(Duration::from_micros(700));
+        }
+    });
+    for number in 0..STOPS {
+        let stop = Arc::new(AtomicBool::new(false));
+        // Spread over the first three epochs, in no order; now and then before the first step.
+        let moment = Duration::from_micros(if number % 10 == 0 { 0 } else { number * 7919 % 15_000 });
+        let stopping = stop.clone();
+        let stopper = thread::spawn(move || {
+            thread::sleep(moment);
+            stopping.store(true, Ordering::Relaxed);
+        });
+        world.run(1 + number as usize % 4, Some(stop));
+        stopper.join().unwrap();
+    }
+    done.store(true, Ordering::Relaxed);
+    filler.join().unwrap();
+    world.run(1, None);
+    world.check();
+    assert!(world.warehouse.records().len() as u64 > STOPS / 2, "{} epochs", world.warehouse.records().len());
+}
+
 #[test]
 fn control_records_alone_move_the_cut() {
     let world = World::new();

@@ -1,12 +1,15 @@
 //! Ends epochs.
 //!
-//! * Input: what the fetch operators of all workers tell of their progress. Only worker 0 has a clock; the others' drop
-//!   their capability at once.
-//! * Output: commands to every worker's fetch, over a feedback loop. "Close e" is sent at e.
+//! * Input: what the fetch operators of all workers tell of their progress, each at the epoch that was open for it. Only
+//!   worker 0 has a clock; the others' drop their capability at once.
+//! * Output: one command to every worker's fetch, over a feedback loop: "close e", sent at e. The last one says that it is
+//!   the last: to end the job is no command of its own, because a fetch may read between two messages.
 //! * Time: it holds one capability, at the open epoch, and moves it on when it closes the epoch.
 //! * An epoch is closed only if some position moved, so an idle job has one epoch open for ever and sends no SQL. It is
-//!   closed by the first of: age, bytes, rows, a worker whose memory budget is used up by this epoch alone, or the end of
-//!   the job. At most [`MAX_OPEN_EPOCHS`] are closed and not loaded.
+//!   closed by the first of: age, bytes, rows, or a worker whose memory budget is used up by this epoch alone. At most
+//!   [`MAX_OPEN_EPOCHS`] are closed and not loaded.
+//! * The end of the job closes the open epoch in any case: a worker may have read and not have said so yet. If nothing
+//!   moved, seal drops it.
 //! * It alone knows what time it is: the time of an epoch is decided here and recorded with its cut.
 
 use std::{
@@ -34,6 +37,7 @@ use crate::{
     events::{Event, Watch},
     failure::{Failure, fail},
     fetch::Stat,
+    stamp::epoch_of,
 };
 
 /// How many epochs may be closed and not loaded.
@@ -41,18 +45,15 @@ pub const MAX_OPEN_EPOCHS: u64 = 64;
 /// How often the clock looks at the stop flag.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// What the clock tells the fetch operators.
+/// What the clock tells the fetch operators: the open epoch ends where each partition stands now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// The open epoch ends where each partition stands now.
-    Close {
-        /// The epoch.
-        epoch: u64,
-        /// Its time, in microseconds since 1970.
-        closed_at: i64,
-    },
-    /// Read no more.
-    Stop,
+pub struct Close {
+    /// The epoch.
+    pub epoch: u64,
+    /// Its time, in microseconds since 1970.
+    pub closed_at: i64,
+    /// It is the last one: read no more.
+    pub last: bool,
 }
 
 /// When epochs end.
@@ -91,14 +92,27 @@ enum Decision {
     Wait(Duration),
     Close,
     CloseAndStop,
-    Stop,
+}
+
+impl Open {
+    /// A worker told of its progress in an epoch. What came into one that is closed is not in the open one.
+    fn hear(&mut self, stat: &Stat, is_open: bool) {
+        if is_open {
+            self.moved |= stat.moved;
+            self.full |= stat.full;
+            self.bytes += stat.bytes;
+            self.rows += stat.rows;
+        }
+        // A partition does not go back, so this stays true.
+        self.reached.insert(stat.worker, stat.reached);
+    }
 }
 
 /// Decides, given the age of the epoch and how many are closed and not loaded.
 fn decide(options: &ClockOptions, open: &Open, workers: usize, age: Duration, unloaded: u64, stop: bool) -> Decision {
     let caught_up = options.until_caught_up && open.reached.values().filter(|r| **r).count() == workers;
     if stop || caught_up {
-        return if open.moved { Decision::CloseAndStop } else { Decision::Stop };
+        return Decision::CloseAndStop;
     }
     if !open.moved || unloaded >= MAX_OPEN_EPOCHS {
         return Decision::Wait(LOOK);
@@ -116,11 +130,11 @@ pub fn clock<'s>(
     loaded: Stream<'s, Time, Vec<u64>>,
     options: ClockOptions,
     watch: Watch,
-) -> Stream<'s, Time, Vec<(usize, Command)>> {
+) -> Stream<'s, Time, Vec<(usize, Close)>> {
     let (me, workers) = (scope.index(), scope.peers());
     let mut builder = OperatorBuilder::new("Clock".into(), scope);
     let (output, commands) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<(usize, Command)>>>::from(output);
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<(usize, Close)>>>::from(output);
     // Neither input has a path to the output: the clock sends at its own capability, whenever it decides to.
     let mut stats = builder.new_input_connection(stats, Exchange::new(|_: &Stat| 0), Vec::new());
     let mut loaded = builder.new_input_connection(loaded, Pipeline, Vec::new());
@@ -134,20 +148,18 @@ pub fn clock<'s>(
         let mut open = Open::default();
         let (mut opened, mut timer, mut last_time) = (Instant::now(), Instant::now(), 0);
         move |frontiers| {
-            stats.for_each(|_, data| {
+            let now_open = capability.as_ref().map(|held| *held.time());
+            stats.for_each(|message, data| {
+                let is_open = now_open == Some(epoch_of(&message));
                 for stat in data.drain(..) {
                     if stat.worker / options.threads != me / options.threads {
                         let (records, offsets) = (stat.rows, stat.offsets);
                         watch(Event::Fetched { records, offsets, positions: Vec::new() });
                     }
-                    if stat.moved && !open.moved {
+                    if is_open && stat.moved && !open.moved {
                         opened = Instant::now();
                     }
-                    open.moved |= stat.moved;
-                    open.full |= stat.full;
-                    open.bytes += stat.bytes;
-                    open.rows += stat.rows;
-                    open.reached.insert(stat.worker, stat.reached);
+                    open.hear(&stat, is_open);
                 }
             });
             loaded.for_each(|_, data| data.clear());
@@ -157,24 +169,22 @@ pub fn clock<'s>(
             let oldest = frontiers[1].frontier().first().map_or(epoch, |f| f.saturating_sub(1));
             let stop = options.stop.load(Ordering::Relaxed);
             let decision = decide(&options, &open, workers, opened.elapsed(), epoch.saturating_sub(oldest), stop);
-            let mut output = output.activate();
-            let mut tell = |held: &_, command: Command| {
-                let mut session = output.session(held);
-                (0..workers).for_each(|worker| session.give((worker, command)));
-            };
+            let wait = if let Decision::Wait(wait) = decision { wait } else { LOOK };
             if matches!(decision, Decision::Close | Decision::CloseAndStop) {
                 last_time = now().max(last_time + 1);
-                tell(held, Command::Close { epoch, closed_at: last_time });
+                let close = Close { epoch, closed_at: last_time, last: decision == Decision::CloseAndStop };
+                let mut output = output.activate();
+                let mut session = output.session(held);
+                (0..workers).for_each(|worker| session.give((worker, close)));
+                drop(session);
+                if close.last {
+                    capability = None;
+                    return;
+                }
                 held.downgrade(&(epoch + 1));
                 open = Open { reached: std::mem::take(&mut open.reached), ..Open::default() };
                 opened = Instant::now();
             }
-            if matches!(decision, Decision::Stop | Decision::CloseAndStop) {
-                tell(held, Command::Stop);
-                capability = None;
-                return;
-            }
-            let wait = if let Decision::Wait(wait) = decision { wait } else { LOOK };
             // One timer at a time: each call adds an entry to a heap and none is ever merged.
             let now = Instant::now();
             if timer <= now || now + wait < timer {
@@ -184,8 +194,8 @@ pub fn clock<'s>(
         }
     });
     // To each worker its own.
-    commands.unary::<CapacityContainerBuilder<Vec<(usize, Command)>>, _, _, _>(
-        Exchange::new(|c: &(usize, Command)| c.0 as u64),
+    commands.unary::<CapacityContainerBuilder<Vec<(usize, Close)>>, _, _, _>(
+        Exchange::new(|c: &(usize, Close)| c.0 as u64),
         "Broadcast",
         |_, _| |input, output| input.for_each(|capability, data| output.session(&capability).give_container(data)),
     )
@@ -235,7 +245,7 @@ mod tests {
                 Decision::Wait(LOOK),
             ),
             ("stop", open.clone(), young, 0, true, Decision::CloseAndStop),
-            ("stop, nothing moved", idle.clone(), young, 0, true, Decision::Stop),
+            ("stop, and nothing was heard", idle.clone(), young, 0, true, Decision::CloseAndStop),
             ("stop, and too many unloaded", open.clone(), young, MAX_OPEN_EPOCHS, true, Decision::CloseAndStop),
             (
                 "one of two caught up",
@@ -261,7 +271,14 @@ mod tests {
                 false,
                 Decision::CloseAndStop,
             ),
-            ("both, nothing moved", Open { reached: reached(&[true, true]), ..idle }, young, 0, false, Decision::Stop),
+            (
+                "both, and nothing moved",
+                Open { reached: reached(&[true, true]), ..idle },
+                young,
+                0,
+                false,
+                Decision::CloseAndStop,
+            ),
         ];
         for (name, open, age, unloaded, stop, expected) in cases {
             assert_eq!(decide(&options, &open, 2, age, unloaded, stop), expected, "{name}");

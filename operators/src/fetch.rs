@@ -3,7 +3,8 @@
 //! * Input: commands of the clock, and the frontier of loaded epochs; both over feedback loops that have no path to the
 //!   outputs, so they hold nothing back.
 //! * Output: for each stream raw batches; the spans of each epoch; statistics for the clock.
-//! * Time: a source. It holds a capability at the open epoch on each output and moves them on at "close".
+//! * Time: a source. It holds a capability at the open epoch on each output and moves them on at "close"; at the last one
+//!   it drops them.
 //! * State: for each of its partitions where the open epoch began and where it stands. A span ends at the consumer's
 //!   position as it was taken *with* the last batch that entered the epoch: never at "last record + 1", which a control
 //!   record at the end leaves behind for ever, and never at a position asked for later, when the consumer is ahead.
@@ -43,7 +44,7 @@ use timely::{
 
 use crate::{
     Rows, Time,
-    clock::Command,
+    clock::Close,
     events::{Event, Watch},
     failure::{Failure, fail},
     outage::until_known,
@@ -87,7 +88,7 @@ pub struct FetchOptions {
     pub budget_bytes: u64,
 }
 
-/// What a worker tells the clock.
+/// What a worker tells the clock, at the epoch that is open for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stat {
     /// Which.
@@ -111,6 +112,8 @@ pub struct Stat {
 pub struct Report {
     /// As the clock decided, in microseconds since 1970.
     pub closed_at: i64,
+    /// It is the last epoch of this run, closed whether anything moved or not.
+    pub last: bool,
     /// One for each of its partitions.
     pub spans: Vec<Span>,
 }
@@ -201,7 +204,7 @@ impl Positions {
 /// Builds fetch.
 pub fn fetch<'s>(
     scope: Scope<'s, Time>,
-    commands: Stream<'s, Time, Vec<(usize, Command)>>,
+    commands: Stream<'s, Time, Vec<(usize, Close)>>,
     loaded: Stream<'s, Time, Vec<u64>>,
     log: Arc<dyn Log>,
     options: FetchOptions,
@@ -253,30 +256,26 @@ pub fn fetch<'s>(
         again.activate(); // to tell the clock where we stand, also if nothing ever comes
         move |frontiers| {
             let mut todo = Vec::new();
-            commands.for_each(|_, data| todo.extend(data.drain(..).map(|(_, command)| command)));
+            commands.for_each(|_, data| todo.extend(data.drain(..).map(|(_, close)| close)));
             loaded.for_each(|_, data| data.clear());
-            for command in todo {
-                let Some(capabilities) = &mut held else { continue };
-                match command {
-                    Command::Close { epoch, closed_at } => {
-                        let report_at = &capabilities[options.streams];
-                        if *report_at.time() != epoch {
-                            fail(Failure::Bug(format!("close of epoch {epoch} in epoch {}", report_at.time())));
-                        }
-                        if !mine.is_empty() {
-                            let spans = positions.close(&options.places);
-                            report_output.activate().session(report_at).give(Report { closed_at, spans });
-                        }
-                        for capability in capabilities {
-                            capability.downgrade(&(epoch + 1));
-                        }
-                        told = None; // the clock has forgotten whether we are full
-                    }
-                    Command::Stop => {
-                        held = None;
-                        source = None; // the consumer thread sees it and ends
-                    }
+            for Close { epoch, closed_at, last } in todo {
+                let open = held.as_ref().map(|capabilities| *capabilities[options.streams].time());
+                let Some(capabilities) = held.as_mut().filter(|_| open == Some(epoch)) else {
+                    fail(Failure::Bug(format!("close of epoch {epoch} in epoch {open:?}")));
+                };
+                if !mine.is_empty() {
+                    let report = Report { closed_at, last, spans: positions.close(&options.places) };
+                    report_output.activate().session(&capabilities[options.streams]).give(report);
                 }
+                if last {
+                    held = None;
+                    source = None; // the consumer thread sees it and ends
+                    continue;
+                }
+                for capability in capabilities {
+                    capability.downgrade(&(epoch + 1));
+                }
+                told = None; // the clock has forgotten whether we are full
             }
             let (Some(capabilities), Some((arrivals, _))) = (&held, &source) else { return };
             let epoch = *capabilities[options.streams].time();

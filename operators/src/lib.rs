@@ -12,7 +12,7 @@
 //! way from encode on.
 //!
 //! Besides them: [`values`] are single values and what is done with those that do not fit, [`rows`] is what travels on an
-//! edge, [`background`] the one bridge between a worker and what blocks, [`failure`] how an operator ends the process,
+//! edge, [`stamp`] at which epoch, [`background`] the one bridge between a worker and what blocks, [`failure`] how an operator ends the process,
 //! [`events`] what it tells whoever watches, [`mod@heartbeat`] how the processes of a cluster know of each other.
 //!
 //! The rules of the engine: operators never block; each drops its initial capability at once unless it is a source, holds
@@ -30,6 +30,7 @@ pub mod outage;
 pub mod query;
 pub mod rows;
 pub mod sink;
+pub mod stamp;
 pub mod values;
 
 pub use clock::clock;

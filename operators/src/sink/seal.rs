@@ -4,9 +4,14 @@
 //! * Output: sealed epochs, in order, to load on the same worker.
 //! * Time: it holds a capability for each epoch it has heard of, until the frontiers of *both* inputs have passed it.
 //! * State: what it has heard of open epochs, the cut and the digest behind the last sealed one.
+//! * The last epoch of a run is closed whether anything moved or not. If nothing did, it ends here: there is nothing to
+//!   record, and the next run begins with its number.
 //! * Failure: an epoch that is not whole ends the process; [`protocol::check_whole`] says what whole means.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use checkpoint::{
     Counts, Cut, Digest, Epoch, EpochRecord, Micros, Span,
@@ -29,11 +34,14 @@ use crate::{
     Time,
     failure::{Failure, fail},
     fetch::Report,
+    stamp::{epoch_of, hold},
 };
 
 /// What seal must know.
 #[derive(Clone)]
 pub struct SealOptions {
+    /// The first epoch.
+    pub first: Epoch,
     /// Where the first epoch begins.
     pub cut: Cut,
     /// The digest of the epoch before it.
@@ -60,7 +68,8 @@ pub struct SealedEpoch {
 /// What was heard of an epoch.
 #[derive(Default)]
 struct Heard {
-    closed_at: Option<i64>,
+    /// When the workers were told that it was closed, and whether as the last one: all the same.
+    closed: BTreeSet<(i64, bool)>,
     spans: Vec<Span>,
     files: Vec<StagedFile>,
     counts: BTreeMap<usize, Counts>,
@@ -80,25 +89,21 @@ pub fn seal<'s>(
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<SealedEpoch>>>::from(output);
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut state = Sealer { cut: options.cut.clone(), digest: options.digest.clone() };
+        let (cut, digest) = (options.cut.clone(), options.digest.clone());
+        let mut state = Sealer { next: Some(options.first), cut, digest };
         let mut open: BTreeMap<Time, (Capability<Time>, Heard)> = BTreeMap::new();
         move |frontiers| {
-            let lost = || fail(Failure::Bug("a message without a capability".into()));
             reports.for_each(|capability, data: &mut Vec<Report>| {
-                let Some(epoch) = capability.least().copied() else { return };
-                let entry = open.entry(epoch);
-                let (_, heard) =
-                    entry.or_insert_with(|| (capability.retain_least(0).unwrap_or_else(lost), Heard::default()));
+                let new = || (hold(&capability, 0), Heard::default());
+                let (_, heard) = open.entry(epoch_of(&capability)).or_insert_with(new);
                 for report in data.drain(..) {
-                    heard.closed_at = Some(report.closed_at);
+                    heard.closed.insert((report.closed_at, report.last));
                     heard.spans.extend(report.spans);
                 }
             });
             pieces.for_each(|capability, data: &mut Vec<Piece>| {
-                let Some(epoch) = capability.least().copied() else { return };
-                let entry = open.entry(epoch);
-                let (_, heard) =
-                    entry.or_insert_with(|| (capability.retain_least(0).unwrap_or_else(lost), Heard::default()));
+                let new = || (hold(&capability, 0), Heard::default());
+                let (_, heard) = open.entry(epoch_of(&capability)).or_insert_with(new);
                 for piece in data.drain(..) {
                     match piece {
                         Piece::File(file) => heard.files.push(file),
@@ -112,7 +117,9 @@ pub fn seal<'s>(
                 }
                 let (epoch, (held, heard)) = entry.remove_entry();
                 let sealed = state.seal(Epoch(epoch), heard, &options).unwrap_or_else(|halt| fail(Failure::Halt(halt)));
-                output.activate().session(&held).give(sealed);
+                if let Some(sealed) = sealed {
+                    output.activate().session(&held).give(sealed);
+                }
             }
         }
     });
@@ -121,15 +128,27 @@ pub fn seal<'s>(
 
 /// The history so far.
 struct Sealer {
+    /// The epoch that must be sealed next; none after the last one.
+    next: Option<Epoch>,
     cut: Cut,
     digest: Digest,
 }
 
 impl Sealer {
-    fn seal(&mut self, epoch: Epoch, heard: Heard, options: &SealOptions) -> Result<SealedEpoch, Halt> {
-        let Heard { closed_at, mut spans, mut files, counts } = heard;
+    /// `None` for a last epoch in which nothing moved.
+    fn seal(&mut self, epoch: Epoch, heard: Heard, options: &SealOptions) -> Result<Option<SealedEpoch>, Halt> {
+        let Heard { closed, mut spans, mut files, counts } = heard;
         let not_whole = |what: &str| Halt::NotWhole { epoch, what: what.into() };
-        let closed_at = closed_at.ok_or_else(|| not_whole("no worker reported its spans"))?;
+        let mut closed = closed.into_iter();
+        let (closed_at, last) = closed.next().ok_or_else(|| not_whole("no worker reported its spans"))?;
+        if closed.next().is_some() {
+            return Err(not_whole("its workers do not agree on how it was closed"));
+        }
+        if self.next != Some(epoch) {
+            let next = self.next.map_or("none".into(), |next| next.to_string());
+            return Err(not_whole(&format!("the epoch to be sealed is {next}")));
+        }
+        self.next = (!last).then(|| epoch.next());
         spans.sort_by(|a, b| a.partition.cmp(&b.partition));
         files.sort_by(|a, b| (a.target, &a.key).cmp(&(b.target, &b.key)));
         let mut rows: BTreeMap<String, u64> = BTreeMap::new();
@@ -150,8 +169,12 @@ impl Sealer {
             counts: counts.collect(),
         };
         self.cut = protocol::check_whole(&self.cut, options.partitions, &record, &spans, &rows, &dead_letters)?;
+        let nothing = |counts: &Counts| *counts == Counts::default();
+        if last && record.spans.is_empty() && files.is_empty() && record.counts.values().all(nothing) {
+            return Ok(None);
+        }
         self.digest = record.digest(&self.digest);
-        Ok(SealedEpoch { record, digest: self.digest.clone(), files })
+        Ok(Some(SealedEpoch { record, digest: self.digest.clone(), files }))
     }
 }
 

@@ -1,0 +1,222 @@
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use checkpoint::{Epoch, LastRecord, TopicPartition, protocol::SourceFacts, protocol::Start};
+use connectors::{Error, Log, Moved, RawBatch, Reader, StartAt};
+use operators::{
+    Rows,
+    clock::Close,
+    fetch::{FetchOptions, Place, Report, Stat, fetch},
+};
+
+use crate::harness::{Alone, Input, Output};
+
+/// A log whose batches the test hands over, one by one.
+struct ByHand {
+    batches: Mutex<Option<Receiver<RawBatch>>>,
+    handed: Arc<AtomicUsize>,
+}
+
+impl Log for ByHand {
+    fn partitions(&self, _: &str) -> connectors::Result<Option<BTreeMap<i32, SourceFacts>>> {
+        Err(Error::bug("not asked here"))
+    }
+
+    fn topic_id(&self, _: &str) -> connectors::Result<Option<String>> {
+        Err(Error::bug("not asked here"))
+    }
+
+    fn starts(&self, _: &str, _: StartAt) -> connectors::Result<BTreeMap<i32, Start>> {
+        Err(Error::bug("not asked here"))
+    }
+
+    fn record_at(&self, _: &TopicPartition, _: i64) -> connectors::Result<Option<LastRecord>> {
+        Err(Error::bug("not asked here"))
+    }
+
+    fn read(&self, _: &[(TopicPartition, i64)]) -> connectors::Result<Box<dyn Reader>> {
+        let batches = self.batches.lock().unwrap().take().expect("it is read once");
+        Ok(Box::new(Hand { batches, handed: self.handed.clone(), given: false }))
+    }
+}
+
+struct Hand {
+    batches: Receiver<RawBatch>,
+    handed: Arc<AtomicUsize>,
+    given: bool,
+}
+
+impl Reader for Hand {
+    fn next(&mut self, wait: Duration) -> connectors::Result<Option<RawBatch>> {
+        // It is asked for another: the one before lies where fetch will find it.
+        if std::mem::take(&mut self.given) {
+            self.handed.fetch_add(1, Ordering::SeqCst);
+        }
+        match self.batches.recv_timeout(wait) {
+            Ok(batch) => {
+                self.given = true;
+                Ok(Some(batch))
+            }
+            Err(RecvTimeoutError::Timeout) => Ok(None),
+            Err(RecvTimeoutError::Disconnected) => {
+                thread::sleep(wait);
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// Fetch of two partitions of one topic, from offset 0.
+struct Fetching {
+    alone: Alone,
+    commands: Input<Vec<(usize, Close)>>,
+    loaded: Input<Vec<u64>>,
+    rows: Output<Rows>,
+    reports: Output<Vec<Report>>,
+    stats: Output<Vec<Stat>>,
+    log: Sender<RawBatch>,
+    handed: Arc<AtomicUsize>,
+    offered: usize,
+}
+
+const START: u64 = 3;
+
+impl Fetching {
+    fn new() -> Fetching {
+        let (log, batches) = channel();
+        let handed = Arc::new(AtomicUsize::new(0));
+        let by_hand = ByHand { batches: Mutex::new(Some(batches)), handed: handed.clone() };
+        let place = |partition| Place {
+            partition: TopicPartition::new("t", partition),
+            topic_id: "id".into(),
+            stream: 0,
+            start: 0,
+            until: None,
+        };
+        let options = FetchOptions {
+            first: Epoch(START),
+            places: [place(0), place(1)].into(),
+            streams: 1,
+            budget_bytes: 1 << 20,
+        };
+        let (alone, (commands, loaded, rows, reports, stats)) = Alone::build(|scope| {
+            let (commands, told) = Input::new(scope);
+            let (loaded, done) = Input::new(scope);
+            let mut fetched = fetch(scope, told, done, Arc::new(by_hand), options, Arc::new(|_| {}));
+            let rows = Output::of(fetched.streams.pop().unwrap());
+            (commands, loaded, rows, Output::of(fetched.reports), Output::of(fetched.stats))
+        });
+        Fetching { alone, commands, loaded, rows, reports, stats, log, handed, offered: 0 }
+    }
+
+    /// Lays a batch where fetch finds it with its next step, if it still `reads`.
+    fn offer(&mut self, batch: RawBatch, reads: bool) {
+        let sent = self.log.send(batch);
+        if !reads {
+            return;
+        }
+        sent.unwrap();
+        self.offered += 1;
+        let start = Instant::now();
+        while self.handed.load(Ordering::SeqCst) < self.offered {
+            assert!(start.elapsed() < Duration::from_secs(60), "nobody reads");
+            thread::sleep(Duration::from_micros(100));
+        }
+    }
+
+    fn close(&mut self, epoch: u64, last: bool) {
+        self.commands.give(epoch, vec![(0, Close { epoch, closed_at: epoch as i64, last })]);
+    }
+}
+
+/// Records of one partition from an offset on, and the position behind them.
+fn records(partition: i32, offsets: std::ops::Range<i64>) -> RawBatch {
+    let mut batch = RawBatch::default();
+    for offset in offsets.clone() {
+        batch.partitions.push(partition);
+        batch.offsets.push(offset);
+        batch.timestamps_ms.push(0);
+        batch.keys.push(None).unwrap();
+        batch.values.push(Some(b"{}")).unwrap();
+    }
+    let last_row = batch.len().checked_sub(1);
+    batch.moved = vec![Moved { partition, position: offsets.end, leader_epoch: None, last_row }];
+    batch
+}
+
+/// What came out: by epoch the offsets of the records, by partition, and the spans.
+fn whole(fetching: &Fetching) -> BTreeMap<u64, u64> {
+    let mut records: BTreeMap<u64, BTreeMap<i32, Vec<i64>>> = BTreeMap::new();
+    for (epoch, rows) in fetching.rows.take() {
+        let origin = rows.origin.unwrap();
+        for (place, offset) in origin.place.values().iter().zip(origin.offset.values()) {
+            records.entry(epoch).or_default().entry(*place).or_default().push(*offset);
+        }
+    }
+    let mut reports: BTreeMap<u64, Report> = BTreeMap::new();
+    for (epoch, report) in fetching.reports.take_each() {
+        assert!(reports.insert(epoch, report).is_none(), "epoch {epoch} has two reports");
+    }
+    for epoch in records.keys() {
+        assert!(reports.contains_key(epoch), "nobody reports epoch {epoch}, which has records");
+    }
+    let mut ends = BTreeMap::new();
+    let mut counts = BTreeMap::new();
+    for (epoch, report) in reports {
+        let of_epoch = records.remove(&epoch).unwrap_or_default();
+        assert_eq!(report.spans.len(), 2, "each partition reports");
+        for span in report.spans {
+            let (start, place) = (ends.insert(span.partition.clone(), span.end), span.partition.partition);
+            assert_eq!(span.start, start.unwrap_or(0), "spans follow each other");
+            let found = of_epoch.get(&place).cloned().unwrap_or_default();
+            assert_eq!(found, (span.start..span.end).collect::<Vec<_>>(), "epoch {epoch}");
+        }
+        counts.insert(epoch, of_epoch.values().map(|offsets| offsets.len() as u64).sum());
+    }
+    counts
+}
+
+/// A job is told to stop: a batch comes before, between and after everything that fetch is told.
+#[test]
+fn a_batch_at_any_moment_of_a_stop_is_reported_or_never_leaves() {
+    // Before which command each of two batches comes, and how far fetch gets between what happens.
+    let closes = 3;
+    for first in 0..=closes {
+        for second in first..=closes {
+            for steps in [0, 1, 2, 32] {
+                let mut fetching = Fetching::new();
+                for moment in 0..=closes {
+                    for (_, batch) in [(first, records(0, 0..3)), (second, records(1, 0..2))]
+                        .into_iter()
+                        .filter(|(at, _)| *at == moment)
+                    {
+                        fetching.offer(batch, moment < closes);
+                        (0..steps).for_each(|_| fetching.alone.step());
+                    }
+                    if moment < closes {
+                        fetching.close(START + moment as u64, moment + 1 == closes);
+                        (0..steps).for_each(|_| fetching.alone.step());
+                    }
+                }
+                fetching.commands.close();
+                fetching.alone.settle();
+                let ends = (fetching.rows.frontier(), fetching.reports.frontier(), fetching.stats.frontier());
+                assert_eq!(ends, (None, None, None), "it has ended");
+                let epochs = whole(&fetching);
+                assert_eq!(epochs.len(), closes, "each epoch is reported");
+                if steps == 32 {
+                    let came = [(first, 3), (second, 2)].into_iter().filter(|(moment, _)| *moment < closes);
+                    assert_eq!(epochs.values().sum::<u64>(), came.map(|(_, records)| records).sum::<u64>());
+                }
+            }
+        }
+    }
+}
