@@ -29,6 +29,7 @@ use crate::{
     failure::{Failure, fail},
     fetch::Place,
     rows::{Origin, constant},
+    stamp::epoch_of,
     values::cut,
 };
 
@@ -261,8 +262,7 @@ pub fn split<'s>(
         drop(capabilities);
         move |_| {
             input.for_each(|capability, batch: &mut Rows| {
-                let Some(epoch) = capability.least().copied() else { return };
-                let (mut rows, letters) = act(epoch, std::mem::take(batch));
+                let (mut rows, letters) = act(epoch_of(&capability), std::mem::take(batch));
                 rows_output.activate().session_with_builder(&capability).give_container(&mut rows);
                 if let Some(mut letters) = letters {
                     letters_output.activate().session_with_builder(&capability).give_container(&mut letters);

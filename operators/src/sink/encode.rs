@@ -32,6 +32,7 @@ use super::{Target, fit::arrow_type};
 use crate::{
     Rows, Time,
     failure::{Failure, fail},
+    stamp::{epoch_of, hold},
 };
 
 /// How files are compressed.
@@ -108,11 +109,8 @@ pub fn encode<'s>(
         move |(input, frontier), output| {
             input.for_each(|capability, rows: &mut Rows| {
                 let rows = std::mem::take(rows);
-                let Some(epoch) = capability.least().copied() else { return };
-                let (held, state) = open.entry(epoch).or_insert_with(|| match capability.retain_least(0) {
-                    Some(held) => (held, EpochFiles::default()),
-                    None => fail(Failure::Bug("a message without a capability".into())),
-                });
+                let new = || (hold(&capability, 0), EpochFiles::default());
+                let (held, state) = open.entry(epoch_of(&capability)).or_insert_with(new);
                 let full = state
                     .add(&rows, &files)
                     .unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));

@@ -42,6 +42,7 @@ use crate::{
     events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
     outage::{OUTAGE_WITHIN, chain, try_again, until_known},
+    stamp::hold,
 };
 
 /// The most bytes of files in one load, unless a single epoch has more.
@@ -98,10 +99,7 @@ pub fn load<'s>(
         move |(input, frontier), output| {
             input.for_each(|capability, epochs: &mut Vec<SealedEpoch>| {
                 for epoch in epochs.drain(..) {
-                    let Some(capability) = capability.retain_least(0) else {
-                        fail(Failure::Bug("a message without a capability".into()));
-                    };
-                    held.insert(epoch.record.epoch.0, capability);
+                    held.insert(epoch.record.epoch.0, hold(&capability, 0));
                     if to_thread.as_ref().is_none_or(|to| to.try_send(epoch).is_err()) {
                         // A failed loader has left its reason, which comes first.
                         if let Some(Err(failure)) = loaded.try_iter().find(Result::is_err) {

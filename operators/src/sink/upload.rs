@@ -26,6 +26,7 @@ use crate::{
     events::{Stage, Watch, working},
     failure::{Failure, fail},
     outage::try_again,
+    stamp::{epoch_of, hold},
 };
 
 /// Uploads at a time, for one worker and target.
@@ -64,11 +65,7 @@ pub fn upload<'s>(
                                 output.session(&capability).give(Piece::Counts { target, counts })
                             }
                             Encoded::File { body, rows } => {
-                                let (Some(epoch), Some(held)) =
-                                    (capability.least().copied(), capability.retain_least(0))
-                                else {
-                                    fail(Failure::Bug("a message without a capability".into()));
-                                };
+                                let (epoch, held) = (epoch_of(&capability), hold(&capability, 0));
                                 let key = staging.data(
                                     Epoch(epoch),
                                     target,

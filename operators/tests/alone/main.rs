@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)] // a test from end to end
 
 mod clock;
+mod encode;
 mod fetch;
 mod harness;
+mod load;
 mod seal;
