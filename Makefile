@@ -17,7 +17,7 @@ test: setup build
 
 # The same with big figures: a million events, 30 kills, two gigabytes behind a closed warehouse. About 15 minutes on 2 cores.
 proof: setup build
-	TIDEGATE_PROOF=1 cargo test --workspace --test exactly_once --test outage -- --nocapture --test-threads=1
+	TIDEGATE_PROOF=1 cargo test --package tidegate-tests --test all -- exactly_once:: outage:: --nocapture --test-threads=1
 
 # What a record costs on its whole way and in its parts, and what bad records cost: CPU time, as ratios measured in one run.
 # The first build takes minutes. JSON=FILE keeps the figures of the first.
