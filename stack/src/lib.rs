@@ -4,7 +4,8 @@
 //! * [`s3`]: an S3 server in this process, as strict as the real one where a loader leans on it;
 //! * [`redshift`]: a proxy in front of a real PostgreSQL that plays Redshift's peculiarities and refuses what it does
 //!   not know;
-//! * [`clicks`]: a stream of events for demonstrations.
+//! * [`clicks`]: a stream of events for demonstrations;
+//! * [`ports`]: free ports that stay free.
 //!
 //! Nothing here shares code with the crates it serves, so a wrong idea about a protocol cannot cancel itself out.
 //! Everything a stack started ends with it, also when its process is killed.
@@ -12,6 +13,7 @@
 pub mod clicks;
 mod error;
 pub mod kafka;
+pub mod ports;
 mod process;
 pub mod redshift;
 pub mod s3;

@@ -5,7 +5,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -16,6 +16,7 @@ use harness::{
     events::Events,
     world::{Running, World, send, until},
 };
+use stack::ports::Ports;
 
 /// Silence that is taken for death, and a margin for machines that are busy.
 const ALL_ENDED_WITHIN: Duration = Duration::from_secs(20 + 8);
@@ -24,9 +25,13 @@ const STOP: i32 = 19;
 const CONTINUE: i32 = 18;
 const TERMINATE: i32 = 15;
 
+/// Nobody who takes any port that is free gets one of these; they are held to the end of all tests.
 fn free_hosts(count: usize) -> Vec<String> {
-    let held: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").expect("a port")).collect();
-    held.iter().map(|listener| listener.local_addr().expect("an address").to_string()).collect()
+    static HELD: Mutex<Vec<Ports>> = Mutex::new(Vec::new());
+    let ports = Ports::hold(count).expect("free ports");
+    let hosts = ports.addresses().iter().map(|address| address.to_string()).collect();
+    HELD.lock().expect("the ports").push(ports);
+    hosts
 }
 
 /// One process of the world's own job.

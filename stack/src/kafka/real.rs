@@ -12,26 +12,30 @@ use std::{
 
 use crate::{
     error::{Error, Result},
+    ports::Ports,
     process::Process,
 };
 
 const POM: &str = include_str!("../../kafka/pom.xml");
 const RESOLVE: &str = include_str!("../../kafka/resolve.sh");
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// Each test that takes the broker away from its clients needs one of its own.
+const SIDE_DOORS: usize = 4;
 
 /// Names and passwords that may log in: one that may do everything, and one that may do nothing.
 pub const LOGINS: [(&str, &str); 2] = [("loader", "Loader-of-topics-1"), ("nobody", "Nobody-may-read-1")];
 
 /// A running broker. It ends with its owner, and its folder with it.
 ///
-/// It has three doors. The first asks nobody who he is, and lets him do everything. The second wants one of [`LOGINS`] by
-/// SASL/PLAIN, without encryption. The third leads nowhere by itself: the broker tells its clients of a port at which nobody
-/// answers until a test puts a proxy there ([`Broker::side_door`]).
+/// The first of its doors asks nobody who he is, and lets him do everything. The second wants one of [`LOGINS`] by SASL/PLAIN,
+/// without encryption. The others lead nowhere by themselves: the broker tells its clients of a port at which nobody answers
+/// until a test puts a proxy there ([`Broker::side_door`]).
 pub struct Broker {
     open: SocketAddr,
     login: SocketAddr,
-    side: Mutex<Option<SideDoor>>,
+    sides: Mutex<Vec<SideDoor>>,
     jars: PathBuf,
+    _ports: Ports,
     _process: Process,
 }
 
@@ -49,31 +53,33 @@ impl Broker {
     pub fn start(dir: &Path) -> Result<Broker> {
         let jars = jars()?;
         fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
-        // Held until all are found, so that none is found twice. Between here and the broker's bind somebody else may take one;
-        // the broker then ends and says so.
-        let mut held: Vec<TcpListener> = (0..5)
-            .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-            .collect::<Result<_, _>>()
-            .map_err(Error::io("find a free port"))?;
-        let addresses: Vec<SocketAddr> = held
-            .iter()
-            .map(TcpListener::local_addr)
-            .collect::<Result<_, _>>()
-            .map_err(Error::io("find a free port"))?;
-        let last = held.pop();
-        drop(held);
-        let [open, controller, login, inside, outside] = addresses[..] else {
+        let ports = Ports::hold(3 + SIDE_DOORS)?;
+        let [open, controller, login, ref insides @ ..] = *ports.addresses() else {
             unreachable!("as many as were asked for");
         };
+        let side = |inside: &SocketAddr| {
+            let outside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("find a free port"))?;
+            let address = outside.local_addr().map_err(Error::io("find a free port"))?;
+            Ok((SideDoor { outside, inside: *inside }, address))
+        };
+        let sides: Vec<(SideDoor, SocketAddr)> = insides.iter().map(side).collect::<Result<_>>()?;
+        let each = |text: &dyn Fn(usize, &SideDoor, &SocketAddr) -> String| -> String {
+            sides.iter().enumerate().map(|(n, (door, outside))| text(n, door, outside)).collect()
+        };
+        let (listens, told, plain) = (
+            each(&|n, door, _| format!(",SIDE{n}://{}", door.inside)),
+            each(&|n, _, outside| format!(",SIDE{n}://{outside}")),
+            each(&|n, _, _| format!(",SIDE{n}:PLAINTEXT")),
+        );
         let users: String = LOGINS.iter().map(|(name, password)| format!(" user_{name}=\"{password}\"")).collect();
         let (may_all, _) = LOGINS[0];
         let config = dir.join("server.properties");
         let text = format!(
             "process.roles=broker,controller\n\
              node.id=1\n\
-             listeners=OPEN://{open},LOGIN://{login},SIDE://{inside},CONTROLLER://{controller}\n\
-             advertised.listeners=OPEN://{open},LOGIN://{login},SIDE://{outside}\n\
-             listener.security.protocol.map=OPEN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,SIDE:PLAINTEXT,CONTROLLER:PLAINTEXT\n\
+             listeners=OPEN://{open},LOGIN://{login}{listens},CONTROLLER://{controller}\n\
+             advertised.listeners=OPEN://{open},LOGIN://{login}{told}\n\
+             listener.security.protocol.map=OPEN:PLAINTEXT,LOGIN:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT{plain}\n\
              inter.broker.listener.name=OPEN\n\
              sasl.enabled.mechanisms=PLAIN\n\
              listener.name.login.plain.sasl.jaas.config=\
@@ -118,8 +124,8 @@ impl Broker {
         }
         let mut process = Process::start("kafka", dir, None, "KILL", &java("kafka.Kafka", &[&config]), &[])?;
         process.wait_until(READY_WITHIN, || TcpStream::connect(open).is_ok())?;
-        let side = Mutex::new(last.map(|outside| SideDoor { outside, inside }));
-        Ok(Broker { open, login, side, jars, _process: process })
+        let sides = Mutex::new(sides.into_iter().map(|(door, _)| door).collect());
+        Ok(Broker { open, login, sides, jars, _ports: ports, _process: process })
     }
 
     /// `host:port` of the door that is open to everybody.
@@ -132,9 +138,9 @@ impl Broker {
         self.login.to_string()
     }
 
-    /// The door for a proxy; there is one.
+    /// A door for a proxy that nobody has yet; there are some.
     pub fn side_door(&self) -> Option<SideDoor> {
-        self.side.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.sides.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
     /// The folder of its jars, for its Java tools.
