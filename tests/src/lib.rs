@@ -6,10 +6,12 @@
 //! * [`events`]: what is produced, and the ledger of what Kafka acknowledged;
 //! * [`oracle`]: what must be in the table, as Kafka's own Java console consumer sees it;
 //! * [`checkers`]: plain SQL over the control tables, and a reader that looks all the while;
-//! * [`proxy`]: stands between the program and a server, and does harm at a chosen moment.
+//! * [`proxy`]: stands between the program and a server, and does harm at a chosen moment;
+//! * [`gate`]: who runs beside whom.
 
 pub mod checkers;
 pub mod events;
+pub mod gate;
 pub mod oracle;
 pub mod proxy;
 pub mod records;

@@ -20,7 +20,9 @@ use rdkafka::{
 use stack::{Options, Stack};
 use tokio::runtime::Runtime;
 
-/// One stack for all tests of a binary.
+use crate::gate::{Place, beside_others};
+
+/// One stack for all tests.
 pub static STACK: LazyLock<Stack> = LazyLock::new(|| Stack::up(Options::default()).expect("the local stack starts"));
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime"));
@@ -42,6 +44,7 @@ pub struct World {
     /// Text of the job file behind `[[target]]`'s query; more sections.
     pub more: String,
     dir: tempfile::TempDir,
+    _place: Place,
 }
 
 /// The columns of the table that [`World::new`] makes, and of the query that fills it.
@@ -62,15 +65,17 @@ impl World {
     pub fn bare(prefix: &str) -> World {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("{prefix}_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let _place = beside_others();
         let dir = tempfile::tempdir().expect("a folder");
-        World { name, env: Vec::new(), properties: String::new(), more: "[epoch]\ninterval = \"300ms\"\n".into(), dir }
+        let more = "[epoch]\ninterval = \"300ms\"\n".into();
+        World { name, env: Vec::new(), properties: String::new(), more, dir, _place }
     }
 
     /// The same job from another folder, and with nothing between it and the servers.
     pub fn elsewhere(&self) -> World {
         let dir = tempfile::tempdir().expect("a folder");
         let (name, properties, more) = (self.name.clone(), self.properties.clone(), self.more.clone());
-        World { name, env: Vec::new(), properties, more, dir }
+        World { name, env: Vec::new(), properties, more, dir, _place: beside_others() }
     }
 
     /// Makes a topic.
