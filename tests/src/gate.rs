@@ -8,13 +8,11 @@ use std::{
 struct Gate {
     /// The tests that are inside, by their threads; one that came in twice stands here twice.
     inside: Vec<ThreadId>,
-    /// How many wait to be alone. As long as there are any, nobody else comes in.
-    waiting: usize,
     /// Whether the only one inside is alone.
     alone: bool,
 }
 
-static GATE: Mutex<Gate> = Mutex::new(Gate { inside: Vec::new(), waiting: 0, alone: false });
+static GATE: Mutex<Gate> = Mutex::new(Gate { inside: Vec::new(), alone: false });
 static MOVED: Condvar = Condvar::new();
 
 /// The place of a test among the others, until it is dropped.
@@ -25,18 +23,18 @@ pub struct Place(ThreadId);
 /// the machine busy, needs to ask. A test that is inside, alone or not, comes in again at once.
 pub fn beside_others() -> Place {
     let thread = of_test();
-    enter(thread, lock(), |gate| gate.inside.contains(&thread) || !gate.alone && gate.waiting == 0).0
+    enter(thread, lock(), |gate| !gate.alone || gate.inside.contains(&thread)).0
 }
 
-/// A place that nobody is beside, for a test that measures the machine, or would disturb what others look at. It is taken
-/// before anything else, and kept to the test's end: `let _alone = alone();`.
+/// A place that nobody is beside, for a test that measures time, or would disturb what others look at. It is taken before
+/// anything else, and kept to the test's end: `let _alone = alone();`.
+///
+/// Whoever waits for it holds nobody up, so its time comes when the others are done, and all that it costs is a thread.
 pub fn alone() -> Place {
     let thread = of_test();
-    let mut gate = lock();
+    let gate = lock();
     assert!(!gate.inside.contains(&thread), "it is inside already, and would wait for itself");
-    gate.waiting += 1;
     let (place, mut gate) = enter(thread, gate, |gate| gate.inside.is_empty());
-    gate.waiting -= 1;
     gate.alone = true;
     place
 }

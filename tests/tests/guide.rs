@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use harness::world::binary;
+use harness::{gate::beside_others, world::binary};
 
 /// A block of code: its language, the file that it is to be saved as, and its text.
 struct Block {
@@ -55,6 +55,7 @@ fn run(script: &str, folder: &Path) -> String {
 
 #[test]
 fn every_command_of_the_guide_works() {
+    let _place = beside_others();
     let folder = tempfile::tempdir().expect("a folder");
     let blocks = blocks();
     for block in &blocks {

@@ -4,6 +4,7 @@ use std::process::Command;
 
 use harness::{
     events::Events,
+    gate::alone,
     world::{STACK, World, binary},
 };
 
@@ -24,6 +25,7 @@ fn on_a_terminal(world: &World, seconds: u32, arguments: &[&str], env: &[(&str, 
 
 #[test]
 fn a_terminal_shows_the_job_and_a_log_is_above_it() {
+    let _alone = alone(); // what it looks for must be on the screen within seconds
     let world = World::new("live", 2);
     let mut events = Events::new(&world.name, 2);
     events.produce(2000);

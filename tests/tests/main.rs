@@ -1,4 +1,5 @@
-//! Proof over the whole house, as one program: a local stack is started once, for all of it.
+//! Proof over the whole house, as one program: it is linked once, starts one local stack, and its tests run beside each other.
+//! What must have the machine for itself says `alone()`.
 
 mod check;
 mod cluster;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use harness::{
     events::{Events, event},
+    gate::alone,
     proxy::{Kind, Proxy},
     world::{STACK, World, until},
 };
@@ -195,6 +196,7 @@ fn raw(world: &World, value: &str) {
 /// SIGTERM closes the open epoch, loads it and ends with 0, however long the interval is.
 #[test]
 fn a_signal_drains_the_job() {
+    let _alone = alone(); // it must have read everything within two seconds
     let mut world = World::new("drain", 2);
     world.more = "[epoch]\ninterval = \"1h\"\n".into();
     let mut events = Events::new(&world.name, 2);

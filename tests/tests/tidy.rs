@@ -111,6 +111,16 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
+/// A file that is no module of the program would be neither compiled nor run.
+#[test]
+fn every_file_of_tests_is_run() {
+    let modules = include_str!("main.rs").lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));
+    let named: BTreeSet<PathBuf> = modules.map(|module| format!("tests/tests/{module}.rs").into()).collect();
+    let there = files(".rs").into_iter().map(|(path, _)| path).filter(|path| path.starts_with("tests/tests"));
+    let there: BTreeSet<PathBuf> = there.filter(|path| !path.ends_with("main.rs")).collect();
+    assert_eq!(named, there);
+}
+
 #[test]
 fn unsafe_code_stands_in_one_file() {
     let with: Vec<PathBuf> = files(".rs")
