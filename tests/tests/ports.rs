@@ -344,7 +344,8 @@ fn tls_is_verified_against_the_right_authority_and_host() {
     std::fs::write(path("other.pem"), other.to_pem().expect("PEM")).expect("written");
     let start = |host: &str, folder: &str| {
         let (server, key) = certificate(host, Some((&ca, &ca_key)));
-        let port = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address").port();
+        let ports = stack::ports::Ports::hold(1).expect("a port"); // nobody else's until the server is there
+        let port = ports.addresses()[0].port();
         let tls = (server.to_pem().expect("PEM"), key.private_key_to_pem_pkcs8().expect("PEM"));
         let postgres = stack::redshift::Postgres::with_tls(&dir.path().join(folder), port, &tls.0, &tls.1)
             .expect("PostgreSQL starts");
