@@ -6,6 +6,7 @@
 //! * [`cut`]: where an epoch ends in every partition ([`Cut`]) and what it read there ([`Span`]);
 //! * [`manifest`]: the row that says "this epoch is in", and the digest that chains it to all before it;
 //! * [`names`]: the only place that names an object on S3, and [`garbage`]: which of them nobody can need any more;
+//! * [`witness`]: what S3 remembers of the starts, so that tables which are not the ones they were are found out;
 //! * [`protocol`]: facts in, decision out. Whether an epoch is in, who may load, when to halt;
 //! * [`invariants`]: I1 to I15, one sentence each.
 
@@ -16,6 +17,7 @@ pub mod invariants;
 pub mod manifest;
 pub mod names;
 pub mod protocol;
+pub mod witness;
 
 pub use cut::{Cut, LastRecord, Position, Span, TopicPartition};
 pub use epoch::{Epoch, Generation, Micros, Nonce, days_since_1970};

@@ -40,6 +40,24 @@ pub fn all_of(job: &str, fence_id: &str) -> String {
     format!("{job}/{fence_id}")
 }
 
+/// The witness of a start ([`crate::witness`]): no staged file, so that garbage collection leaves it.
+pub fn witness(job: &str, fence_id: &str, generation: Generation) -> String {
+    format!("{}/generation={generation}", all_of(job, fence_id))
+}
+
+/// The fence id that a folder directly below the job's may stand for: a name that ends with a slash, as a listing has it.
+pub fn read_fence_id(child: &str) -> Option<&str> {
+    child.strip_suffix('/').filter(|fence_id| !fence_id.is_empty())
+}
+
+/// The generation of a witness, by its name within [`all_of`]; `None` if it is the name of something else.
+pub fn read_witness(child: &str) -> Option<Generation> {
+    let digits = child.strip_prefix("generation=")?;
+    let generation = Generation(digits.parse().ok()?);
+    // One generation has one name.
+    (generation.to_string() == digits).then_some(generation)
+}
+
 /// What a name below [`all_of`] says; `None` if it is none of ours.
 pub fn read(job: &str, fence_id: &str, key: &str) -> Option<Named> {
     let rest = key.strip_prefix(&all_of(job, fence_id))?.strip_prefix("/g=")?;
@@ -94,9 +112,26 @@ mod tests {
             format!("{root}/e=x/t=1/w=0-u.parquet"),
             format!("{root}/load/e=7-t=1-1.manifest"),
             "clicks/check/1.parquet".into(),
+            witness("clicks", "f", Generation(12)),
             staging.data(Epoch(7), 1, 0, "u").replace("/f/", "/g/"),
         ] {
             assert_eq!(read("clicks", "f", &other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_witness_has_one_name() {
+        let key = witness("clicks", "f", Generation(12));
+        assert_eq!(key, "clicks/f/generation=12");
+        assert_eq!(read_witness(key.strip_prefix("clicks/f/").unwrap()), Some(Generation(12)));
+        for other in
+            ["generation=", "generation=012", "generation=+12", "generation=12/", "generation=x", "g=1-00/", ""]
+        {
+            assert_eq!(read_witness(other), None, "{other}");
+        }
+        assert_eq!(read_fence_id("f/"), Some("f"));
+        for other in ["f", "/", ""] {
+            assert_eq!(read_fence_id(other), None, "{other}");
         }
     }
 }

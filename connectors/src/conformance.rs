@@ -204,6 +204,16 @@ pub fn objects(objects: &dyn Objects) {
     assert_eq!(listed("job/f/g=1-0"), [key, others[0]]);
     assert_eq!(listed("job/f").len(), 3);
     assert_eq!(listed("no"), [""; 0]);
+    // One level of it, where an object and a folder of one name are two things.
+    let children = |folder: &str| objects.children(folder).unwrap();
+    objects.put("job/f/generation=1", "x".into()).unwrap();
+    objects.put("job/f/g=1-0", "x".into()).unwrap();
+    assert_eq!(children("job"), ["f/"]);
+    assert_eq!(children("job/f"), ["g=1-0", "g=1-0/", "g=10-0/", "generation=1"]);
+    assert_eq!(children("job/f/g=1-0/e=2/t=0"), ["w=0-b.parquet"]);
+    for none in ["no", "jo", "job/f/generation=1"] {
+        assert_eq!(children(none), [""; 0], "{none}");
+    }
     objects.delete(key).unwrap();
     assert_eq!(objects.get(key).unwrap(), None);
     assert_eq!(objects.get("empty").unwrap().as_deref(), Some(&b""[..]));
@@ -248,6 +258,7 @@ pub fn barred_objects(objects: &dyn Objects, fault: Fault) {
     // Of a request that got no answer nobody knows what it did.
     assert!(put.happened == Happened::No || fault == Fault::Outage, "{put:?}");
     did_not(&objects.list("job", &mut |key| panic!("{key}")).unwrap_err(), fault);
+    did_not(&objects.children("job").unwrap_err(), fault);
     if fault == Fault::Missing {
         return; // in no bucket there is nothing to get, and nothing to delete
     }

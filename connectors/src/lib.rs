@@ -186,6 +186,10 @@ pub trait Objects: Send + Sync {
     /// Every key below a folder, as it comes; those that are written or removed meanwhile may be among them or not.
     fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()>;
 
+    /// What stands directly below a folder, in order: the names of objects, and with a slash at the end those of folders. Nothing
+    /// if there is no such folder. What is written before the question is among them.
+    fn children(&self, folder: &str) -> Result<Vec<String>>;
+
     /// The address under which the warehouse reads a key, like `s3://bucket/prefix/key`.
     fn url(&self, key: &str) -> String;
 }

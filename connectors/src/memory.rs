@@ -1,7 +1,7 @@
 //! Twins of the ports in memory: for tests of what stands behind a port, and as a second reading of what it promises.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -294,6 +294,17 @@ impl Objects for MemoryObjects {
         self.2.pass()?;
         let below = format!("{folder}/");
         self.keys().iter().filter(|key| key.starts_with(&below)).try_for_each(|key| each(key))
+    }
+
+    fn children(&self, folder: &str) -> Result<Vec<String>> {
+        self.2.pass()?;
+        let below = format!("{folder}/");
+        let child = |key: &str| {
+            let rest = key.strip_prefix(&below)?;
+            Some(rest.split_inclusive('/').next()?.to_string())
+        };
+        let names: BTreeSet<String> = self.keys().iter().filter_map(|key| child(key)).collect();
+        Ok(names.into_iter().collect())
     }
 
     fn url(&self, key: &str) -> String {

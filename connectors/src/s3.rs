@@ -168,6 +168,20 @@ impl Objects for S3 {
         Ok(())
     }
 
+    fn children(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.path(folder)?;
+        let found = self
+            .runtime
+            .block_on(self.store.list_with_delimiter(Some(&path)))
+            .map_err(|e| failed(format!("cannot list {}", self.url(folder)), e))?;
+        let objects = found.objects.iter().filter_map(|object| object.location.filename()).map(String::from);
+        let folders =
+            found.common_prefixes.iter().filter_map(|prefix| prefix.filename()).map(|name| format!("{name}/"));
+        let mut names: Vec<String> = objects.chain(folders).collect();
+        names.sort();
+        Ok(names)
+    }
+
     fn url(&self, key: &str) -> String {
         match self.settings.prefix.as_str() {
             "" => format!("s3://{}/{key}", self.settings.bucket),
