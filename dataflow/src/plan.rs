@@ -1,5 +1,7 @@
 //! What a job means against the tables as they are. Its hash tells whether it changed.
 
+mod text;
+
 use std::sync::Arc;
 
 use connectors::{TableName, TargetColumn, dead_letter_columns};
@@ -9,12 +11,12 @@ use operators::{
     sink::{Target, fit},
     values::Policy,
 };
-use sha2::{Digest, Sha256};
 
 use crate::{
     error::{Code, Error, Result},
     job::{self, Job},
 };
+pub use text::meaning;
 
 /// A job that can run.
 #[derive(Clone, Debug)]
@@ -27,6 +29,8 @@ pub struct Plan {
     pub queries: Vec<(usize, Arc<Selection>)>,
     /// SHA-256 of what it means, in hex.
     pub hash: String,
+    /// What it means, as a JSON document with the hashes of its parts.
+    pub text: String,
 }
 
 /// A stream.
@@ -69,9 +73,9 @@ pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
         return Err(Error::new(Code::Target, unfit.join("\n")));
     }
     let streams = job.streams.iter().map(|s| StreamPlan { name: s.name.clone(), columns: s.columns.as_slice().into() });
-    let hash = hash(job, &targets);
+    let (hash, text) = text::hash_and_text(job, &targets)?;
     targets.push(Arc::new(dead_letters(job, catalog)?));
-    Ok(Plan { streams: streams.collect(), hash, targets: targets.into(), queries })
+    Ok(Plan { streams: streams.collect(), hash, text, targets: targets.into(), queries })
 }
 
 /// A target whose table is not there.
@@ -128,49 +132,6 @@ pub fn fit_target(target: &job::Target, columns: &[TargetColumn]) -> Result<Vec<
         }
     }
     if findings.is_empty() { Ok(chosen) } else { Err(findings) }
-}
-
-/// Hash of what the job file means by itself, and of where its files go: what all processes of a cluster must agree on
-/// before one of them has read a table.
-pub fn meaning(job: &Job) -> String {
-    let mut text = streams_text(job);
-    for target in &job.targets {
-        text += &format!("target {:?} query {:?}\n", target.table.to_string(), target.selection.text);
-        target.selection.columns.iter().for_each(|column| text += &format!(" {:?}\n", column.policy));
-    }
-    let (staging, letters) = (&job.staging, job.dead_letters());
-    text += &format!(
-        "staging {:?} {:?} {:?}\n{letters} {:?}\n",
-        staging.bucket, staging.prefix, staging.endpoint, job.errors
-    );
-    hash_of(&text)
-}
-
-/// Of everything that decides which rows come out, and of nothing else: not of addresses, intervals or worker counts.
-fn hash(job: &Job, targets: &[Arc<Target>]) -> String {
-    let mut text = String::from("tidegate plan 2\n") + &streams_text(job);
-    for (target, fitted) in job.targets.iter().zip(targets) {
-        text += &format!("target {:?} query {:?}\n", target.table.to_string(), target.selection.text);
-        for (selected, column) in target.selection.columns.iter().zip(&fitted.columns) {
-            text += &format!(" {:?} {} {:?}\n", column.name, column.kind, selected.policy);
-        }
-    }
-    hash_of(&text)
-}
-
-fn streams_text(job: &Job) -> String {
-    let mut text = String::new();
-    for stream in &job.streams {
-        text += &format!("stream {:?} {:?}\n", stream.name, stream.topics);
-        for column in &stream.columns {
-            text += &format!(" column {:?} {} {} {:?}\n", column.name, column.kind, column.path, column.policy);
-        }
-    }
-    text
-}
-
-fn hash_of(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub fn first(job: &Job, options: &Options, log: &dyn Log) -> Result<Started> {
         false => {
             let (state, processes) = (State::WaitingForPeers.name(), cluster.processes());
             info!(event = "state", state, job = job.name, "{state}: {processes} processes in all");
-            Some(gather(cluster, &hello(cluster, &job.name, &meaning(job)))?)
+            Some(gather(cluster, &hello(cluster, &job.name, &meaning(job)?))?)
         }
     };
     let recovered = recover(job, &plan, log, &mut *warehouse, options.until_caught_up)?;
@@ -75,7 +75,7 @@ pub fn first(job: &Job, options: &Options, log: &dyn Log) -> Result<Started> {
 pub fn other(job: &Job, options: &Options) -> Result<Started> {
     let cluster = &options.cluster;
     info!(event = "state", state = State::WaitingForPeers.name(), job = job.name, "waiting for process 0");
-    let mut joined = join(cluster, hello(cluster, &job.name, &meaning(job)))?;
+    let mut joined = join(cluster, hello(cluster, &job.name, &meaning(job)?))?;
     let told: BTreeMap<TableName, Vec<TargetColumn>> = joined.welcome.tables.drain(..).map(from_wire).collect();
     let plan = plan(job, &mut |table| Ok(told.get(table).cloned()))?;
     let welcome = &joined.welcome;

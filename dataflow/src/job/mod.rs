@@ -209,6 +209,12 @@ fn parse(text: &str) -> Result<Job, Vec<Finding>> {
     }
 }
 
+/// The job of a text that is valid.
+#[cfg(test)]
+pub(crate) fn of_text(text: &str) -> Job {
+    parse(text).unwrap_or_else(|findings| panic!("{findings:?}"))
+}
+
 fn read(mut root: Section<'_>, text: &str, findings: &mut Findings) -> Option<Job> {
     match root.number(findings, "version") {
         Some(version) if version.value == 1 => {}
