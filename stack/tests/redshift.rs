@@ -364,3 +364,83 @@ fn functions_mean_what_redshift_means() {
         }
     });
 }
+
+#[test]
+fn keys_that_lay_a_table_out_are_accepted() {
+    let world = world();
+    runtime().block_on(async {
+        let client = world.connect().await;
+        for (n, (columns, keys)) in [
+            ("epoch bigint NOT NULL, a varchar(4)", "SORTKEY(epoch)"),
+            ("epoch bigint NOT NULL, a varchar(4)", "SORTKEY (epoch, a)"),
+            ("epoch bigint NOT NULL, a varchar(4)", "COMPOUND SORTKEY (epoch)"),
+            ("epoch bigint NOT NULL, a varchar(4)", "DISTSTYLE ALL SORTKEY(epoch)"),
+            ("epoch bigint NOT NULL SORTKEY, a varchar(4) ENCODE zstd", "DISTKEY (a)"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            run(&client, &format!("CREATE TABLE k{n} ({columns}) {keys}")).await;
+            run(&client, &format!("INSERT INTO k{n} VALUES (1, 'a')")).await;
+            assert_eq!(value(&client, &format!("SELECT a FROM k{n} WHERE epoch = 1")).await, "a", "{keys}");
+        }
+        fails(&client, "CREATE TABLE l (epoch bigint) SORTED BY (epoch)").await;
+    });
+}
+
+/// A temporary table is seen by its session alone, takes a COPY, and goes with the transaction that made it.
+#[test]
+fn temporary_tables_take_a_copy() {
+    let world = world();
+    runtime().block_on(async {
+        let (client, other) = (world.connect().await, world.connect().await);
+        run(&client, "CREATE SCHEMA s").await;
+        run(&client, "CREATE TABLE s.t (a bigint NOT NULL, b varchar(4))").await;
+        let body = file(vec![("a", ints(&[1, 2])), ("b", texts(&["x", "y"]))]);
+        let long = file(vec![("a", ints(&[1])), ("b", texts(&["too long"]))]);
+        let manifest = |key: &str, length: usize| {
+            let meta = format!(r#"{{"content_length":{length}}}"#);
+            format!(r#"{{"entries":[{{"url":"s3://tidegate/{key}","mandatory":true,"meta":{meta}}}]}}"#).into_bytes()
+        };
+        let (good, bad) = (manifest("good.parquet", body.len()), manifest("long.parquet", long.len()));
+        world.put("good.parquet", body).await;
+        world.put("long.parquet", long).await;
+        for columns in ["a bigint NOT NULL, b varchar(4)", "LIKE s.t"] {
+            world.put("m", good.clone()).await;
+            run(&client, "BEGIN").await;
+            run(&client, &format!("CREATE TEMP TABLE probe ({columns})")).await;
+            run(&client, &format!("COPY probe (a, b) {COPY}")).await;
+            assert_eq!(value(&client, "SELECT pg_last_copy_count()").await, "2", "{columns}");
+            assert_eq!(value(&client, "SELECT count(*) FROM probe WHERE b = 'y'").await, "1");
+            assert!(fails(&other, "SELECT count(*) FROM probe").await.0.starts_with("42P01"));
+            run(&client, "ROLLBACK").await;
+            assert!(fails(&client, "SELECT count(*) FROM probe").await.0.starts_with("42P01"));
+            // What does not fit is refused there as it is in the table itself.
+            world.put("m", bad.clone()).await;
+            run(&client, "BEGIN").await;
+            run(&client, &format!("CREATE TEMP TABLE probe ({columns})")).await;
+            let (message, detail) = fails(&client, &format!("COPY probe (a, b) {COPY}")).await;
+            assert!(
+                message.contains("Spectrum Scan Error") && detail.contains("Table: 4, Data: 8"),
+                "{message}: {detail}"
+            );
+            run(&client, "ROLLBACK").await;
+        }
+        assert_eq!(value(&client, "SELECT count(*) FROM s.t").await, "0");
+    });
+}
+
+#[test]
+fn sessions_may_be_hidden_from_a_user() {
+    let world = world();
+    runtime().block_on(async {
+        let client = world.connect().await;
+        let shown = "SELECT count(*) FROM stv_sessions WHERE process = pg_backend_pid()";
+        for _ in 0..2 {
+            assert_eq!(value(&client, shown).await, "1");
+            world.redshift.show_sessions(USER, false).unwrap();
+            assert!(fails(&client, shown).await.0.starts_with("42501"));
+            world.redshift.show_sessions(USER, true).unwrap();
+        }
+    });
+}

@@ -51,11 +51,14 @@ pub const ADMIN: &str = "awsuser";
 /// Their password.
 pub const ADMIN_PASSWORD: &str = "local-stack-Adm1n";
 
+/// The role of those to whom sessions are shown.
+const SEES_SESSIONS: &str = "sees_sessions";
+
 /// A running stand-in.
 pub struct Redshift {
     address: SocketAddr,
     postgres: postgres::Postgres,
-    _runtime: tokio::runtime::Runtime,
+    runtime: tokio::runtime::Runtime,
 }
 
 /// What all sessions share.
@@ -108,7 +111,7 @@ impl Redshift {
                 tokio::spawn(session::serve(socket, shared.clone()));
             }
         });
-        Ok(Redshift { address, postgres, _runtime: runtime })
+        Ok(Redshift { address, postgres, runtime })
     }
 
     /// Where clients connect.
@@ -119,6 +122,25 @@ impl Redshift {
     /// The PostgreSQL behind it, as its superuser, for checks that must not go through the proxy.
     pub fn direct(&self) -> tokio_postgres::Config {
         self.postgres.superuser(DATABASE)
+    }
+
+    /// Whether a user may read `stv_sessions`, from its next statement on. Everybody may at first.
+    pub fn show_sessions(&self, user: &str, shown: bool) -> Result<()> {
+        let (verb, preposition) = if shown { ("GRANT", "TO") } else { ("REVOKE", "FROM") };
+        let sql = format!("{verb} {SEES_SESSIONS} {preposition} {user}");
+        let config = self.direct();
+        // On our own runtime: whoever calls may be inside another one.
+        let (answer, answered) = std::sync::mpsc::channel();
+        self.runtime.spawn(async move {
+            let done = async {
+                let (client, connection) = config.connect(tokio_postgres::NoTls).await?;
+                tokio::spawn(connection);
+                client.batch_execute(&sql).await
+            };
+            let _ = answer.send(done.await); // who asked may be gone
+        });
+        let gone = |_| Error::io("ask PostgreSQL")(std::io::ErrorKind::BrokenPipe.into());
+        Ok(answered.recv().map_err(gone)??)
     }
 
     /// The names a job file uses.

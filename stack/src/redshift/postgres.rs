@@ -10,7 +10,7 @@ use std::{
 
 use std::os::unix::process::CommandExt;
 
-use super::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, USER};
+use super::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, SEES_SESSIONS, USER};
 use crate::{
     error::{Error, Result},
     process::{Process, User},
@@ -141,9 +141,10 @@ impl Postgres {
             }
             Ok(())
         };
-        let user = format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'");
+        let role = format!("CREATE ROLE {SEES_SESSIONS}");
+        let user = format!("CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}' IN ROLE {SEES_SESSIONS}");
         let admin = format!("CREATE ROLE {ADMIN} SUPERUSER LOGIN PASSWORD '{ADMIN_PASSWORD}'");
-        run("postgres", &[user, admin, format!("CREATE DATABASE {DATABASE} OWNER {USER}")]).await?;
+        run("postgres", &[role, user, admin, format!("CREATE DATABASE {DATABASE} OWNER {USER}")]).await?;
         run(
             DATABASE,
             &[

@@ -16,7 +16,7 @@ use sqlparser::{
     tokenizer::{Token, Tokenizer},
 };
 
-use super::{copy::Copy, errors::SqlError};
+use super::{SEES_SESSIONS, copy::Copy, errors::SqlError};
 
 /// What is done with a statement.
 #[derive(Debug, PartialEq, Eq)]
@@ -146,7 +146,8 @@ fn create_user(tokens: &[Token]) -> Result<Statement, SqlError> {
         [_, _, Token::Word(name), Token::Word(word), Token::SingleQuotedString(_)]
             if word.value.eq_ignore_ascii_case("password") =>
         {
-            Ok(Statement::Plain(format!("CREATE ROLE {name} LOGIN PASSWORD {}", tokens[4])))
+            let (password, role) = (tokens[4], SEES_SESSIONS);
+            Ok(Statement::Plain(format!("CREATE ROLE {name} LOGIN PASSWORD {password} IN ROLE {role}")))
         }
         _ => Err(SqlError::not_played("CREATE USER with anything but a password")),
     }
@@ -592,7 +593,10 @@ mod tests {
             ),
             "CREATE TABLE t (a VARCHAR(256), b NUMERIC(18,0), c TIMESTAMPTZ)"
         );
-        assert_eq!(plain("create user u password 'Ab1cdefg';"), "CREATE ROLE u LOGIN PASSWORD 'Ab1cdefg'");
+        assert_eq!(
+            plain("create user u password 'Ab1cdefg';"),
+            "CREATE ROLE u LOGIN PASSWORD 'Ab1cdefg' IN ROLE sees_sessions"
+        );
         assert!(decide("CREATE USER u PASSWORD 'x' CREATEUSER").is_err());
         assert_eq!(decide(" ; "), Ok(Statement::Empty));
         assert_eq!(decide("begin"), Ok(Statement::Begin));

@@ -23,4 +23,6 @@ CREATE VIEW pg_catalog.svv_redshift_databases AS
     FROM pg_database WHERE NOT datistemplate;
 -- Two nodes of two slices.
 CREATE VIEW pg_catalog.stv_slices AS SELECT slice / 2 AS node, slice FROM generate_series(0, 3) AS slice;
-GRANT SELECT ON pg_catalog.stv_sessions, pg_catalog.stv_slices, pg_catalog.svv_columns, pg_catalog.svv_redshift_databases TO PUBLIC;
+-- Sessions are shown to whoever has this role: every user, unless it is taken away.
+GRANT SELECT ON pg_catalog.stv_sessions TO sees_sessions;
+GRANT SELECT ON pg_catalog.stv_slices, pg_catalog.svv_columns, pg_catalog.svv_redshift_databases TO PUBLIC;
