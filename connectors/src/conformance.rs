@@ -22,6 +22,10 @@ pub trait Producer {
     fn send(&mut self, topic: &str, partition: i32, key: Option<&str>, value: Option<&str>);
     /// A transaction of records without keys.
     fn transaction(&mut self, topic: &str, partition: i32, values: &[&str], commit: bool);
+    /// Records of a transaction that is aborted once there is a record of another one, which stays open.
+    fn overtaken(&mut self, topic: &str, partition: i32, aborted: &[&str], open: &str);
+    /// Commits the open one.
+    fn commit(&mut self, topic: &str, partition: i32);
 }
 
 /// What a reader gives until each of its partitions stands at `ends`: (place, offset, key, value), and the positions.
@@ -115,6 +119,30 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
     assert_eq!(offsets(StartAt::Time(i64::MAX / 2)), [10, 1], "no record so young: whatever comes next");
 }
 
+/// A log with an empty topic of one partition, at whose end come to stand records that nobody sees: what is asked about them is
+/// answered at once, and not only when somebody produces.
+pub fn unseen(log: &dyn Log, producer: &mut dyn Producer, topic: &str) {
+    let partition = TopicPartition::new(topic, 0);
+    let is_read_up = |from: i64, until: i64| log.is_read_up(&[(partition.clone(), from, until)]).unwrap()[0];
+    producer.send(topic, 0, None, Some("first"));
+    producer.transaction(topic, 0, &["no"], false);
+    // Offset 0; 1 and a marker.
+    assert_eq!(log.record_at(&partition, 1).unwrap(), None, "nothing but an aborted record and its marker");
+    assert!(is_read_up(1, 3) && is_read_up(3, 3) && !is_read_up(0, 3));
+
+    // 3 and 4; 5, which is open; the marker of the first.
+    producer.overtaken(topic, 0, &["no", "no"], "later");
+    assert_eq!(log.partitions(topic).unwrap().unwrap()[&0].high, 5);
+    assert_eq!(log.record_at(&partition, 3).unwrap(), None, "aborted, below an open one");
+    assert!(is_read_up(3, 5) && is_read_up(1, 5) && !is_read_up(0, 5));
+    // A reader gives what is there, and the rest once it is committed.
+    let mut reader = log.read(&[(partition.clone(), 0)]).unwrap();
+    assert_eq!(read_to(&mut *reader, vec![0], &[3]), [(0, 0, None, Some("first".into()))]);
+    producer.commit(topic, 0);
+    assert!(!is_read_up(3, 8) && is_read_up(6, 8));
+    assert_eq!(read_to(&mut *reader, vec![3], &[8]), [(0, 5, None, Some("later".into()))]);
+}
+
 fn did_not(error: &Error, fault: Fault) {
     assert_eq!((error.fault, error.happened), (fault, Happened::No), "{error:?}");
 }
@@ -147,6 +175,7 @@ pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault
     did_not(&log.topic_id(topic).unwrap_err(), fault);
     did_not(&log.starts(topic, StartAt::Latest).unwrap_err(), fault);
     did_not(&log.record_at(&partition, low).unwrap_err(), fault);
+    did_not(&log.is_read_up(&[(partition.clone(), low, low)]).unwrap_err(), fault);
     if fault != Fault::Outage {
         did_not(&first_error(log, &partition, low), fault);
         return bar(false);

@@ -58,6 +58,12 @@ pub trait Log: Send + Sync {
     /// The record at an offset; `None` if there is none (any more).
     fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>>;
 
+    /// For partitions in which a reader stands (partition, position, offset): whether it was given every record below the offset,
+    /// which is none above the end of the log. A position alone does not say so: it may stay below records of aborted
+    /// transactions as long as a transaction after them is open. False where a record is left, and an error if it cannot be
+    /// known within a while.
+    fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>>;
+
     /// Begins to read partitions, each at its offset. Records of aborted transactions are not delivered. A partition that is
     /// not there, or goes away, may look like one to which nothing comes: [`Log::partitions`] knows.
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>>;

@@ -63,6 +63,15 @@ pub enum Entry {
     },
     /// A control record, or one of an aborted transaction: nobody sees it.
     Unseen,
+    /// A record of an aborted transaction that a reader's position passes only with what comes after it.
+    Aborted,
+    /// The value of a record of a transaction that is not at its end. The log ends before it.
+    Open(Vec<u8>),
+}
+
+/// The last stable offset.
+fn end_of(entries: &[Entry]) -> usize {
+    entries.iter().position(|entry| matches!(entry, Entry::Open(_))).unwrap_or(entries.len())
 }
 
 #[derive(Default)]
@@ -98,6 +107,17 @@ impl MemoryLog {
         }
     }
 
+    /// Ends the open transactions of a partition: they are committed.
+    pub fn commit(&self, topic: &str, partition: i32) {
+        let mut topics = lock(&self.0);
+        let entries = topics.get_mut(topic).and_then(|t| t.partitions.get_mut(partition as usize));
+        for entry in entries.into_iter().flat_map(|(_, entries)| entries) {
+            if let Entry::Open(value) = entry {
+                *entry = Entry::Record { key: None, value: Some(std::mem::take(value)), timestamp_ms: 0 };
+            }
+        }
+    }
+
     /// How many records a reader sees among these offsets, tombstones included.
     pub fn seen(&self, partition: &TopicPartition, start: i64, end: i64) -> usize {
         let topics = lock(&self.0);
@@ -120,7 +140,7 @@ impl Log for MemoryLog {
             let facts = |(low, entries): &(i64, Vec<Entry>)| SourceFacts {
                 topic_id: topic.id.clone(),
                 low: *low,
-                high: entries.len() as i64,
+                high: end_of(entries) as i64,
                 last: None,
             };
             topic.partitions.iter().enumerate().map(|(p, partition)| (p as i32, facts(partition))).collect()
@@ -165,6 +185,17 @@ impl Log for MemoryLog {
         })
     }
 
+    fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>> {
+        self.1.pass()?;
+        let topics = lock(&self.0);
+        let is_read_up = |(partition, from, until): &(TopicPartition, i64, i64)| {
+            let (_, entries) = find(&topics, partition)?;
+            let mut left = entries.iter().take(*until as usize).skip(*from as usize);
+            Ok(!left.any(|entry| matches!(entry, Entry::Record { .. })))
+        };
+        at.iter().map(is_read_up).collect()
+    }
+
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
         Ok(Box::new(MemoryReader { topics: self.0.clone(), bar: self.1.clone(), at: from.to_vec(), next: 0 }))
     }
@@ -199,22 +230,24 @@ impl Reader for MemoryReader {
             let (partition, offset) = &mut self.at[place];
             let topics = lock(&self.topics);
             let (low, entries) = find(&topics, partition)?;
+            let entries = &entries[..end_of(entries)];
             if !(*low..=entries.len() as i64).contains(offset) {
                 return Err(Error::new(Fault::Refused, format!("{partition} has no offset {offset}")));
             }
             let mut batch = RawBatch::default();
             let mut last_row = None;
             // Few at a time, so that a reader behind this meets more than one batch.
-            for entry in entries.iter().skip(*offset as usize).take(100) {
+            let seen = entries.iter().enumerate().skip(*offset as usize).filter(|(_, e)| **e != Entry::Aborted);
+            for (at, entry) in seen.take(100) {
                 if let Entry::Record { key, value, timestamp_ms } = entry {
                     last_row = Some(batch.len());
                     batch.partitions.push(place as i32);
-                    batch.offsets.push(*offset);
+                    batch.offsets.push(at as i64);
                     batch.timestamps_ms.push(*timestamp_ms);
                     batch.keys.push(key.as_deref())?;
                     batch.values.push(value.as_deref())?;
                 }
-                *offset += 1;
+                *offset = at as i64 + 1;
                 batch.moved =
                     vec![Moved { partition: place as i32, position: *offset, leader_epoch: Some(0), last_row }];
             }
@@ -511,6 +544,17 @@ mod tests {
             }
             self.append(topic, partition, Entry::Unseen);
         }
+
+        fn overtaken(&mut self, topic: &str, partition: i32, aborted: &[&str], open: &str) {
+            aborted.iter().for_each(|_| self.append(topic, partition, Entry::Aborted));
+            self.append(topic, partition, Entry::Open(open.into()));
+            self.append(topic, partition, Entry::Unseen);
+        }
+
+        fn commit(&mut self, topic: &str, partition: i32) {
+            MemoryLog::commit(self, topic, partition);
+            self.append(topic, partition, Entry::Unseen);
+        }
     }
 
     #[test]
@@ -519,6 +563,8 @@ mod tests {
         log.create("a", 2);
         log.create("b", 1);
         conformance::log(&log.clone(), &mut log, "a", "b");
+        log.create("c", 1);
+        conformance::unseen(&log.clone(), &mut log, "c");
         for fault in [Fault::Denied, Fault::Outage] {
             let bar = &mut |bar: bool| log.bar(bar.then_some(fault));
             conformance::barred_log(&log, &mut log.clone(), "a", fault, bar);

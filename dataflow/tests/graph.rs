@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use checkpoint::TopicPartition;
 use connectors::{
     ColumnKind, TableName, TargetColumn, Warehouse, dead_letter_columns, dead_letter_table,
     memory::{Entry, MemoryLog, MemoryObjects, MemoryWarehouse},
@@ -289,4 +290,28 @@ fn a_log_that_was_written_anew_is_not_read_on() {
         let error = recover(&world.job, &plan, &other.log, &mut warehouse, true).err().expect("it halts");
         assert_eq!((error.code.id(), error.code.exit_code()), ("TG-3103", 21), "{}", error.render());
     }
+}
+
+/// A reader's position does not pass them, and nobody sees a record between it and the end of the log.
+#[test]
+fn aborted_records_below_an_open_transaction_are_caught_up_with() {
+    let world = World::new();
+    world.fill(50);
+    let partition = TopicPartition::new("a", 2);
+    let end = || connectors::Log::partitions(&world.log, "a").unwrap().unwrap()[&2].high;
+    let before = end();
+    world.log.append("a", 2, Entry::Aborted);
+    world.log.append("a", 2, Entry::Aborted);
+    world.log.append("a", 2, Entry::Open(br#"{"n":1,"t":"x"}"#.to_vec()));
+    world.log.append("a", 2, Entry::Unseen);
+    assert_eq!(end(), before + 2);
+    for workers in [1, 3] {
+        world.run(workers, None);
+        let cut = world.warehouse.clone().read_cut().unwrap();
+        assert_eq!(cut.get(&partition).unwrap().end, before, "what is recorded is where the reader stands");
+    }
+    world.log.commit("a", 2);
+    world.log.append("a", 2, Entry::Unseen);
+    world.run(2, None);
+    world.check();
 }

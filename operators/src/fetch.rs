@@ -19,14 +19,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use checkpoint::{
     Epoch, LastRecord, Span, TopicPartition, manifest,
     protocol::{self, Halt},
 };
-use connectors::{Fault, Log, RawBatch};
+use connectors::{Fault, Log, Moved, RawBatch};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use serde::{Deserialize, Serialize};
 use timely::{
@@ -55,6 +55,10 @@ use crate::{
 const BATCHES_AHEAD: usize = 2;
 /// How long the consumer thread waits for records before it looks whether it is still needed.
 const WAIT: Duration = Duration::from_millis(50);
+/// How long nothing comes before a partition that is short of where it is to be read is asked about; each further question waits
+/// twice as long.
+const ASK_AFTER: Duration = Duration::from_secs(1);
+const ASK_AFTER_AT_MOST: Duration = Duration::from_secs(30);
 /// Batches that one activation handles before it lets other operators run.
 const BATCHES_PER_TURN: usize = 8;
 /// What a record weighs beside its bytes: offset, timestamp, place and ends.
@@ -142,6 +146,8 @@ struct Arrival {
     position: i64,
     leader_epoch: Option<i32>,
     last: Option<LastRecord>,
+    /// Whether there is no record any more below where it is to be read.
+    read_up: bool,
 }
 
 /// Where a partition stands: the span of the open epoch so far.
@@ -151,6 +157,7 @@ struct Progress {
     end: i64,
     leader_epoch: Option<i32>,
     last: Option<LastRecord>,
+    read_up: bool,
 }
 
 /// The positions of a worker's partitions. Pure: what a span is, is decided here.
@@ -160,7 +167,9 @@ struct Positions(BTreeMap<usize, Progress>);
 impl Positions {
     fn new(places: impl Iterator<Item = (usize, i64)>) -> Positions {
         Positions(
-            places.map(|(p, start)| (p, Progress { start, end: start, leader_epoch: None, last: None })).collect(),
+            places
+                .map(|(p, start)| (p, Progress { start, end: start, leader_epoch: None, last: None, read_up: false }))
+                .collect(),
         )
     }
 
@@ -175,6 +184,7 @@ impl Positions {
             progress.end = arrival.position;
             progress.leader_epoch = arrival.leader_epoch.or(progress.leader_epoch);
             progress.last = arrival.last.or(progress.last.take());
+            progress.read_up |= arrival.read_up;
         }
         Ok(offsets)
     }
@@ -197,7 +207,9 @@ impl Positions {
     }
 
     fn reached(&self, places: &[Place]) -> bool {
-        self.0.iter().all(|(place, progress)| places[*place].until.is_none_or(|until| progress.end >= until))
+        self.0
+            .iter()
+            .all(|(place, progress)| progress.read_up || places[*place].until.is_none_or(|until| progress.end >= until))
     }
 }
 
@@ -360,20 +372,88 @@ fn consume(
             return;
         }
     };
+    let mut doubts = Doubts::new(mine.iter().map(|p| places[*p].until));
     while needed() {
         let next = match reader.next(WAIT) {
-            Ok(None) => continue,
+            Ok(None) => None,
             Ok(Some(batch)) => {
+                doubts.look(&batch.moved, &at);
                 batch.moved.iter().for_each(|moved| at[moved.partition as usize].1 = moved.position);
-                Ok(arrived(batch, places, mine, &mine_i32))
+                Some(Ok(arrived(batch, places, mine, &mine_i32)))
             }
-            Err(error) => Err(stopped(&*log, &at, &ids, error)),
+            Err(error) => Some(Err(stopped(&*log, &at, &ids, error))),
         };
-        let last = next.is_err();
-        if to.send(next).is_err() || !wake.up() || last {
-            return;
+        let settled = if matches!(next, Some(Err(_))) { Vec::new() } else { doubts.settle(&*log, &at, &ids) };
+        let settled = (!settled.is_empty()).then(|| Ok(read_up(&settled, &at, places, mine)));
+        for next in next.into_iter().chain(settled) {
+            let last = next.is_err();
+            if to.send(next).is_err() || !wake.up() || last {
+                return;
+            }
         }
     }
+}
+
+/// Partitions that are short of where they are to be read although nothing comes of them. A reader's position passes records of aborted
+/// transactions only with what comes after them, and below an open transaction nothing does. The log knows whether
+/// anything is left; the position stays what the reader says.
+struct Doubts {
+    /// How far each partition is to be read, until it is known to be read up.
+    until: Vec<Option<i64>>,
+    since: Instant,
+    ask_after: Duration,
+}
+
+impl Doubts {
+    fn new(until: impl Iterator<Item = Option<i64>>) -> Doubts {
+        Doubts { until: until.collect(), since: Instant::now(), ask_after: ASK_AFTER }
+    }
+
+    fn is_short(&self, i: usize, at: &[(TopicPartition, i64)]) -> bool {
+        self.until[i].is_some_and(|until| at[i].1 < until)
+    }
+
+    /// These have moved from where they stood.
+    fn look(&mut self, moved: &[Moved], at: &[(TopicPartition, i64)]) {
+        if moved.iter().any(|moved| self.is_short(moved.partition as usize, at)) {
+            (self.since, self.ask_after) = (Instant::now(), ASK_AFTER);
+        }
+    }
+
+    /// Those that turn out to be read up, once none of those that are short has moved for a while.
+    fn settle(&mut self, log: &dyn Log, at: &[(TopicPartition, i64)], ids: &[&str]) -> Vec<usize> {
+        let short: Vec<usize> = (0..at.len()).filter(|i| self.is_short(*i, at)).collect();
+        if short.is_empty() || self.since.elapsed() < self.ask_after {
+            return Vec::new();
+        }
+        let question = short.iter().filter_map(|i| Some((at[*i].0.clone(), at[*i].1, self.until[*i]?)));
+        // Without an answer nothing is known: what is wrong with the log the reader says.
+        let answer = log.is_read_up(&question.collect::<Vec<_>>()).unwrap_or_default();
+        // Nor of a topic that is another one by now: the id is asked for after the answer.
+        let is_same = |i: usize| match log.topic_id(&at[i].0.topic) {
+            Ok(Some(id)) => checkpoint::cut::same_topic(&id, ids[i]),
+            _ => false,
+        };
+        let settled = short.into_iter().zip(answer).filter_map(|(i, yes)| (yes && is_same(i)).then_some(i));
+        let settled: Vec<usize> = settled.collect();
+        settled.iter().for_each(|i| self.until[*i] = None);
+        (self.since, self.ask_after) = (Instant::now(), (self.ask_after * 2).min(ASK_AFTER_AT_MOST));
+        settled
+    }
+}
+
+/// Says of partitions that nothing is left in them below where they are to be read.
+fn read_up(settled: &[usize], at: &[(TopicPartition, i64)], places: &[Place], mine: &[usize]) -> Arrived {
+    let moved = settled.iter().map(|i| Arrival {
+        place: mine[*i],
+        position: at[*i].1,
+        leader_epoch: None,
+        last: None,
+        read_up: true,
+    });
+    let moved: Vec<Arrival> = moved.collect();
+    let stream = moved.first().map_or(0, |m| places[m.place].stream);
+    Arrived { stream, rows: Rows::default(), bytes: 0, moved }
 }
 
 /// Why reading stopped. The log refuses to go on where there are no records any more; what is there instead it is asked.
@@ -418,6 +498,7 @@ fn arrived(batch: RawBatch, places: &[Place], mine: &[usize], mine_i32: &[i32]) 
                 timestamp_ms: batch.timestamps_ms[row],
                 fingerprint: manifest::fingerprint(batch.keys.get(row), batch.values.get(row)),
             }),
+            read_up: false,
         })
         .collect();
     let records = batch.len() as u64;
@@ -439,7 +520,7 @@ mod tests {
 
     fn arrival(position: i64, last: Option<i64>) -> Arrival {
         let last = last.map(|offset| LastRecord { offset, timestamp_ms: 0, fingerprint: String::new() });
-        Arrival { place: 0, position, leader_epoch: None, last }
+        Arrival { place: 0, position, leader_epoch: None, last, read_up: false }
     }
 
     #[test]
@@ -458,6 +539,23 @@ mod tests {
             (12, 12, None),
             "an epoch in which it did not move"
         );
+    }
+
+    #[test]
+    fn a_partition_in_which_nothing_is_left_is_reached_where_it_stands() {
+        let places = [place(Some(12))];
+        let mut positions = Positions::new([(0, 5)].into_iter());
+        assert_eq!(positions.enter(vec![arrival(8, Some(7))]), Ok(3));
+        assert!(!positions.reached(&places));
+        assert_eq!(positions.enter(vec![Arrival { read_up: true, ..arrival(8, None) }]), Ok(0));
+        assert!(positions.reached(&places));
+        let span = positions.close(&places).remove(0);
+        assert_eq!(
+            (span.start, span.end, span.last.map(|l| l.offset)),
+            (5, 8, Some(7)),
+            "the position is the reader's"
+        );
+        assert!(positions.reached(&places), "in the next epoch as well");
     }
 
     #[test]

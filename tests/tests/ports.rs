@@ -41,6 +41,7 @@ use rdkafka::{
 struct Producers {
     plain: BaseProducer,
     transactional: BaseProducer,
+    other: BaseProducer,
 }
 
 impl Producers {
@@ -48,10 +49,22 @@ impl Producers {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", STACK.kafka.brokers());
         let plain = config.create().expect("a producer");
-        config.set("transactional.id", name);
-        let transactional: BaseProducer = config.create().expect("a producer");
-        transactional.init_transactions(Duration::from_secs(30)).expect("transactions");
-        Producers { plain, transactional }
+        let mut transactional = |id: &str| {
+            let producer: BaseProducer = config.set("transactional.id", id).create().expect("a producer");
+            producer.init_transactions(Duration::from_secs(30)).expect("transactions");
+            producer
+        };
+        let (transactional, other) = (transactional(name), transactional(&format!("{name}_other")));
+        Producers { plain, transactional, other }
+    }
+
+    fn begin(producer: &BaseProducer, topic: &str, partition: i32, values: &[&str]) {
+        producer.begin_transaction().expect("a transaction");
+        for value in values {
+            let record = BaseRecord::<str, str>::to(topic).partition(partition).payload(value);
+            producer.send(record).map_err(|(e, _)| e).expect("it is queued");
+        }
+        producer.flush(Duration::from_secs(30)).expect("they are there");
     }
 }
 
@@ -64,14 +77,19 @@ impl conformance::Producer for Producers {
     }
 
     fn transaction(&mut self, topic: &str, partition: i32, values: &[&str], commit: bool) {
-        self.transactional.begin_transaction().expect("a transaction");
-        for value in values {
-            let record = BaseRecord::<str, str>::to(topic).partition(partition).payload(value);
-            self.transactional.send(record).map_err(|(e, _)| e).expect("it is queued");
-        }
-        self.transactional.flush(Duration::from_secs(30)).expect("they are there");
+        Producers::begin(&self.transactional, topic, partition, values);
         let end = if commit { Producer::commit_transaction } else { Producer::abort_transaction };
         end(&self.transactional, Duration::from_secs(30)).expect("it ends");
+    }
+
+    fn overtaken(&mut self, topic: &str, partition: i32, aborted: &[&str], open: &str) {
+        Producers::begin(&self.transactional, topic, partition, aborted);
+        Producers::begin(&self.other, topic, partition, &[open]);
+        self.transactional.abort_transaction(Duration::from_secs(30)).expect("it ends");
+    }
+
+    fn commit(&mut self, _: &str, _: i32) {
+        self.other.commit_transaction(Duration::from_secs(30)).expect("it ends");
     }
 }
 
@@ -97,6 +115,9 @@ fn kafka_keeps_the_promises_of_a_log() {
     world.create_topic(&b, 1);
     let mut producers = Producers::new(&world.name);
     conformance::log(&kafka(&world.name, |_| {}), &mut producers, &a, &b);
+    let c = format!("{}_c", world.name);
+    world.create_topic(&c, 1);
+    conformance::unseen(&kafka(&world.name, |_| {}), &mut producers, &c);
 
     // Brokers that go away and come back.
     let broker = STACK.kafka.broker().expect("a real one");
@@ -135,6 +156,10 @@ impl Log for Guarded {
 
     fn record_at(&self, partition: &TopicPartition, offset: i64) -> connectors::Result<Option<LastRecord>> {
         self.log().record_at(partition, offset)
+    }
+
+    fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> connectors::Result<Vec<bool>> {
+        self.log().is_read_up(at)
     }
 
     fn read(&self, from: &[(TopicPartition, i64)]) -> connectors::Result<Box<dyn Reader>> {

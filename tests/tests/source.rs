@@ -8,6 +8,10 @@ use harness::{
     proxy::{Kind, Proxy},
     world::{STACK, World, until},
 };
+use rdkafka::{
+    ClientConfig,
+    producer::{BaseProducer, BaseRecord, Producer},
+};
 
 #[test]
 fn a_topic_that_was_made_anew_halts_the_job_and_loads_nothing() {
@@ -101,7 +105,7 @@ fn records_that_retention_took_before_they_were_loaded_halt_the_job() {
 
 fn delete_records(world: &World, partition: i32, below: i64) {
     use rdkafka::{
-        ClientConfig, Offset, TopicPartitionList,
+        Offset, TopicPartitionList,
         admin::{AdminClient, AdminOptions},
         client::DefaultClientContext,
     };
@@ -182,10 +186,6 @@ fn a_bad_record_halts_the_job_where_it_says_so_and_is_named() {
 }
 
 fn raw(world: &World, value: &str) {
-    use rdkafka::{
-        ClientConfig,
-        producer::{BaseProducer, BaseRecord, Producer},
-    };
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", STACK.kafka.brokers());
     let producer: BaseProducer = config.create().expect("a producer");
@@ -254,4 +254,107 @@ fn brokers_may_want_to_know_who_asks() {
         assert_eq!(ended.said.contains("Invalid username or password"), code == 6, "{}", ended.said);
     }
     world.check(&events.ledger);
+}
+
+/// A producer of transactions.
+fn transactional(world: &World, name: &str) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", STACK.kafka.brokers()).set("transactional.id", format!("{}-{name}", world.name));
+    let producer: BaseProducer = config.create().expect("a producer");
+    producer.init_transactions(Duration::from_secs(30)).expect("transactions");
+    producer
+}
+
+/// Begins a transaction of these events in partition 0.
+fn begin(world: &World, producer: &BaseProducer, numbers: std::ops::Range<u64>) {
+    producer.begin_transaction().expect("a transaction");
+    for n in numbers {
+        let value = event(n);
+        let record = BaseRecord::<str, str>::to(&world.name).partition(0).payload(&value);
+        producer.send(record).map_err(|(e, _)| e).expect("it is queued");
+    }
+    producer.flush(Duration::from_secs(30)).expect("they are there");
+}
+
+/// The last stable offset is that of the open transaction, and no reader's position gets there: the aborted records below it are
+/// skipped without a trace, and their marker stands above.
+#[test]
+fn aborted_records_below_an_open_transaction_are_caught_up_with() {
+    for before in [0, 1000] {
+        let world = World::new("overtaken_by", 2);
+        let mut events = Events::new(&world.name, 2);
+        events.produce(before);
+        let start = world.ends(&world.name, 2)[0];
+        let (aborted, open) = (transactional(&world, "aborted"), transactional(&world, "open"));
+        begin(&world, &aborted, 900_000..900_002);
+        begin(&world, &open, 900_002..900_003);
+        aborted.abort_transaction(Duration::from_secs(30)).expect("it aborts");
+        let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
+        assert_eq!(ended.code, Some(0), "{}", ended.said);
+        world.check(&events.ledger);
+        let sql = format!(
+            "SELECT max(end_offset) FROM tidegate.{}_offsets WHERE topic = '{}' AND kafka_partition = 0",
+            world.name, world.name
+        );
+        assert_eq!(world.number(&sql), start, "what is recorded is where the reader stands");
+        open.commit_transaction(Duration::from_secs(30)).expect("it commits");
+        events.ledger.insert((0, start + 2), 900_002);
+        world.catch_up(1);
+        world.check(&events.ledger);
+    }
+}
+
+/// The newest record that was loaded is gone, as compaction may have it, and after it there is nothing that anybody sees.
+#[test]
+fn a_compacted_topic_that_ends_with_aborted_records_is_read_on() {
+    let world = World::bare("compacted");
+    let settings = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.01"), ("segment.ms", "50")];
+    let at_once = [("delete.retention.ms", "0"), ("max.compaction.lag.ms", "100")];
+    world.create_topic_with(&world.name, 1, &[settings.as_slice(), &at_once].concat());
+    world.create_table(&world.name);
+    world.init();
+    let mut config = ClientConfig::new();
+    let plain: BaseProducer = config.set("bootstrap.servers", STACK.kafka.brokers()).create().expect("a producer");
+    let value = event(1);
+    for payload in [Some(&value), None] {
+        let mut record = BaseRecord::<str, str>::to(&world.name).key("k");
+        record.payload = payload.map(String::as_str);
+        plain.send(record).map_err(|(e, _)| e).expect("it is queued");
+        plain.flush(Duration::from_secs(30)).expect("it is there");
+    }
+    world.catch_up(1);
+    let rows = world.rows();
+    // Each transaction closes the segment before it, so that it is cleaned; a tombstone goes in a second round.
+    let aborted = transactional(&world, "aborted");
+    until(Duration::from_secs(60), "the first two records are gone", || {
+        begin(&world, &aborted, 900_000..900_001);
+        aborted.abort_transaction(Duration::from_secs(30)).expect("it aborts");
+        std::thread::sleep(Duration::from_millis(100));
+        first_offset(&world).is_none_or(|offset| offset > 1)
+    });
+    let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert_eq!(world.rows(), rows);
+}
+
+/// The offset of the first record of partition 0 that is still there, aborted or not. Markers are none.
+fn first_offset(world: &World) -> Option<i64> {
+    use rdkafka::{
+        Message, Offset, TopicPartitionList,
+        consumer::{BaseConsumer, Consumer},
+        error::KafkaError,
+    };
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", STACK.kafka.brokers()).set("group.id", "first");
+    config.set("isolation.level", "read_uncommitted").set("fetch.wait.max.ms", "20");
+    config.set("enable.partition.eof", "true");
+    let consumer: BaseConsumer = config.create().expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.name, 0, Offset::Offset(0)).expect("a partition");
+    consumer.assign(&list).expect("assigned");
+    match consumer.poll(Duration::from_secs(30)).expect("an answer") {
+        Ok(message) => Some(message.offset()),
+        Err(KafkaError::PartitionEOF(_)) => None,
+        Err(error) => panic!("{error}"),
+    }
 }

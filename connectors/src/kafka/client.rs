@@ -69,6 +69,11 @@ pub(super) struct Client {
 impl Client {
     /// No connection is made yet.
     pub(super) fn new(settings: &Settings) -> Result<Client> {
+        Client::with(settings, &[])
+    }
+
+    /// One that is unlike the others in some of the properties that a job file cannot set.
+    pub(super) fn with(settings: &Settings, others: &[(&str, &str)]) -> Result<Client> {
         let mut config = ClientConfig::new();
         let properties = settings.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         for (name, value) in DEFAULTS.iter().copied().chain(properties) {
@@ -86,6 +91,9 @@ impl Client {
             .set("enable.partition.eof", "false")
             .set("allow.auto.create.topics", "false")
             .set("queued.max.messages.kbytes", settings.queue_kb.to_string());
+        for (name, value) in others {
+            config.set(*name, *value);
+        }
         config.set_log_level(RDKafkaLogLevel::Error);
         let consumer: BaseConsumer = config.create().map_err(|e| {
             let fault = if matches!(e, KafkaError::ClientConfig(..)) { Fault::Refused } else { Fault::Outage };

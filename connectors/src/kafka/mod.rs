@@ -4,6 +4,7 @@
 //! which costs about half of taking message by message, and topic ids have no safe wrapper yet.
 
 mod client;
+mod ends;
 mod native;
 mod reader;
 
@@ -25,6 +26,7 @@ use rdkafka::{
 
 use crate::{Error, Fault, Log, Reader, Result, StartAt};
 use client::{Client, failed};
+use ends::{EndReader, are_read_up};
 use reader::KafkaReader;
 
 /// How long a question to the brokers may take, unless somebody has other wishes.
@@ -168,28 +170,35 @@ impl Log for Kafka {
     }
 
     fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
-        let mut reader = KafkaReader::open(&self.settings, &[(partition.clone(), offset)])?;
+        let mut reader = EndReader::open(&self.settings, &[(partition.clone(), offset)])?;
         let (since, within) = (Instant::now(), self.settings.answer_within);
         while since.elapsed() < within {
-            match reader.take(Duration::from_millis(100), 1) {
+            let (batches, ends) = match reader.take(Duration::from_millis(100), 1) {
                 // Below the first offset there is: gone by retention.
                 Err(e) if e.fault == Fault::Refused => return Ok(None),
-                Err(e) => return Err(e),
-                Ok(Some(batch)) if !batch.is_empty() => {
-                    let there = batch.offsets[0] == offset;
-                    return Ok(there.then(|| LastRecord {
-                        offset,
-                        timestamp_ms: batch.timestamps_ms[0],
-                        fingerprint: manifest::fingerprint(batch.keys.get(0), batch.values.get(0)),
-                    }));
-                }
-                Ok(_) => {}
+                other => other?,
+            };
+            if let Some(batch) = batches.iter().find(|batch| !batch.is_empty()) {
+                let there = batch.offsets[0] == offset;
+                return Ok(there.then(|| LastRecord {
+                    offset,
+                    timestamp_ms: batch.timestamps_ms[0],
+                    fingerprint: manifest::fingerprint(batch.keys.get(0), batch.values.get(0)),
+                }));
+            }
+            // All that there is was read, and it is not there. A log that ends below it may be a broker's that lags.
+            if ends.iter().any(|(_, end)| *end > offset) {
+                return Ok(None);
             }
         }
         Err(Error::new(
             Fault::Outage,
             format!("{partition}: no answer for the record at offset {offset} within {within:?}"),
         ))
+    }
+
+    fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>> {
+        are_read_up(&self.settings, at)
     }
 
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {

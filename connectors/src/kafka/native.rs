@@ -27,6 +27,7 @@ use rdkafka::{
 
 use super::{
     client::{Said, failed},
+    ends::End,
     reader::Assigned,
 };
 use crate::{Error, Moved, RawBatch, Result};
@@ -121,13 +122,15 @@ impl Queue {
 
     /// Takes at most `most` messages, waiting at most `wait` for the first ones; one batch for each group that had any, in
     /// `batches`, which has an empty one for each group. The positions in `moved` are not filled in. The first message that is
-    /// an error fails everything, since what follows it is not known to be complete.
+    /// an error fails everything, since what follows it is not known to be complete. Where a partition ends goes to `ends`, if
+    /// the client was made to say so.
     pub(super) fn take(
         &mut self,
         wait: Duration,
         most: usize,
         assigned: &Assigned,
         batches: &mut [RawBatch],
+        mut ends: Option<&mut Vec<End>>,
     ) -> Result<()> {
         self.messages.resize(most, ptr::null_mut());
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
@@ -145,6 +148,14 @@ impl Queue {
         // Messages come in runs of one partition; a run looks its partition up once.
         let mut run: (*mut sys::rd_kafka_topic_t, i32, usize) = (ptr::null_mut(), -1, 0);
         for message in all() {
+            if message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF
+                && let Some(ends) = ends.as_deref_mut()
+            {
+                // SAFETY: as below.
+                let topic = unsafe { topic_name(message) }.unwrap_or_default();
+                ends.extend(assigned.place(&topic, message.partition).map(|place| (place, message.offset)));
+                continue;
+            }
             if message.err != sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
                 let code: RDKafkaErrorCode = message.err.into();
                 // SAFETY: the topic handle, where there is one, is alive with its message.

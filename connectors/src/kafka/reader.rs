@@ -47,6 +47,22 @@ impl Assigned {
     pub(super) fn group(&self, place: usize) -> usize {
         self.groups[place]
     }
+
+    /// How many there are.
+    pub(super) fn groups(&self) -> usize {
+        self.groups.iter().max().map_or(0, |last| last + 1)
+    }
+}
+
+/// Gives a client its partitions, each from its offset on.
+pub(super) fn assign(client: &Client, from: &[(TopicPartition, i64)]) -> Result<()> {
+    let mut list = TopicPartitionList::new();
+    for (partition, offset) in from {
+        let what = || format!("cannot assign {partition}");
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
+            .map_err(|e| failed(what(), e, None))?;
+    }
+    client.consumer.assign(&list).map_err(|e| failed("cannot assign partitions".into(), e, None))
 }
 
 /// Reads some partitions.
@@ -61,23 +77,11 @@ pub(super) struct KafkaReader {
     ready: VecDeque<RawBatch>,
 }
 
-impl Reader for KafkaReader {
-    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
-        self.take(wait, BATCH_RECORDS)
-    }
-}
-
 impl KafkaReader {
     /// Begins at these offsets.
     pub(super) fn open(settings: &Settings, from: &[(TopicPartition, i64)]) -> Result<KafkaReader> {
         let client = Client::new(settings)?;
-        let mut list = TopicPartitionList::new();
-        for (partition, offset) in from {
-            let what = || format!("cannot assign {partition}");
-            list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
-                .map_err(|e| failed(what(), e, None))?;
-        }
-        client.consumer.assign(&list).map_err(|e| failed("cannot assign partitions".into(), e, None))?;
+        assign(&client, from)?;
         Ok(KafkaReader {
             queue: native::Queue::new(&client.consumer, settings.headers)?,
             client,
@@ -86,15 +90,15 @@ impl KafkaReader {
             ready: VecDeque::new(),
         })
     }
+}
 
-    /// At most so many records.
-    pub(super) fn take(&mut self, wait: Duration, most: usize) -> Result<Option<RawBatch>> {
+impl Reader for KafkaReader {
+    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
         if let Some(batch) = self.ready.pop_front() {
             return Ok(Some(batch));
         }
-        let groups = self.assigned.groups.iter().max().map_or(0, |last| last + 1);
-        let mut batches = vec![RawBatch::default(); groups];
-        self.queue.take(wait, most, &self.assigned, &mut batches)?;
+        let mut batches = vec![RawBatch::default(); self.assigned.groups()];
+        self.queue.take(wait, BATCH_RECORDS, &self.assigned, &mut batches, None)?;
         // Straight after the batch was taken, and before anything else can move it: what the consumer says now is
         // where this batch ends, control records included.
         let what = || "cannot read the consumer's position".to_string();

@@ -97,6 +97,7 @@ impl Broker {
              transaction.state.log.num.partitions=1\n\
              group.initial.rebalance.delay.ms=0\n\
              log.retention.check.interval.ms=1000\n\
+             log.cleaner.backoff.ms=200\n\
              log.segment.delete.delay.ms=0\n",
             dir.join("data").display()
         );

@@ -1,0 +1,75 @@
+//! A reader that is told where partitions end, for questions about what lies before: it lives for one question.
+//!
+//! librdkafka gives an end-of-partition event when all below the last stable offset was fetched, also where that is nothing but
+//! records of aborted transactions, of which a reader sees nothing. The event moves a consumer's position one too far, so
+//! that of this one is never asked for.
+
+use std::time::{Duration, Instant};
+
+use checkpoint::TopicPartition;
+
+use super::{
+    Settings,
+    client::{Client, Said},
+    native,
+    reader::{Assigned, assign},
+};
+use crate::{Error, Fault, RawBatch, Result};
+
+/// Where a partition ended when all of it was read: its place and the last stable offset.
+pub(super) type End = (usize, i64);
+
+pub(super) struct EndReader {
+    // Dropped before the client.
+    queue: native::Queue,
+    client: Client,
+    assigned: Assigned,
+}
+
+impl EndReader {
+    /// Begins at these offsets.
+    pub(super) fn open(settings: &Settings, from: &[(TopicPartition, i64)]) -> Result<EndReader> {
+        let client = Client::with(settings, &[("enable.partition.eof", "true")])?;
+        assign(&client, from)?;
+        let assigned = Assigned::new(from.iter().map(|(p, _)| p.clone()).collect());
+        Ok(EndReader { queue: native::Queue::new(&client.consumer, false)?, client, assigned })
+    }
+
+    /// Batches of one topic each, and ends. A batch says nothing of positions.
+    pub(super) fn take(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>)> {
+        let (mut batches, mut ends) = (vec![RawBatch::default(); self.assigned.groups()], Vec::new());
+        self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends))?;
+        if let Some(said) = self.client.said().filter(Said::is_denied) {
+            return Err(Error::new(Fault::Denied, "cannot read").because(said));
+        }
+        Ok((batches, ends))
+    }
+}
+
+/// [`crate::Log::is_read_up`].
+pub(super) fn are_read_up(settings: &Settings, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>> {
+    let from: Vec<(TopicPartition, i64)> = at.iter().map(|(partition, from, _)| (partition.clone(), *from)).collect();
+    let mut reader = EndReader::open(settings, &from)?;
+    let mut known: Vec<Option<bool>> = vec![None; at.len()];
+    let (since, within) = (Instant::now(), settings.answer_within);
+    while since.elapsed() < within {
+        let (batches, ends) = reader.take(Duration::from_millis(100), 1000)?;
+        let rows = batches.iter().flat_map(|batch| batch.partitions.iter().zip(&batch.offsets));
+        // The first record or end of a partition that decides stays.
+        for (place, offset) in rows {
+            let (_, _, until) = at[*place as usize];
+            known[*place as usize].get_or_insert(*offset >= until);
+        }
+        for (place, end) in ends {
+            // One below `until` is from a broker that does not know yet how far the log goes.
+            if end >= at[place].2 {
+                known[place].get_or_insert(true);
+            }
+        }
+        if let Some(known) = known.iter().copied().collect() {
+            return Ok(known);
+        }
+    }
+    let what = format!("no answer within {within:?} whether {} partitions are read up", at.len());
+    Err(Error::new(Fault::Outage, what))
+}
