@@ -99,8 +99,8 @@ pub enum CutError {
         /// The cut's end.
         end: i64,
     },
-    /// The span ends before it starts.
-    #[error("{partition}: a span cannot run from {start} to {end}")]
+    /// The span ends before it starts, or it is to be empty and is not.
+    #[error("{partition}: a span of this kind cannot run from {start} to {end}")]
     Backwards {
         /// Where.
         partition: TopicPartition,
@@ -143,6 +143,25 @@ impl Cut {
     /// All partitions in order.
     pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, &Position)> {
         self.0.iter()
+    }
+
+    /// The cut after an epoch in which a topic became another one: its partitions are those that the spans name, each where its
+    /// span ends, and what was known of the old ones is forgotten. Other topics stay where they are.
+    pub fn renew(&self, spans: &[Span]) -> Result<Cut, CutError> {
+        let mut next = self.clone();
+        next.0.retain(|partition, _| !spans.iter().any(|span| span.partition.topic == partition.topic));
+        for span in spans {
+            let partition = span.partition.clone();
+            if span.end != span.start {
+                return Err(CutError::Backwards { partition, start: span.start, end: span.end });
+            }
+            let (topic_id, end) = (span.topic_id.clone(), span.end);
+            let position = Position { topic_id, end, leader_epoch: None, last: None };
+            if next.0.insert(partition.clone(), position).is_some() {
+                return Err(CutError::Twice(partition));
+            }
+        }
+        Ok(next)
     }
 
     /// The cut behind one more epoch. Partitions that the epoch did not read stay where they are.
@@ -251,6 +270,24 @@ mod tests {
         assert!(Cut::default().advance(&[span(0, 7, 8)]).is_err());
         let cut = Cut::default().advance(&[span(0, 7, 7)]).unwrap();
         assert_eq!(end(&cut.advance(&[span(1, 0, 4)]).unwrap(), 1), Some(4), "a partition added later starts at 0");
+    }
+
+    #[test]
+    fn a_topic_that_became_another_forgets_what_it_was() {
+        let other = |partition, start, end| Span {
+            partition: TopicPartition::new("u", partition),
+            ..span(partition, start, end)
+        };
+        let cut = Cut::default().advance(&[span(0, 5, 5), span(1, 5, 5), other(0, 2, 2)]).unwrap();
+        let cut = cut.advance(&[span(0, 5, 9)]).unwrap();
+        let new = |partition, at| Span { topic_id: "new".into(), last: None, ..span(partition, at, at) };
+        let next = cut.renew(&[new(0, 3)]).unwrap();
+        let position = next.get(&TopicPartition::new("t", 0)).unwrap();
+        assert_eq!((position.end, position.topic_id.as_str(), &position.last), (3, "new", &None));
+        assert_eq!(end(&next, 1), None, "the new topic has one partition");
+        assert_eq!(next.get(&TopicPartition::new("u", 0)), cut.get(&TopicPartition::new("u", 0)));
+        assert!(cut.renew(&[new(0, 3), new(0, 3)]).is_err());
+        assert!(cut.renew(&[Span { end: 4, ..new(0, 3) }]).is_err());
     }
 
     #[test]

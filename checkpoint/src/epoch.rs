@@ -23,13 +23,20 @@ impl fmt::Display for Epoch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Generation(pub u64);
 
+impl Generation {
+    /// The one after it.
+    pub fn next(self) -> Generation {
+        Generation(self.0 + 1)
+    }
+}
+
 impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-/// 128 random bits in hex, minted with each attempt to take a generation. Two rivals can never hold the same
+/// 128 random bits in hex, minted by each start, for all its attempts to take a generation. Two rivals can never hold the same
 /// (generation, nonce), even when one of them does not know whether its attempt went through.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nonce(String);

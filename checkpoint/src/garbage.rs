@@ -4,7 +4,8 @@
 //!
 //! * of an older generation: it lost the fence, so no transaction of it can commit any more. One that is in the middle of its
 //!   COPY fails loudly, because every entry of a COPY manifest is mandatory, and would have been fenced anyway;
-//! * of the newest generation, and of epochs whose manifest rows were read: they are in.
+//! * of the newest generation, and of epochs whose manifest rows were read: they are in. But what names the newest load stays: it
+//!   bears witness of what is in ([`crate::witness`]).
 //!
 //! What is of a newer generation than the one that was read is left alone: whoever collects may be a zombie itself. So is
 //! whatever has another name.
@@ -18,6 +19,8 @@ pub struct Named {
     pub generation: Generation,
     /// The newest epoch that it belongs to.
     pub epoch: Epoch,
+    /// Whether it names a load: a COPY manifest, or what was put when the load was read back.
+    pub is_load: bool,
 }
 
 /// What the control tables said.
@@ -34,7 +37,7 @@ pub fn is_garbage(named: Named, live: Live) -> bool {
     if named.generation != live.generation {
         return named.generation < live.generation;
     }
-    live.loaded.is_some_and(|loaded| named.epoch <= loaded)
+    live.loaded.is_some_and(|loaded| named.epoch < loaded || (named.epoch == loaded && !named.is_load))
 }
 
 #[cfg(test)]
@@ -48,13 +51,17 @@ mod tests {
             (4, 11, true), // staged by a start that was killed, and read again by its successor
             (4, 3, true),
             (5, 10, true),
+            (5, 9, true),
             (5, 11, false), // sealed, or being loaded
             (6, 3, false),  // of a start that is newer than what was read
         ] {
-            let named = Named { generation: Generation(generation), epoch: Epoch(epoch) };
-            assert_eq!(is_garbage(named, live), garbage, "{named:?}");
+            for is_load in [false, true] {
+                let named = Named { generation: Generation(generation), epoch: Epoch(epoch), is_load };
+                let kept = is_load && (generation, epoch) == (5, 10);
+                assert_eq!(is_garbage(named, live), garbage && !kept, "{named:?}");
+            }
         }
-        let named = Named { generation: Generation(5), epoch: Epoch(0) };
+        let named = Named { generation: Generation(5), epoch: Epoch(0), is_load: false };
         assert!(!is_garbage(named, Live { loaded: None, ..live }));
     }
 }

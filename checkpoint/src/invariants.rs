@@ -26,7 +26,7 @@ invariants! {
     I3 "in every view the targets hold the rows of the epochs in the manifest, each once",
     I4 "the rows of an epoch are visible exactly when its manifest row is",
     I5 "next_epoch moves only in a transaction of the current generation that saw its own first epoch there",
-    I6 "generations only grow, and no two attempts share generation and nonce",
+    I6 "generations only grow, and no two starts share generation and nonce",
     I8 "the rows of an epoch depend on its records and its recorded times alone",
     I10 "an object has one writer and is never written again",
     I11 "no object is deleted that a transaction may still read",

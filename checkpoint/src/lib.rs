@@ -4,7 +4,9 @@
 //!
 //! * [`epoch`]: the numbers a job counts with, [`Epoch`], [`Generation`] and [`Nonce`];
 //! * [`cut`]: where an epoch ends in every partition ([`Cut`]) and what it read there ([`Span`]);
+//! * [`fates`]: what becomes of a record, and the equations that the counts of an epoch must satisfy;
 //! * [`manifest`]: the row that says "this epoch is in", and the digest that chains it to all before it;
+//! * [`history`]: where the epochs so far end, and how one more is put to them;
 //! * [`names`]: the only place that names an object on S3, and [`garbage`]: which of them nobody can need any more;
 //! * [`witness`]: what S3 remembers of the starts, so that tables which are not the ones they were are found out;
 //! * [`protocol`]: facts in, decision out. Whether an epoch is in, who may load, when to halt;
@@ -12,7 +14,9 @@
 
 pub mod cut;
 pub mod epoch;
+pub mod fates;
 pub mod garbage;
+pub mod history;
 pub mod invariants;
 pub mod manifest;
 pub mod names;
@@ -21,5 +25,7 @@ pub mod witness;
 
 pub use cut::{Cut, LastRecord, Position, Span, TopicPartition};
 pub use epoch::{Epoch, Generation, Micros, Nonce, days_since_1970};
+pub use fates::{Counts, Fate, Fates, Tally};
+pub use history::{History, Link};
 pub use invariants::{Broken, Invariant};
-pub use manifest::{Counts, Digest, EpochRecord};
+pub use manifest::{Decision, Digest, EpochRecord, Kind};

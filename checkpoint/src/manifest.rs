@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Epoch, Micros, Span};
+use crate::{Counts, Cut, Epoch, LastRecord, Micros, Span, TopicPartition};
 
 /// A SHA-256 in hex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,39 +28,52 @@ impl Digest {
     }
 }
 
-/// What happened to the records of one target in one epoch. They must add up:
-/// `records_read = row_count + filtered + skipped + undecoded + dead_letters`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Counts {
-    /// Records of the target's stream, without aborted and control records.
-    pub records_read: u64,
-    /// Rows that were loaded.
-    pub row_count: u64,
-    /// Left out by WHERE.
-    pub filtered: u64,
-    /// Tombstones of a stream.
-    pub skipped: u64,
-    /// Records that did not decode.
-    pub undecoded: u64,
-    /// Records on which the query or the fit to the target's columns failed.
-    pub dead_letters: u64,
+/// Why an epoch is in the manifest. The table's column has the word; `base`, `fill` and `reset-state` are kept for what folds old
+/// epochs, fills a table that was added later, and drops state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// Topics that no epoch has read yet, at their start.
+    Announcement,
+    /// Records that were read.
+    Data,
+    /// Offsets that are passed over, because a person said so.
+    Loss,
+    /// A topic that is another one than before, because a person said so.
+    NewSource,
+    /// The tables belong to this database from here on, because a person said so.
+    Adopt,
 }
 
-impl Counts {
-    /// Whether every record that was read is accounted for.
-    pub fn add_up(&self) -> bool {
-        self.records_read == self.row_count + self.filtered + self.skipped + self.undecoded + self.dead_letters
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 5] = [Kind::Announcement, Kind::Data, Kind::Loss, Kind::NewSource, Kind::Adopt];
+
+    /// As the manifest spells it.
+    pub fn text(self) -> &'static str {
+        match self {
+            Kind::Announcement => "announcement",
+            Kind::Data => "data",
+            Kind::Loss => "loss",
+            Kind::NewSource => "new-source",
+            Kind::Adopt => "adopt",
+        }
     }
 
-    /// Adds another worker's share.
-    pub fn add(&mut self, other: &Counts) {
-        self.records_read += other.records_read;
-        self.row_count += other.row_count;
-        self.filtered += other.filtered;
-        self.skipped += other.skipped;
-        self.undecoded += other.undecoded;
-        self.dead_letters += other.dead_letters;
+    /// Reads what the manifest says; `None` for a word that this program does not know.
+    pub fn parse(text: &str) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| kind.text() == text)
     }
+}
+
+/// What a person decided, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// Who: user and host.
+    pub by: String,
+    /// Why, in their words.
+    pub why: String,
+    /// The fence ids that this one took the place of, that of these tables first.
+    pub adopted: Vec<String>,
 }
 
 /// Everything the control tables say about one epoch, apart from who loaded it and when.
@@ -68,6 +81,8 @@ impl Counts {
 pub struct EpochRecord {
     /// Its number.
     pub epoch: Epoch,
+    /// Why it is there.
+    pub kind: Kind,
     /// When it was closed; the epoch's only notion of "now".
     pub closed_at: Micros,
     /// Event time up to which it is complete; `None` without event time.
@@ -76,31 +91,59 @@ pub struct EpochRecord {
     pub plan: String,
     /// The partitions that moved, in order.
     pub spans: Vec<Span>,
+    /// Of a person, where one decided.
+    pub decision: Option<Decision>,
     /// Counts by target, zeros too.
     pub counts: BTreeMap<String, Counts>,
 }
 
 impl EpochRecord {
-    /// The digest of the history that ends with this epoch, given that of the one before it.
-    pub fn digest(&self, previous: &Digest) -> Digest {
-        let mut hasher = Hasher::new("tidegate epoch 1")
+    /// The digest of the history that ends with this epoch, given that of the one before it and that of the whole cut after it.
+    ///
+    /// `tidegate epoch 2`: the digest before; number; kind; closed_at and watermark in UTC microseconds; plan; how many partitions
+    /// moved, and of each topic, number, topic id, start, end, leader epoch, last offset and fingerprint; of a decision who, why and
+    /// what was adopted; the number of streams with event time (0 so far: their watermarks, largest times and flags will follow it);
+    /// whether there is state (0 so far: its sums will follow it); the digest of the cut.
+    pub fn digest(&self, previous: &Digest, cut: &Digest) -> Digest {
+        let mut hasher = Hasher::new("tidegate epoch 2")
             .text(&previous.0)
             .number(self.epoch.0 as i64)
+            .text(self.kind.text())
             .number(self.closed_at.0)
             .optional(self.watermark.map(|w| w.0))
             .text(&self.plan)
             .number(self.spans.len() as i64);
         for span in &self.spans {
-            hasher = hasher
-                .text(&span.partition.topic)
-                .number(i64::from(span.partition.partition))
-                .text(&span.topic_id)
-                .number(span.start)
-                .number(span.end)
-                .optional(span.last.as_ref().map(|l| l.offset))
-                .text(span.last.as_ref().map_or("", |l| &l.fingerprint));
+            hasher = hasher.partition(&span.partition).text(&span.topic_id).number(span.start).number(span.end);
+            hasher = hasher.end(span.leader_epoch, span.last.as_ref());
         }
-        hasher.done()
+        hasher = match &self.decision {
+            None => hasher.number(0),
+            Some(Decision { by, why, adopted }) => {
+                let decided = hasher.number(1).text(by).text(why).number(adopted.len() as i64);
+                adopted.iter().fold(decided, |hasher, id| hasher.text(id))
+            }
+        };
+        hasher.number(NO_STREAMS).number(NO_STATE).text(&cut.0).done()
+    }
+}
+
+/// Room in both digests, for what is not there yet.
+const NO_STREAMS: i64 = 0;
+/// See [`NO_STREAMS`].
+const NO_STATE: i64 = 0;
+
+impl Cut {
+    /// The digest of the whole cut, `tidegate cut 1`: how many partitions it has; of each, in order, topic, number, topic id, end,
+    /// leader epoch, last offset and fingerprint; then the same room as in the digest of an epoch. A row that is changed or gone
+    /// shows here, even one of a partition that has stood still for years.
+    pub fn digest(&self) -> Digest {
+        let mut hasher = Hasher::new("tidegate cut 1").number(self.iter().count() as i64);
+        for (partition, position) in self.iter() {
+            hasher = hasher.partition(partition).text(&position.topic_id).number(position.end);
+            hasher = hasher.end(position.leader_epoch, position.last.as_ref());
+        }
+        hasher.number(NO_STREAMS).number(NO_STATE).done()
     }
 }
 
@@ -139,6 +182,17 @@ impl Hasher {
         }
     }
 
+    fn partition(self, partition: &TopicPartition) -> Hasher {
+        self.text(&partition.topic).number(i64::from(partition.partition))
+    }
+
+    /// What is known of the newest record.
+    fn end(self, leader_epoch: Option<i32>, last: Option<&LastRecord>) -> Hasher {
+        self.optional(leader_epoch.map(i64::from))
+            .optional(last.map(|l| l.offset))
+            .bytes(last.map(|l| l.fingerprint.as_bytes()))
+    }
+
     fn done(self) -> Digest {
         Digest(self.0.finalize().iter().map(|b| format!("{b:02x}")).collect())
     }
@@ -147,12 +201,13 @@ impl Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{LastRecord, TopicPartition};
+    use crate::Position;
 
     fn record() -> EpochRecord {
         let last = LastRecord { offset: 8, timestamp_ms: 5, fingerprint: "f".into() };
         EpochRecord {
             epoch: Epoch(3),
+            kind: Kind::Data,
             closed_at: Micros(17),
             watermark: None,
             plan: "p".into(),
@@ -164,26 +219,46 @@ mod tests {
                 leader_epoch: Some(2),
                 last: Some(last),
             }],
+            decision: None,
             counts: BTreeMap::new(),
         }
     }
 
-    /// The digest is a format: rows written by any release must be checkable by any later one.
+    fn cut() -> Cut {
+        let last = LastRecord { offset: 8, timestamp_ms: 5, fingerprint: "f".into() };
+        let position = Position { topic_id: "id".into(), end: 9, leader_epoch: Some(2), last: Some(last) };
+        Cut::new([(TopicPartition::new("t", 1), position)])
+    }
+
+    /// The digests are formats: rows written by any release must be checkable by any later one.
     #[test]
-    fn the_digest_never_changes() {
+    fn the_digests_never_change() {
         let first = Digest::first("fence");
         assert_eq!(first.0, "e724ec48e86dc9fd20eb5493c739769dc37daf9260e1d1bce0eba24f45bb0a26");
-        assert_eq!(record().digest(&first).0, "408f1f38bcbbea4e9ab6d4dcdcad3a712e90500da24f5290d525f7d556839179");
+        assert_eq!(cut().digest().0, "59227637846c2dc35ec813a1a7791ee722c2ae80e8960ce9b0e6735bdeb8c564");
+        assert_eq!(Cut::default().digest().0, "5657d0c8a568ebb62bdd98f2311c4b404283029154c17aef3c0862dc3c46d2a7");
+        assert_eq!(
+            record().digest(&first, &cut().digest()).0,
+            "b48e39bf6b436a8276570ac37403f3b802733d51c8b92902be6a350eb3280297"
+        );
+        let decision = Decision { by: "a@b".into(), why: "because".into(), adopted: vec!["old".into()] };
+        let decided = EpochRecord { kind: Kind::Adopt, decision: Some(decision), ..record() };
+        assert_eq!(
+            decided.digest(&first, &cut().digest()).0,
+            "3735bc57ba8597157956670e47513c8ba229a8ec4601f959fd4218ba78270eee"
+        );
         assert_eq!(fingerprint(None, Some(b"x")), "1222f21b27ee7c43cc81fe09e2d962820b3d7bedc50979dbe9382e0247ae21fe");
     }
 
     #[test]
     fn every_field_of_the_history_is_in_the_digest_and_nothing_else() {
-        let first = Digest::first("fence");
-        let whole = record().digest(&first);
+        let (first, after) = (Digest::first("fence"), cut().digest());
+        let whole = record().digest(&first, &after);
         type Change = fn(&mut EpochRecord);
-        let changes: [Change; 11] = [
+        let decision = || Decision { by: String::new(), why: String::new(), adopted: Vec::new() };
+        let changes: [Change; 15] = [
             |r| r.epoch = Epoch(4),
+            |r| r.kind = Kind::Loss,
             |r| r.closed_at = Micros(18),
             |r| r.watermark = Some(Micros(0)),
             |r| r.plan = "q".into(),
@@ -192,19 +267,65 @@ mod tests {
             |r| r.spans[0].topic_id = "other".into(),
             |r| r.spans[0].start = 5,
             |r| r.spans[0].end = 10,
+            |r| r.spans[0].leader_epoch = None,
             |r| r.spans[0].last.as_mut().unwrap().offset = 7,
             |r| r.spans[0].last.as_mut().unwrap().fingerprint = "g".into(),
+            |r| r.spans[0].last = None,
+            |r| r.decision = Some(Decision { by: String::new(), why: String::new(), adopted: Vec::new() }),
         ];
         for (i, change) in changes.iter().enumerate() {
             let mut other = record();
             change(&mut other);
-            assert_ne!(other.digest(&first), whole, "change {i}");
+            assert_ne!(other.digest(&first, &after), whole, "change {i}");
         }
-        assert_ne!(record().digest(&Digest::first("other")), whole);
+        let decided = |change: fn(&mut Decision)| {
+            let mut decision = decision();
+            change(&mut decision);
+            EpochRecord { decision: Some(decision), ..record() }.digest(&first, &after)
+        };
+        let decisions: [fn(&mut Decision); 4] =
+            [|_| {}, |d| d.by = "a".into(), |d| d.why = "a".into(), |d| d.adopted = vec![String::new()]];
+        let digests: std::collections::BTreeSet<_> = decisions.into_iter().map(decided).collect();
+        assert_eq!(digests.len(), decisions.len());
+        assert_ne!(record().digest(&Digest::first("other"), &after), whole);
+        assert_ne!(record().digest(&first, &Cut::default().digest()), whole);
         let mut same = record();
         same.counts.insert("t".into(), Counts::default());
-        same.spans[0].leader_epoch = None;
-        assert_eq!(same.digest(&first), whole);
+        same.spans[0].last.as_mut().unwrap().timestamp_ms = 6;
+        assert_eq!(same.digest(&first, &after), whole);
+    }
+
+    #[test]
+    fn every_column_of_a_cut_is_in_its_digest() {
+        type Change = fn(&mut Position);
+        let of = |partition: TopicPartition, change: Change| {
+            let (_, position) = cut().iter().next().map(|(p, position)| (p.clone(), position.clone())).unwrap();
+            let mut position = position;
+            change(&mut position);
+            Cut::new([(partition, position)]).digest()
+        };
+        let here = || TopicPartition::new("t", 1);
+        assert_eq!(of(here(), |_| {}), cut().digest());
+        let changes: [Change; 7] = [
+            |p| p.topic_id = "other".into(),
+            |p| p.end = 10,
+            |p| p.leader_epoch = None,
+            |p| p.leader_epoch = Some(3),
+            |p| p.last = None,
+            |p| p.last.as_mut().unwrap().offset = 7,
+            |p| p.last.as_mut().unwrap().fingerprint = "g".into(),
+        ];
+        changes.into_iter().for_each(|change| assert_ne!(of(here(), change), cut().digest()));
+        for other in [TopicPartition::new("u", 1), TopicPartition::new("t", 2)] {
+            assert_ne!(of(other, |_| {}), cut().digest());
+        }
+        assert_ne!(Cut::default().digest(), cut().digest());
+    }
+
+    #[test]
+    fn a_kind_is_read_as_it_is_written() {
+        assert!(Kind::ALL.into_iter().all(|kind| Kind::parse(kind.text()) == Some(kind)));
+        assert_eq!(Kind::parse("base"), None);
     }
 
     #[test]
@@ -218,16 +339,5 @@ mod tests {
         ];
         let prints: std::collections::BTreeSet<_> = all.iter().map(|(k, v)| fingerprint(*k, *v)).collect();
         assert_eq!(prints.len(), all.len());
-    }
-
-    #[test]
-    fn counts_add_up() {
-        let mut counts =
-            Counts { records_read: 6, row_count: 2, filtered: 1, skipped: 1, undecoded: 1, dead_letters: 1 };
-        assert!(counts.add_up());
-        counts.add(&counts.clone());
-        assert!(counts.add_up() && counts.records_read == 12);
-        counts.row_count -= 1;
-        assert!(!counts.add_up());
     }
 }

@@ -29,9 +29,19 @@ impl Staging {
         format!("{}/e={epoch}/t={target}/w={worker}-{unique}.parquet", self.root())
     }
 
+    /// The folder of the COPY manifests.
+    pub fn loads(&self) -> String {
+        format!("{}/load", self.root())
+    }
+
+    /// What is put once a load was read back: all epochs up to its last are in.
+    pub fn loaded(&self, last: Epoch) -> String {
+        format!("{}/e={last}.loaded", self.loads())
+    }
+
     /// The COPY manifest of one target in the load of epochs `first` to `last`. Each attempt has its own.
     pub fn copy_manifest(&self, first: Epoch, last: Epoch, target: usize, attempt: u32) -> String {
-        format!("{}/load/e={first}-{last}-t={target}-{attempt}.manifest", self.root())
+        format!("{}/e={first}-{last}-t={target}-{attempt}.manifest", self.loads())
     }
 }
 
@@ -64,13 +74,32 @@ pub fn read(job: &str, fence_id: &str, key: &str) -> Option<Named> {
     let (start, rest) = rest.split_once('/')?;
     let (generation, nonce) = start.split_once('-')?;
     Nonce::parse(nonce)?;
-    let epoch = match rest.strip_prefix("load/") {
-        // e=<first>-<last>-t=<target>-<attempt>.manifest
-        Some(load) => load.strip_suffix(".manifest")?.strip_prefix("e=")?.split('-').nth(1)?,
+    let load = rest.strip_prefix("load/");
+    let epoch = match load {
+        Some(load) => read_load(load).map(|(_, last)| last).or_else(|| read_loaded(load))?,
         // e=<epoch>/t=<target>/w=<worker>-<unique>.parquet
-        None => rest.strip_suffix(".parquet")?.strip_prefix("e=")?.split_once("/t=")?.0,
+        None => Epoch(rest.strip_suffix(".parquet")?.strip_prefix("e=")?.split_once("/t=")?.0.parse().ok()?),
     };
-    Some(Named { generation: Generation(generation.parse().ok()?), epoch: Epoch(epoch.parse().ok()?) })
+    Some(Named { generation: Generation(generation.parse().ok()?), epoch, is_load: load.is_some() })
+}
+
+/// The generation and nonce that a folder within [`all_of`] stands for: a name that ends with a slash, as a listing has it.
+pub fn read_start(child: &str) -> Option<(Generation, Nonce)> {
+    let (generation, nonce) = child.strip_suffix('/')?.strip_prefix("g=")?.split_once('-')?;
+    Some((Generation(generation.parse().ok()?), Nonce::parse(nonce)?))
+}
+
+/// The epoch up to which all is in, by the name of what a load left when it was read back.
+pub fn read_loaded(name: &str) -> Option<Epoch> {
+    Some(Epoch(name.strip_suffix(".loaded")?.strip_prefix("e=")?.parse().ok()?))
+}
+
+/// The first and the last epoch of a load, by the name of its COPY manifest: `e=<first>-<last>-t=<target>-<attempt>.manifest`.
+pub fn read_load(name: &str) -> Option<(Epoch, Epoch)> {
+    let mut epochs = name.strip_suffix(".manifest")?.strip_prefix("e=")?.split('-');
+    let (first, last) = (epochs.next()?.parse().ok()?, epochs.next()?.parse().ok()?);
+    epochs.next()?.strip_prefix("t=")?;
+    Some((Epoch(first), Epoch(last)))
 }
 
 #[cfg(test)]
@@ -102,9 +131,16 @@ mod tests {
             generation: Generation(12),
             nonce: Nonce::new([1; 16]),
         };
-        let named = |epoch| Some(Named { generation: Generation(12), epoch: Epoch(epoch) });
-        assert_eq!(read("clicks", "f", &staging.data(Epoch(7), 1, 0, "u")), named(7));
-        assert_eq!(read("clicks", "f", &staging.copy_manifest(Epoch(7), Epoch(9), 1, 3)), named(9));
+        let named = |epoch, is_load| Some(Named { generation: Generation(12), epoch: Epoch(epoch), is_load });
+        assert_eq!(read("clicks", "f", &staging.data(Epoch(7), 1, 0, "u")), named(7, false));
+        assert_eq!(read("clicks", "f", &staging.copy_manifest(Epoch(7), Epoch(9), 1, 3)), named(9, true));
+        assert_eq!(read("clicks", "f", &staging.loaded(Epoch(9))), named(9, true));
+        let start = format!("g=12-{}/", staging.nonce);
+        assert_eq!(read_start(&start), Some((staging.generation, staging.nonce.clone())));
+        assert_eq!(read_load("e=7-9-t=1-3.manifest"), Some((Epoch(7), Epoch(9))));
+        for other in ["g=12/", "g=12-x/", "generation=12", "e=7/"] {
+            assert_eq!((read_start(other), read_load(other)), (None, None), "{other}");
+        }
         let root = staging.root();
         for other in [
             "clicks/f/g=12-short/e=7/t=1/w=0-u.parquet".into(),

@@ -2,14 +2,17 @@
 //!
 //! Exactly-once is argued here and nowhere else. The shape of the argument:
 //!
-//! 1. A start takes the *fence*, a row of one table, by `UPDATE ... SET generation = generation + 1`, before it reads
-//!    anything ([`admit`] decides on what it then reads). Redshift makes this wait for a rival that holds the row.
+//! 1. A start takes the *fence*, a row of one table, by one statement that commits itself: `UPDATE ... SET generation = s + 1,
+//!    nonce = n WHERE generation = s`. Redshift makes it wait for a load that is under way. Nobody holds the row after it, and a
+//!    copy of the statement that arrives late changes nothing ([`after_taking`] says whose the fence is).
+//!    Only then it reads, in one snapshot whose fence row must be exactly its own ([`check_snapshot`]); [`admit`] makes sure
+//!    that what it reads is whole, and [`announcement`] says which topics are new.
 //! 2. A load's first statement is `UPDATE fence SET next_epoch = b + 1 WHERE generation = g AND nonce = n AND
 //!    next_epoch = a`. It changes one row, or the load is over ([`after_refusal`]). So of all processes that ever
 //!    believed to be this job, one can load epoch `a`, and only once.
 //! 3. COPY, manifest row and fence row are one transaction; [`check_copy`] sees that COPY loaded what was written.
 //! 4. When the answer to COMMIT is lost, a *barrier* (an UPDATE of the fence that changes nothing) waits until the
-//!    doubtful session is gone, and what is read behind it is final ([`after_barrier`]). Looking without the barrier
+//!    doubtful session is gone, and what is read after it is final ([`after_barrier`]). Looking without the barrier
 //!    is a race with a COMMIT still under way.
 //! 5. A restart reads where the manifest ends, never where it believes it was ([`check_source`] makes sure that the
 //!    log is still the one the manifest speaks of).
@@ -17,7 +20,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    Broken, Counts, Cut, Digest, Epoch, EpochRecord, Generation, LastRecord, Micros, Nonce, Span, TopicPartition, check,
+    Broken, Counts, Cut, Digest, Epoch, EpochRecord, Fate, Fates, Generation, History, Kind, LastRecord, Micros, Nonce,
+    Position, Span, Tally, TopicPartition, check, witness::Witnessed,
 };
 
 /// The fence, as read.
@@ -35,6 +39,10 @@ pub struct Fence {
     pub next_epoch: Epoch,
     /// The digest of the epoch before it.
     pub digest: Digest,
+    /// The digest of the whole cut after that epoch.
+    pub cut_digest: Digest,
+    /// The epoch with which the cut was written as a whole the last time; `None` before the first epoch.
+    pub cut_epoch: Option<Epoch>,
 }
 
 /// The right to load: what a start got when it took the fence.
@@ -71,8 +79,11 @@ pub enum Halt {
         here: String,
     },
     /// The control tables contradict themselves or us.
-    #[error("the control tables do not add up")]
+    #[error(transparent)]
     Tables(#[from] Broken),
+    /// The control tables are not those that earlier starts bear witness of.
+    #[error(transparent)]
+    Witness(#[from] Witnessed),
     /// The topic is not there any more.
     #[error("topic {0} was read before and does not exist any more")]
     TopicGone(Arc<str>),
@@ -135,7 +146,17 @@ pub enum Halt {
         /// Rows in the files.
         written: u64,
     },
-    /// An epoch that is sealed is not whole.
+    /// The client gave a record again.
+    #[error("{partition}: the Kafka client gave offset {offset} where it stood at {position} already")]
+    ReadTwice {
+        /// Where.
+        partition: TopicPartition,
+        /// The offset that came again.
+        offset: i64,
+        /// Where the partition stood.
+        position: i64,
+    },
+    /// An epoch that is closed is not whole.
     #[error("epoch {epoch} is not whole: {what}")]
     NotWhole {
         /// Which.
@@ -157,12 +178,18 @@ impl Halt {
             | RecordsLost { .. }
             | Truncated { .. }
             | Rewritten { .. } => true,
-            OtherDatabase { .. } | Tables(_) | CopyIdle { .. } | CopyCount { .. } | NotWhole { .. } => false,
+            OtherDatabase { .. }
+            | Tables(_)
+            | Witness(_)
+            | CopyIdle { .. }
+            | CopyCount { .. }
+            | ReadTwice { .. }
+            | NotWhole { .. } => false,
         }
     }
 }
 
-/// Where a partition that no epoch has read would begin, as Kafka was asked before the fence was taken.
+/// Where a partition that no epoch has read would begin, as Kafka says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Start {
     /// Kafka's id of the topic.
@@ -171,104 +198,201 @@ pub struct Start {
     pub offset: i64,
 }
 
-/// What the manifest says about itself.
+/// A row of the manifest, as read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ManifestFacts {
-    /// Its rows.
-    pub rows: u64,
-    /// Its lowest epoch.
-    pub lowest: Option<Epoch>,
-    /// Its highest epoch.
-    pub highest: Option<Epoch>,
-    /// The digest in the row of the highest.
-    pub digest: Option<Digest>,
+pub struct ManifestRow {
+    /// The epoch, without its counts and, until [`admit`] has put them to it, without its spans.
+    pub record: EpochRecord,
+    /// The digest of the history that it ends.
+    pub digest: Digest,
+    /// The digest of the cut after it.
+    pub cut_digest: Digest,
 }
 
-/// Everything that is read in the transaction that takes the fence, after its UPDATE.
+/// The control tables in one snapshot, as far as a start must know them: all from the newest whole cut on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcquireFacts {
-    /// The fence, already ours.
+pub struct TableFacts {
+    /// The fence.
     pub fence: Fence,
     /// Identity of the database we are in.
     pub namespace: String,
-    /// The manifest.
-    pub manifest: ManifestFacts,
-    /// Where all its epochs end.
-    pub cut: Cut,
+    /// The rows of the manifest from that of the newest whole cut on, in order.
+    pub manifest: Vec<ManifestRow>,
+    /// The newest whole cut.
+    pub cut: Vec<(TopicPartition, Position)>,
+    /// The spans of all epochs after it.
+    pub spans: Vec<(Epoch, Span)>,
 }
 
-/// What a start does with the fence it has just taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Admitted {
-    /// To be written in the same transaction: an epoch without rows that brings new topics into the cut.
-    pub announce: Option<EpochRecord>,
-    /// The first epoch to read.
-    pub next_epoch: Epoch,
-    /// The digest of the one before it.
-    pub digest: Digest,
-    /// Where it starts.
-    pub cut: Cut,
-}
-
-/// Decides on a start, given what it read behind the fence. `starts` has every partition of every topic of the job;
-/// those of topics that the cut knows are thrown away, because only the manifest says where they stand. `targets` get
-/// counts of zero in the epoch that announces new topics.
-pub fn admit(
-    facts: &AcquireFacts,
-    starts: &BTreeMap<TopicPartition, Start>,
-    targets: &[String],
-    now: Micros,
-    plan: &str,
-) -> Result<Admitted, Halt> {
+/// Decides whether the control tables are whole, and where they end. Everything that is read is held against the digests of the
+/// fence, so a row or column that somebody changed or took away halts the job, or does not matter.
+pub fn admit(facts: &TableFacts) -> Result<History, Halt> {
     let fence = &facts.fence;
     if fence.namespace != facts.namespace {
         return Err(Halt::OtherDatabase { made_in: fence.namespace.clone(), here: facts.namespace.clone() });
     }
-    let manifest = &facts.manifest;
     let next = fence.next_epoch;
-    check!(I1, manifest.rows == next.0, "next_epoch is {next} and the manifest has {} rows", manifest.rows);
-    if next.0 > 0 {
-        check!(I1, manifest.lowest == Some(Epoch(0)), "the manifest begins at {:?}", manifest.lowest);
+    let Some(from) = fence.cut_epoch else {
+        let new = History::new(&fence.fence_id);
+        check!(I1, next.0 == 0, "next_epoch is {next} and the fence names no epoch with a whole cut");
         check!(
             I1,
-            manifest.highest == Some(Epoch(next.0 - 1)),
-            "next_epoch is {next} and the manifest ends at {:?}",
-            manifest.highest
+            facts.manifest.is_empty(),
+            "next_epoch is 0 and the manifest has epoch {}",
+            first_of(&facts.manifest)
         );
+        check!(I1, facts.cut.is_empty() && facts.spans.is_empty(), "next_epoch is 0 and there are offsets");
+        check!(I1, fence.digest == new.digest, "the fence has a digest before its first epoch");
+        check!(I1, fence.cut_digest == new.cut.digest(), "the fence has the digest of a cut before its first epoch");
+        return Ok(new);
+    };
+    let found: Vec<Epoch> = facts.manifest.iter().map(|row| row.record.epoch).collect();
+    let follow = (from.0..).zip(&found).all(|(expected, found)| found.0 == expected);
+    check!(
+        I1,
+        from < next && follow && found.len() as u64 == next.0 - from.0,
+        "the epochs of the manifest from the newest whole cut on are to be {from} to {next}, without the last, and are {}",
+        listed(&found)
+    );
+    let whole = Cut::new(facts.cut.iter().cloned());
+    let [base, rows @ ..] = facts.manifest.as_slice() else {
+        return Err(Broken { invariant: crate::Invariant::I1, seen: "the manifest is empty".into() }.into());
+    };
+    check!(
+        I2,
+        whole.iter().count() == facts.cut.len() && whole.digest() == base.cut_digest,
+        "the whole cut of epoch {from} is not the one that was written"
+    );
+    let mut history =
+        History { next_epoch: from.next(), digest: base.digest.clone(), cut: whole, cut_epoch: Some(from) };
+    let mut spans: BTreeMap<Epoch, Vec<Span>> = BTreeMap::new();
+    facts.spans.iter().for_each(|(epoch, span)| spans.entry(*epoch).or_default().push(span.clone()));
+    for row in rows {
+        let epoch = row.record.epoch;
+        let mut of_epoch = spans.remove(&epoch).unwrap_or_default();
+        of_epoch.sort_by(|a, b| a.partition.cmp(&b.partition));
+        let record = EpochRecord { spans: of_epoch, ..row.record.clone() };
+        let broken = |e: crate::cut::CutError| Broken { invariant: crate::Invariant::I2, seen: e.to_string() };
+        let link = history.link(record).map_err(broken)?;
         check!(
             I1,
-            manifest.digest.as_ref() == Some(&fence.digest),
-            "the digest of the fence is not that of the last epoch"
+            link.digest == row.digest && link.cut_digest == row.cut_digest,
+            "epoch {epoch} is not the one that was loaded: the manifest or the offsets were changed"
         );
-    } else {
-        check!(I1, fence.digest == Digest::first(&fence.fence_id), "the fence has a digest before its first epoch");
+        check!(I1, link.full_cut.is_none(), "epoch {epoch} has a whole cut, which the fence does not know");
     }
-    let spans: Vec<Span> = starts
-        .iter()
-        .filter(|(partition, _)| !facts.cut.knows_topic(&partition.topic))
-        .map(|(partition, start)| Span {
-            partition: partition.clone(),
-            topic_id: start.topic_id.clone(),
-            start: start.offset,
-            end: start.offset,
-            leader_epoch: None,
-            last: None,
-        })
-        .collect();
-    if spans.is_empty() {
-        return Ok(Admitted { announce: None, next_epoch: next, digest: fence.digest.clone(), cut: facts.cut.clone() });
+    if let Some(epoch) = spans.keys().next() {
+        check!(I1, false, "there are offsets of epoch {epoch}, which is not in the manifest");
     }
-    let cut = facts.cut.advance(&spans).map_err(|e| Broken { invariant: crate::Invariant::I2, seen: e.to_string() })?;
-    let announce = EpochRecord {
-        epoch: next,
+    check!(I1, history.digest == fence.digest, "the digest of the fence is not that of the last epoch");
+    check!(
+        I1,
+        history.cut.digest() == fence.cut_digest,
+        "the cut is not the one that the fence knows: offsets were changed or removed"
+    );
+    Ok(history)
+}
+
+fn first_of(manifest: &[ManifestRow]) -> Epoch {
+    manifest.first().map_or(Epoch(0), |row| row.record.epoch)
+}
+
+/// Epochs for a message: all, if they are few.
+fn listed(epochs: &[Epoch]) -> String {
+    let shown: Vec<String> = epochs.iter().take(8).map(Epoch::to_string).collect();
+    match epochs.len() {
+        0 => "none".into(),
+        n if n > 8 => format!("{} ... ({n} rows)", shown.join(", ")),
+        _ => shown.join(", "),
+    }
+}
+
+/// Decides which topics are new to the job. `starts` has every partition of every topic of the job; those of topics that the cut
+/// knows are thrown away, because only the manifest says where they stand. `targets` get counts of zero in the epoch that
+/// announces new topics; `None` if there are none.
+pub fn announcement(
+    history: &History,
+    starts: &BTreeMap<TopicPartition, Start>,
+    targets: &[String],
+    now: Micros,
+    plan: &str,
+) -> Option<EpochRecord> {
+    let new = starts.iter().filter(|(partition, _)| !history.cut.knows_topic(&partition.topic));
+    let spans: Vec<Span> = new.map(|(partition, start)| standing(partition, start)).collect();
+    (!spans.is_empty()).then(|| EpochRecord {
+        epoch: history.next_epoch,
+        kind: Kind::Announcement,
         closed_at: now,
         watermark: None,
         plan: plan.into(),
         spans,
+        decision: None,
         counts: targets.iter().map(|t| (t.clone(), Counts::default())).collect(),
-    };
-    let digest = announce.digest(&fence.digest);
-    Ok(Admitted { announce: Some(announce), next_epoch: next.next(), digest, cut })
+    })
+}
+
+/// An empty span at a start.
+fn standing(partition: &TopicPartition, start: &Start) -> Span {
+    Span {
+        partition: partition.clone(),
+        topic_id: start.topic_id.clone(),
+        start: start.offset,
+        end: start.offset,
+        leader_epoch: None,
+        last: None,
+    }
+}
+
+/// Whose the fence is, as it was read after the statement that takes it was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Ours, whether the answer said so or not.
+    Ours(Holder),
+    /// Nobody's yet: the statement did not arrive. The same again, which cannot take it twice.
+    NotYet,
+    /// Another start was faster.
+    Moved {
+        /// Its generation.
+        by: Generation,
+    },
+}
+
+/// Decides whose the fence is. `from` is the generation that was read before; the nonce is of this start, in each of its tries.
+pub fn after_taking(from: Generation, nonce: &Nonce, fence: &Fence) -> Result<Taken, Halt> {
+    check!(I6, fence.generation >= from, "the generation went back from {from} to {}", fence.generation);
+    if fence.nonce == *nonce {
+        return Ok(Taken::Ours(Holder { generation: fence.generation, nonce: nonce.clone() }));
+    }
+    if fence.generation == from {
+        return Ok(Taken::NotYet);
+    }
+    Ok(Taken::Moved { by: fence.generation })
+}
+
+/// Whether a snapshot may be believed by who holds the fence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// Its fence is ours: nothing of an older generation can come into the tables any more that is not in it.
+    Valid,
+    /// It was taken before the fence was: once more.
+    Older,
+    /// A newer start has the fence.
+    Fenced {
+        /// Its generation.
+        by: Generation,
+    },
+}
+
+/// Decides whether a snapshot is valid, by its fence row: generation *and* nonce must be ours.
+pub fn check_snapshot(me: &Holder, fence: &Fence) -> Result<Snapshot, Halt> {
+    if fence.generation > me.generation {
+        return Ok(Snapshot::Fenced { by: fence.generation });
+    }
+    if fence.generation < me.generation {
+        return Ok(Snapshot::Older);
+    }
+    check!(I6, fence.nonce == me.nonce, "generation {} has another nonce than the start that took it", me.generation);
+    Ok(Snapshot::Valid)
 }
 
 /// What Kafka says about a partition that the job reads.
@@ -347,53 +471,75 @@ pub fn check_source(
     Ok(seek)
 }
 
-/// The dead letters of an epoch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DeadLetters<'a> {
-    /// The name of their table in the counts.
-    pub table: &'a str,
-    /// How many records were set aside, as the counts of the streams' targets say.
-    pub records: u64,
+/// What was heard of one target in an epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetHeard {
+    /// Its name in the counts.
+    pub name: String,
+    /// The stream that it reads, by number; `None` for the dead letters.
+    pub stream: Option<usize>,
+    /// What became of the records, as the operators saw it: those of its stream and its own.
+    pub fates: Fates,
+    /// Rows in its files.
+    pub rows: u64,
 }
 
-/// Decides whether a sealed epoch is whole: every partition of the job reported, spans follow the cut, every record is
-/// accounted for and every row is in a file. Returns the cut behind it.
+/// Decides whether a closed epoch is whole: every partition of the job reported, spans follow the cut, each record that left
+/// fetch met one fate for each target of its stream, and every row is in a file. Returns the counts of the targets.
 ///
-/// `reported` are the spans of all partitions, moved or not; `files` the rows of the files by target.
+/// `reported` are the spans of all partitions, moved or not; `read` what left fetch, by stream.
 pub fn check_whole(
     cut: &Cut,
     partitions: usize,
-    record: &EpochRecord,
+    epoch: Epoch,
     reported: &[Span],
-    files: &BTreeMap<String, u64>,
-    dead_letters: &DeadLetters<'_>,
-) -> Result<Cut, Halt> {
-    let not_whole = |what: String| Halt::NotWhole { epoch: record.epoch, what };
+    read: &BTreeMap<usize, Tally>,
+    targets: &[TargetHeard],
+) -> Result<BTreeMap<String, Counts>, Halt> {
+    let not_whole = |what: String| Halt::NotWhole { epoch, what };
     if reported.len() != partitions {
         return Err(not_whole(format!("{} of {partitions} partitions reported", reported.len())));
     }
-    let next = cut.advance(reported).map_err(|e| not_whole(e.to_string()))?;
-    for (target, counts) in &record.counts {
-        // Dead letters were read elsewhere; of them there is one for each record that another count says was set aside.
-        let add_up = match target == dead_letters.table {
-            true => *counts == Counts { row_count: dead_letters.records, ..Counts::default() },
-            false => counts.add_up(),
+    cut.advance(reported).map_err(|e| not_whole(e.to_string()))?;
+    let letters = set_aside(targets);
+    let mut all = BTreeMap::new();
+    for target in targets {
+        let name = &target.name;
+        // Dead letters were read elsewhere; of them there is one for each record that was set aside.
+        let expected = match target.stream {
+            Some(stream) => read.get(&stream).copied().unwrap_or_default(),
+            None => letters,
         };
-        if !add_up {
-            let expected = dead_letters.records;
-            return Err(not_whole(format!(
-                "the counts of {target} do not add up, with {expected} records set aside in all: {counts:?}"
-            )));
+        let met = target.fates.total();
+        if met.count != expected.count {
+            return Err(not_whole(format!("of {} records for {name} {} met a fate", expected.count, met.count)));
         }
-        let rows = files.get(target).copied().unwrap_or(0);
-        if rows != counts.row_count {
-            return Err(not_whole(format!("{target} has {} rows and its files have {rows}", counts.row_count)));
+        if met.sum != expected.sum {
+            return Err(not_whole(format!("the {} records for {name} are not those that were read", met.count)));
         }
+        let read = if target.stream.is_some() { expected } else { Tally::default() };
+        let counts = Counts::new(read, &target.fates, target.rows);
+        let taken = counts.of(Fate::Taken);
+        if target.rows != taken {
+            return Err(not_whole(format!("{name} took {taken} records and its files have {} rows", target.rows)));
+        }
+        all.insert(name.clone(), counts);
     }
-    if let Some(target) = files.keys().find(|t| !record.counts.contains_key(*t)) {
-        return Err(not_whole(format!("there is a file for {target}, which has no counts")));
+    Ok(all)
+}
+
+/// The records that were set aside. One that does not decode is one dead letter, and counts for every target of its stream; one
+/// that fails later is one for each target that it fails for.
+fn set_aside(targets: &[TargetHeard]) -> Tally {
+    let mut undecoded: BTreeMap<usize, Tally> = BTreeMap::new();
+    let mut all = Tally::default();
+    for target in targets {
+        let Some(stream) = target.stream else { continue };
+        undecoded.entry(stream).or_insert(target.fates.get(Fate::Undecoded));
+        all.add(target.fates.get(Fate::DeadLetter));
     }
-    Ok(next)
+    undecoded.into_values().for_each(|tally| all.add(tally));
+    all
 }
 
 /// Decides whether COPY loaded what was written. `before` and `after` are `pg_last_copy_id()` around it: a count alone
@@ -402,8 +548,8 @@ pub fn check_copy(target: &str, before: i64, after: i64, count: u64, counts: &Co
     if after == before {
         return Err(Halt::CopyIdle { target: target.into(), id: after });
     }
-    if count != counts.row_count {
-        return Err(Halt::CopyCount { target: target.into(), loaded: count, written: counts.row_count });
+    if count != counts.loaded {
+        return Err(Halt::CopyCount { target: target.into(), loaded: count, written: counts.loaded });
     }
     Ok(())
 }
@@ -436,7 +582,7 @@ pub fn after_refusal(me: &Holder, range: &Range, fence: &Fence, loaded: Option<&
 }
 
 /// Decides after a barrier, when the answer to COMMIT was lost. `rows` is how many rows the barrier touched: none means
-/// that the generation has moved on, and then the fence that was read behind it says who has it.
+/// that the generation has moved on, and then the fence that was read after it says who has it.
 pub fn after_barrier(me: &Holder, range: &Range, rows: u64, fence: &Fence, loaded: Option<&Digest>) -> Outcome {
     if rows == 0 && fence.generation == me.generation && fence.nonce == me.nonce {
         return contradiction(range, fence, "the barrier found no fence");
@@ -471,6 +617,9 @@ fn contradiction(range: &Range, fence: &Fence, what: &str) -> Outcome {
     Outcome::Halt(Halt::Tables(Broken { invariant: crate::Invariant::I5, seen }))
 }
 
+#[cfg(test)]
+#[path = "admit_tests.rs"]
+mod admit_tests;
 #[cfg(test)]
 #[path = "protocol_tests.rs"]
 mod tests;

@@ -1,4 +1,5 @@
-//! Every decision of the protocol is reached from facts, and whole sets of facts are enumerated.
+//! Every decision of the protocol is reached from facts, and whole sets of facts are enumerated. That of a start on the control
+//! tables has a file of its own.
 
 use super::*;
 use crate::{Invariant, Position};
@@ -10,17 +11,9 @@ fn fence(generation: u64, next_epoch: u64) -> Fence {
         generation: Generation(generation),
         nonce: Nonce::new([generation as u8; 16]),
         next_epoch: Epoch(next_epoch),
-        digest: if next_epoch == 0 { Digest::first("f") } else { Digest(format!("d{}", next_epoch - 1)) },
-    }
-}
-
-fn manifest(rows: u64) -> ManifestFacts {
-    let highest = rows.checked_sub(1);
-    ManifestFacts {
-        rows,
-        lowest: highest.map(|_| Epoch(0)),
-        highest: highest.map(Epoch),
-        digest: highest.map(|h| Digest(format!("d{h}"))),
+        digest: Digest(format!("d{}", next_epoch.wrapping_sub(1))),
+        cut_digest: Digest(String::new()),
+        cut_epoch: Some(Epoch(0)),
     }
 }
 
@@ -33,69 +26,69 @@ fn partition(topic: &str, number: i32) -> TopicPartition {
     TopicPartition::new(topic, number)
 }
 
-fn facts(next_epoch: u64) -> AcquireFacts {
-    let cut = if next_epoch == 0 { Cut::default() } else { Cut::new([(partition("known", 0), position(40))]) };
-    AcquireFacts { fence: fence(3, next_epoch), namespace: "here".into(), manifest: manifest(next_epoch), cut }
-}
-
 fn starts(topics: &[&str]) -> BTreeMap<TopicPartition, Start> {
     let start = Start { topic_id: "id".into(), offset: 9 };
     topics.iter().flat_map(|t| (0..2).map(|p| (partition(t, p), start.clone()))).collect()
 }
 
-#[test]
-fn the_first_start_announces_every_partition() {
-    let admitted = admit(&facts(0), &starts(&["a"]), &["t".into()], Micros(5), "plan").unwrap();
-    let announce = admitted.announce.unwrap();
-    assert_eq!((announce.epoch, admitted.next_epoch), (Epoch(0), Epoch(1)));
-    assert_eq!(announce.counts, [("t".to_string(), Counts::default())].into());
-    assert_eq!(announce.spans.iter().map(|s| (s.start, s.end)).collect::<Vec<_>>(), [(9, 9), (9, 9)]);
-    assert_eq!(admitted.digest, announce.digest(&Digest::first("f")));
-    assert_eq!(admitted.cut.get(&partition("a", 1)).unwrap().end, 9);
+/// A history that ends in a known topic, of which one partition was read.
+fn history() -> History {
+    let cut = Cut::new([(partition("known", 0), position(40))]);
+    History { next_epoch: Epoch(4), digest: Digest("d3".into()), cut, cut_epoch: Some(Epoch(0)) }
+}
+
+fn announced(history: &History, topics: &[&str]) -> Option<EpochRecord> {
+    announcement(history, &starts(topics), &["t".into()], Micros(5), "plan")
 }
 
 #[test]
-fn a_restart_takes_the_manifest_and_throws_away_what_kafka_said() {
-    let admitted = admit(&facts(4), &starts(&["known"]), &["t".into()], Micros(5), "plan").unwrap();
-    assert_eq!((admitted.announce, admitted.next_epoch), (None, Epoch(4)));
-    assert_eq!(admitted.cut.get(&partition("known", 0)).unwrap().end, 40);
-    assert_eq!(
-        admitted.cut.get(&partition("known", 1)),
-        None,
-        "a partition added later is not announced: it starts at 0"
-    );
+fn the_first_start_announces_every_partition() {
+    let mut history = History::new("f");
+    let announce = announced(&history, &["a"]).unwrap();
+    assert_eq!((announce.epoch, announce.kind), (Epoch(0), Kind::Announcement));
+    assert_eq!(announce.counts, [("t".to_string(), Counts::default())].into());
+    assert_eq!(announce.spans.iter().map(|s| (s.start, s.end)).collect::<Vec<_>>(), [(9, 9), (9, 9)]);
+    let link = history.link(announce).unwrap();
+    assert_eq!(link.digest, link.record.digest(&Digest::first("f"), &link.cut_digest));
+    assert_eq!((history.next_epoch, history.cut.get(&partition("a", 1)).unwrap().end), (Epoch(1), 9));
+}
+
+#[test]
+fn a_topic_that_the_cut_knows_is_not_announced_whatever_kafka_says() {
+    // Nor is a partition of it that was added later: it starts at 0.
+    assert_eq!(announced(&history(), &["known"]), None);
 }
 
 #[test]
 fn a_topic_added_later_begins_at_its_own_start() {
-    let admitted = admit(&facts(4), &starts(&["known", "new"]), &["t".into()], Micros(5), "plan").unwrap();
-    assert_eq!(admitted.announce.unwrap().spans.len(), 2);
-    assert_eq!(admitted.next_epoch, Epoch(5));
-    assert_eq!(admitted.cut.get(&partition("new", 0)).unwrap().end, 9);
+    let mut history = history();
+    let announce = announced(&history, &["known", "new"]).unwrap();
+    assert_eq!((announce.spans.len(), announce.epoch), (2, Epoch(4)));
+    history.link(announce).unwrap();
+    assert_eq!(history.cut.get(&partition("new", 0)).unwrap().end, 9);
+    assert_eq!(history.cut.get(&partition("known", 0)).unwrap().end, 40);
 }
 
 #[test]
-fn control_tables_that_do_not_add_up_halt() {
-    type Change = fn(&mut AcquireFacts);
-    let changes: [(&str, Change); 6] = [
-        ("a clone", |f| f.namespace = "there".into()),
-        ("a row too few", |f| f.manifest.rows -= 1),
-        ("not from 0", |f| f.manifest.lowest = Some(Epoch(1))),
-        ("ends elsewhere", |f| f.manifest.highest = Some(Epoch(7))),
-        ("another digest", |f| f.manifest.digest = Some(Digest("x".into()))),
-        ("no digest", |f| f.manifest.digest = None),
-    ];
-    for (name, change) in changes {
-        let mut facts = facts(4);
-        change(&mut facts);
-        let halt = admit(&facts, &starts(&["known"]), &["t".into()], Micros(5), "plan").expect_err(name);
-        let is_clone = matches!(&halt, Halt::OtherDatabase { made_in, here } if made_in != here);
-        let is_tables = matches!(&halt, Halt::Tables(broken) if broken.invariant == Invariant::I1);
-        assert_eq!((is_clone, is_tables), (name == "a clone", name != "a clone"), "{name}: {halt}");
-    }
-    let mut first = facts(0);
-    first.fence.digest = Digest("x".into());
-    assert!(admit(&first, &starts(&["a"]), &["t".into()], Micros(5), "plan").is_err());
+fn the_fence_is_whose_nonce_it_has() {
+    let nonce = Nonce::new([7; 16]);
+    let taking = |from, generation| after_taking(Generation(from), &nonce, &fence(generation, 4));
+    let holder = Holder { generation: Generation(7), nonce: nonce.clone() };
+    assert_eq!(taking(6, 7), Ok(Taken::Ours(holder.clone())), "the answer may have been lost");
+    assert_eq!(taking(3, 7), Ok(Taken::Ours(holder)), "an earlier try of this start came late");
+    assert_eq!(taking(3, 3), Ok(Taken::NotYet));
+    assert_eq!(taking(3, 4), Ok(Taken::Moved { by: Generation(4) }));
+    assert!(matches!(taking(3, 2), Err(Halt::Tables(Broken { invariant: Invariant::I6, .. }))));
+}
+
+#[test]
+fn a_snapshot_is_valid_with_our_own_fence_and_no_other() {
+    let me = Holder { generation: Generation(3), nonce: Nonce::new([3; 16]) };
+    assert_eq!(check_snapshot(&me, &fence(3, 4)), Ok(Snapshot::Valid));
+    assert_eq!(check_snapshot(&me, &fence(2, 4)), Ok(Snapshot::Older));
+    assert_eq!(check_snapshot(&me, &fence(4, 4)), Ok(Snapshot::Fenced { by: Generation(4) }));
+    let other = Holder { nonce: Nonce::new([9; 16]), ..me };
+    assert!(matches!(check_snapshot(&other, &fence(3, 4)), Err(Halt::Tables(_))));
 }
 
 fn source(low: i64, high: i64, fingerprint: Option<&str>) -> SourceFacts {
@@ -187,9 +180,16 @@ fn a_stolen_nonce_of_the_same_generation_is_a_contradiction() {
     assert!(matches!(after_barrier(&me, &range, 1, &fence(3, 6), Some(&range.digest)), Outcome::Halt(_)));
 }
 
+/// So many rows, each of a record that was read and taken.
+fn loaded(rows: u64) -> Counts {
+    let mut fates = Fates::default();
+    fates.add(Fate::Taken, Tally::of((0..rows as i64).map(|offset| (0, offset))));
+    Counts::new(fates.total(), &fates, rows)
+}
+
 #[test]
 fn copy_is_believed_only_with_a_new_id_and_the_whole_count() {
-    let counts = Counts { records_read: 10, row_count: 10, ..Counts::default() };
+    let counts = loaded(10);
     assert_eq!(check_copy("t", 1, 2, 10, &counts), Ok(()));
     assert!(matches!(check_copy("t", 2, 2, 10, &counts), Err(Halt::CopyIdle { id: 2, .. })));
     assert!(matches!(check_copy("t", 1, 2, 9, &counts), Err(Halt::CopyCount { loaded: 9, .. })));
@@ -203,46 +203,90 @@ fn an_epoch_is_whole_or_not_loaded() {
         partition: partition("t", 0),
         topic_id: "id".into(),
         start: 40,
-        end: 45,
+        end: 47,
         leader_epoch: None,
         last: None,
     }];
-    let counts =
-        Counts { records_read: 7, row_count: 4, skipped: 1, undecoded: 1, dead_letters: 1, ..Counts::default() };
-    let letters = Counts { row_count: 2, ..Counts::default() };
-    let record = EpochRecord {
-        epoch: Epoch(5),
-        closed_at: Micros(0),
-        watermark: None,
-        plan: "p".into(),
-        spans: spans.clone(),
-        counts: [("t".to_string(), counts), ("d".to_string(), letters)].into(),
+    // Seven records for two targets: a tombstone, one that does not decode, and for one of the targets one that does not fit.
+    let of = |offsets: std::ops::Range<i64>| Tally::of(offsets.map(|offset| (0, offset)));
+    let fates = |pairs: &[(Fate, Tally)]| {
+        let mut fates = Fates::default();
+        pairs.iter().for_each(|(fate, tally)| fates.add(*fate, *tally));
+        fates
     };
-    let files = |pairs: &[(&str, u64)]| pairs.iter().map(|(t, n)| (t.to_string(), *n)).collect::<BTreeMap<_, _>>();
-    let whole = |partitions, record: &EpochRecord, spans: &[Span], pairs: &[(&str, u64)], records| {
-        check_whole(&cut, partitions, record, spans, &files(pairs), &DeadLetters { table: "d", records })
+    let (skipped, undecoded) = ((Fate::Skipped, of(45..46)), (Fate::Undecoded, of(46..47)));
+    let target = |name: &str, stream, fates, rows| TargetHeard { name: name.into(), stream, fates, rows };
+    let good = || {
+        vec![
+            target(
+                "a",
+                Some(0),
+                fates(&[(Fate::Taken, of(40..44)), (Fate::DeadLetter, of(44..45)), skipped, undecoded]),
+                4,
+            ),
+            target(
+                "b",
+                Some(0),
+                fates(&[(Fate::Taken, of(40..43)), (Fate::Filtered, of(43..45)), skipped, undecoded]),
+                3,
+            ),
+            target("c", Some(1), Fates::default(), 0),
+            target("d", None, fates(&[(Fate::Taken, of(44..45)), (Fate::Taken, of(46..47))]), 2),
+        ]
     };
-    let good = [("t", 4), ("d", 2)];
-    assert_eq!(whole(1, &record, &spans, &good, 2).unwrap().get(&partition("t", 0)).unwrap().end, 45);
+    let read: BTreeMap<usize, Tally> = [(0, of(40..47))].into();
+    let whole = |partitions, spans: &[Span], read: &BTreeMap<usize, Tally>, targets: &[TargetHeard]| {
+        check_whole(&cut, partitions, Epoch(5), spans, read, targets)
+    };
+    let counts = whole(1, &spans, &read, &good()).unwrap();
+    assert!(["a", "b", "c"].iter().all(|name| counts[*name].add_up()));
+    assert_eq!((counts["a"].records_read, counts["a"].loaded, counts["a"].of(Fate::DeadLetter)), (7, 4, 1));
+    assert_eq!((counts["d"].records_read, counts["d"].loaded), (0, 2));
 
-    let mut uneven = record.clone();
-    uneven.counts.get_mut("t").unwrap().skipped = 0;
-    let mut read = record.clone();
-    read.counts.get_mut("d").unwrap().records_read = 2;
+    type Change = fn(&mut Vec<TargetHeard>);
+    let changes: [(&str, Change); 7] = [
+        ("a file too few", |t| t[0].rows = 3),
+        ("a record too few, in fates and file", |t| {
+            (t[0].fates, t[0].rows) = (t[1].fates, t[1].rows);
+            t[0].fates.add(Fate::DeadLetter, Tally::default());
+            t.remove(3);
+            t[0].rows += 1;
+        }),
+        ("a batch dropped, and another of its size twice", |t| {
+            let mut taken = Tally::of([(0, 40), (0, 40), (0, 41), (0, 42)]);
+            taken.add(Tally::default());
+            let mut fates = Fates::default();
+            fates.add(Fate::Taken, taken);
+            for fate in [Fate::Skipped, Fate::Undecoded, Fate::DeadLetter] {
+                fates.add(fate, t[0].fates.get(fate));
+            }
+            t[0].fates = fates;
+        }),
+        ("a record of a stream that read none", |t| t[2].fates.add(Fate::Filtered, Tally::of([(1, 1)]))),
+        ("a dead letter too few", |t| {
+            t[3].fates = Fates::default();
+            t[3].fates.add(Fate::Taken, Tally::of([(0, 44)]));
+            t[3].rows = 1;
+        }),
+        ("another dead letter", |t| {
+            t[3].fates = Fates::default();
+            t[3].fates.add(Fate::Taken, Tally::of([(0, 44), (0, 45)]));
+        }),
+        ("a dead letter that is in no file", |t| t[3].rows = 1),
+    ];
+    for (name, change) in changes {
+        let mut targets = good();
+        change(&mut targets);
+        let result = whole(1, &spans, &read, &targets);
+        assert!(matches!(result, Err(Halt::NotWhole { .. })), "{name}: {result:?}");
+    }
     let mut late = spans.clone();
     late[0].start = 41;
-    let cases = [
-        ("a partition did not report", whole(2, &record, &spans, &good, 2)),
-        ("a span with a gap", whole(1, &record, &late, &good, 2)),
-        ("counts", whole(1, &uneven, &spans, &good, 2)),
-        ("a dead letter too few", whole(1, &record, &spans, &good, 3)),
-        ("a dead letter too many", whole(1, &record, &spans, &good, 1)),
-        ("dead letters that were read", whole(1, &read, &spans, &good, 2)),
-        ("a file too few", whole(1, &record, &spans, &[("d", 2)], 2)),
-        ("a file of dead letters too few", whole(1, &record, &spans, &[("t", 4)], 2)),
-        ("a file nobody knows", whole(1, &record, &spans, &[("t", 4), ("d", 2), ("u", 1)], 2)),
-    ];
-    for (name, result) in cases {
+    for (name, result) in [
+        ("a partition did not report", whole(2, &spans, &read, &good())),
+        ("a span with a gap", whole(1, &late, &read, &good())),
+        ("a record more was read", whole(1, &spans, &[(0, of(40..48))].into(), &good())),
+    ] {
         assert!(matches!(result, Err(Halt::NotWhole { .. })), "{name}: {result:?}");
     }
 }
@@ -262,6 +306,8 @@ fn every_halt_is_reached() {
     let name = |halt: &Halt| match halt {
         Halt::OtherDatabase { .. } => "other database",
         Halt::Tables(_) => "tables",
+        // Decided in witness.rs, which reaches each.
+        Halt::Witness(_) => "witness",
         Halt::TopicGone(_) => "topic gone",
         Halt::TopicReplaced { .. } => "topic replaced",
         Halt::PartitionGone(_) => "partition gone",
@@ -270,29 +316,22 @@ fn every_halt_is_reached() {
         Halt::Rewritten { .. } => "rewritten",
         Halt::CopyIdle { .. } => "copy idle",
         Halt::CopyCount { .. } => "copy count",
+        // Decided where positions are entered, in fetch.
+        Halt::ReadTwice { .. } => "read twice",
         Halt::NotWhole { .. } => "not whole",
     };
     const NAMES: usize = 11;
     let cut = Cut::new([(partition("t", 0), position(40))]);
-    let start = |change: fn(&mut AcquireFacts)| {
-        let mut facts = facts(4);
-        change(&mut facts);
-        admit(&facts, &starts(&["known"]), &["t".into()], Micros(5), "plan").map(drop)
-    };
     let log = |number, facts| check_source(&cut, &[(partition("t", number), facts)].into()).map(drop);
-    let record = EpochRecord {
-        epoch: Epoch(5),
-        closed_at: Micros(0),
-        watermark: None,
-        plan: "p".into(),
-        spans: vec![],
-        counts: BTreeMap::new(),
+    let here = |namespace: &str| {
+        let fence = Fence { cut_epoch: None, ..fence(3, 4) };
+        let (manifest, cut, spans) = (Vec::new(), Vec::new(), Vec::new());
+        admit(&TableFacts { fence, namespace: namespace.into(), manifest, cut, spans }).map(drop)
     };
-    let letters = DeadLetters { table: "d", records: 0 };
-    let counts = Counts { records_read: 10, row_count: 10, ..Counts::default() };
+    let counts = loaded(10);
     let decisions = [
-        start(|facts| facts.namespace = "there".into()),
-        start(|facts| facts.manifest.rows -= 1),
+        here("there"),
+        here("here"),
         check_topics(&cut, &["t"], &[]).map(drop),
         log(0, SourceFacts { topic_id: "x".into(), ..source(0, 50, None) }),
         log(1, source(0, 5, None)),
@@ -301,7 +340,7 @@ fn every_halt_is_reached() {
         log(0, source(0, 50, Some("other"))),
         check_copy("t", 2, 2, 10, &counts),
         check_copy("t", 1, 2, 9, &counts),
-        check_whole(&cut, 1, &record, &[], &BTreeMap::new(), &letters).map(drop),
+        check_whole(&cut, 1, Epoch(5), &[], &BTreeMap::new(), &[]).map(drop),
     ];
     let reached: std::collections::BTreeSet<&str> =
         decisions.iter().map(|decision| name(decision.as_ref().expect_err("a halt"))).collect();
