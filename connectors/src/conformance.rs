@@ -7,13 +7,14 @@
 use std::time::{Duration, Instant};
 
 use checkpoint::{
-    Counts, Digest, Epoch, EpochRecord, Generation, LastRecord, Micros, Nonce, Span, TopicPartition, manifest,
-    protocol::{self, Holder, Outcome, Range, Start},
+    Counts, Cut, Decision, Digest, Epoch, EpochRecord, Fate, Generation, History, Kind, LastRecord, Micros, Nonce,
+    Position, Span, TopicPartition, manifest,
+    protocol::{self, Holder, Outcome, Range, Snapshot, Start, Taken},
 };
 
 use crate::{
-    AcquireOutcome, Acquired, CopyFrom, Error, Fault, Happened, Load, Log, Objects, Reader, StartAt, TableName,
-    Warehouse,
+    Adoption, CopyFrom, Error, Fault, HaltNote, Happened, Load, Log, Objects, Process, Reader, StartAt, TableName,
+    Took, Warehouse,
 };
 
 /// Fills topics.
@@ -300,31 +301,34 @@ pub fn barred_objects(objects: &dyn Objects, fault: Fault) {
 /// A warehouse that can do nothing, for this reason.
 pub fn barred_warehouse(warehouse: &mut dyn Warehouse, table: &TableName, fault: Fault) {
     let holder = Holder { generation: Generation(1), nonce: Nonce::new([1; 16]) };
-    let next = load(&holder, 1, 5, 7, &Digest::first("fence"));
+    let mut history = History::new("fence");
+    history.cut = Cut::new([(TopicPartition::new("t", 0), position(5))]);
+    let next = load(&holder, &mut history, 5, 7);
     did_not(&warehouse.init("fence").unwrap_err(), fault);
-    did_not(
-        &warehouse.acquire(&holder.nonce, &mut |_| unreachable!("there is nothing to decide on")).unwrap_err(),
-        fault,
-    );
+    did_not(&warehouse.read().unwrap_err(), fault);
+    did_not(&warehouse.adopted().unwrap_err(), fault);
+    did_not(&warehouse.record(&process(), &holder.nonce).unwrap_err(), fault);
+    did_not(&warehouse.sessions().unwrap_err(), fault);
+    did_not(&warehouse.keep_plan("hash", "text").unwrap_err(), fault);
     did_not(&warehouse.columns(table).unwrap_err(), fault);
     did_not(&warehouse.load(&next, &mut |_| {}).unwrap_err(), fault);
     did_not(&warehouse.resolve(&holder, &next.range).unwrap_err(), fault);
-    did_not(&warehouse.read_cut().unwrap_err(), fault);
 }
 
 /// A warehouse without control tables, with a table, and the address of a COPY manifest that is not there: a load that is
 /// refused did not happen, and nothing stands in the way of the next one.
 pub fn refused_warehouse(warehouse: &mut dyn Warehouse, table: &TableName, manifest_url: &str) {
     warehouse.init("fence").unwrap();
-    let start = acquire(warehouse, 1);
-    let good = load(&start.holder, 1, 5, 7, &start.admitted.digest);
+    let mut start = acquire(warehouse, 1);
+    let good = load(&start.holder, &mut start.history, 5, 7);
     let copy = CopyFrom {
         table: table.clone(),
         target: "target".into(),
         columns: vec!["id".into()],
         manifest_url: manifest_url.into(),
-        counts: Counts { records_read: 2, row_count: 2, ..Counts::default() },
+        counts: Counts { records_read: 2, loaded: 2, ..Counts::default() },
     };
+    did_not(&warehouse.rehearse(std::slice::from_ref(table), &copy).unwrap_err(), Fault::Refused);
     let bad = Load { copies: vec![copy], ..good.clone() };
     for _ in 0..2 {
         did_not(&warehouse.load(&bad, &mut |_| {}).unwrap_err(), Fault::Refused);
@@ -337,11 +341,10 @@ pub fn refused_warehouse(warehouse: &mut dyn Warehouse, table: &TableName, manif
 /// happened, did not, or cannot be known; what cannot be known is found out; and the same load again makes it happen once.
 pub fn troubled_warehouse(warehouse: &mut dyn Warehouse, cause: &mut dyn FnMut(Trouble)) {
     warehouse.init("fence").unwrap();
-    let start = acquire(warehouse, 1);
-    let (mut digest, mut at) = (start.admitted.digest.clone(), 5);
-    let troubles = [Trouble::Before, Trouble::AtTheEnd, Trouble::AnswerLost, Trouble::Silence];
-    for (epoch, trouble) in (1..).zip(troubles) {
-        let next = load(&start.holder, epoch, at, at + 2, &digest);
+    let mut start = acquire(warehouse, 1);
+    let mut at = 5;
+    for trouble in [Trouble::Before, Trouble::AtTheEnd, Trouble::AnswerLost, Trouble::Silence] {
+        let next = load(&start.holder, &mut start.history, at, at + 2);
         cause(trouble);
         let error = warehouse.load(&next, &mut |_| {}).unwrap_err();
         let began = matches!(trouble, Trouble::AtTheEnd | Trouble::AnswerLost);
@@ -351,27 +354,64 @@ pub fn troubled_warehouse(warehouse: &mut dyn Warehouse, cause: &mut dyn FnMut(T
         let outcome = if is_in { Outcome::Committed } else { Outcome::NotCommitted };
         assert_eq!(warehouse.resolve(&start.holder, &next.range).unwrap(), outcome, "{trouble:?}");
         assert_eq!(warehouse.load(&next, &mut |_| {}).unwrap(), Outcome::Committed, "{trouble:?}");
-        (digest, at) = (next.range.digest.clone(), at + 2);
-        let cut = warehouse.read_cut().unwrap();
-        assert_eq!(cut.get(&TopicPartition::new("t", 0)).unwrap().end, at, "{trouble:?}");
+        at += 2;
+        assert_eq!(end(warehouse), at, "{trouble:?}");
     }
 }
 
-fn acquire(warehouse: &mut dyn Warehouse, nonce: u8) -> Acquired {
+/// A start that has the fence.
+struct Started {
+    holder: Holder,
+    history: History,
+    announced: bool,
+}
+
+fn process() -> Process {
+    Process { host: "here".into(), id: 7, started_at: Micros(1_795_517_694_000_000) }
+}
+
+fn acquire(warehouse: &mut dyn Warehouse, nonce: u8) -> Started {
+    let nonce = Nonce::new([nonce; 16]);
+    warehouse.record(&process(), &nonce).unwrap();
+    let from = warehouse.read().unwrap().fence.generation;
+    assert_eq!(warehouse.take(from).unwrap(), Took::Yes);
+    let facts = warehouse.read().unwrap();
+    let Taken::Ours(holder) = protocol::after_taking(from, &nonce, &facts.fence).unwrap() else { panic!("{facts:?}") };
+    assert_eq!(protocol::check_snapshot(&holder, &facts.fence), Ok(Snapshot::Valid));
+    warehouse.hold(&holder).unwrap();
+    let mut history = protocol::admit(&facts).unwrap();
     let start = Start { topic_id: "id".into(), offset: 5 };
     let starts = [(TopicPartition::new("t", 0), start)].into();
-    let mut admit =
-        |facts: &protocol::AcquireFacts| protocol::admit(facts, &starts, &["target".into()], Micros(1), "plan");
-    match warehouse.acquire(&Nonce::new([nonce; 16]), &mut admit).unwrap() {
-        AcquireOutcome::Acquired(acquired) => acquired,
-        other => panic!("{other:?}"),
+    let new = protocol::announcement(&history, &starts, &["target".into()], Micros(1), "plan");
+    let announced = new.is_some();
+    if let Some(record) = new {
+        let load = load_of(&holder, &mut history, record);
+        assert_eq!(warehouse.load(&load, &mut |_| {}).unwrap(), Outcome::Committed);
     }
+    Started { holder, history, announced }
 }
 
-/// A load of one epoch without rows that moves partition 0 of topic t.
-fn load(holder: &Holder, epoch: u64, start: i64, end: i64, previous: &Digest) -> Load {
+fn load_of(holder: &Holder, history: &mut History, record: EpochRecord) -> Load {
+    let link = history.link(record).unwrap();
+    let epoch = link.record.epoch;
+    let range = Range { first: epoch, last: epoch, digest: link.digest.clone() };
+    Load { holder: holder.clone(), range, links: vec![link], copies: Vec::new(), adopt: None }
+}
+
+/// A history as the tables know it: of the newest record's timestamp nobody needs to know.
+fn known(history: &History) -> (Epoch, &Digest, Digest, Option<Epoch>) {
+    (history.next_epoch, &history.digest, history.cut.digest(), history.cut_epoch)
+}
+
+fn position(end: i64) -> Position {
+    Position { topic_id: "id".into(), end, leader_epoch: None, last: None }
+}
+
+/// The next epoch, without rows, which moves partition 0 of topic t.
+fn load(holder: &Holder, history: &mut History, start: i64, end: i64) -> Load {
     let record = EpochRecord {
-        epoch: Epoch(epoch),
+        epoch: history.next_epoch,
+        kind: Kind::Data,
         closed_at: Micros(1_795_517_694_000_001),
         watermark: None,
         plan: "plan".into(),
@@ -383,39 +423,61 @@ fn load(holder: &Holder, epoch: u64, start: i64, end: i64, previous: &Digest) ->
             leader_epoch: Some(1),
             last: Some(LastRecord { offset: end - 1, timestamp_ms: 3, fingerprint: r"it's \ f".into() }),
         }],
-        counts: [("target".to_string(), Counts { records_read: 2, skipped: 2, ..Counts::default() })].into(),
+        decision: None,
+        counts: [("target".to_string(), skipped(2))].into(),
     };
-    let digest = record.digest(previous);
-    let range = Range { first: Epoch(epoch), last: Epoch(epoch), digest: digest.clone() };
-    Load { holder: holder.clone(), range, records: vec![(record, digest)], copies: Vec::new() }
+    load_of(holder, history, record)
+}
+
+fn skipped(records: u64) -> Counts {
+    let mut counts = Counts { records_read: records, ..Counts::default() };
+    counts.set(Fate::Skipped, records);
+    counts
+}
+
+/// Where partition 0 of topic t stands.
+fn end(warehouse: &mut dyn Warehouse) -> i64 {
+    let history = protocol::admit(&warehouse.read().unwrap()).unwrap();
+    history.cut.get(&TopicPartition::new("t", 0)).unwrap().end
 }
 
 /// Two sessions of one database without control tables, which has the table `target`.
 pub fn warehouse(one: &mut dyn Warehouse, two: &mut dyn Warehouse, target: &TableName) {
-    let nobody = one.acquire(&Nonce::new([9; 16]), &mut |_| unreachable!("there is nothing to decide on"));
-    assert_eq!(nobody.unwrap_err().fault, Fault::Missing);
+    assert_eq!(one.read().unwrap_err().fault, Fault::Missing);
     assert!(!one.init("fence-1").unwrap().is_empty());
     assert!(two.init("fence-2").unwrap().is_empty(), "what is there is left alone");
     assert!(one.columns(target).unwrap().is_some());
     assert_eq!(one.columns(&TableName { schema: "no".into(), table: "table".into() }).unwrap(), None);
+    let new = one.read().unwrap();
+    assert_eq!((new.fence.fence_id.as_str(), new.fence.generation.0, new.fence.cut_epoch), ("fence-1", 0, None));
+    assert_eq!(protocol::admit(&new), Ok(History::new("fence-1")));
 
-    // The first start announces the topic, and what a halt decided on changes nothing.
-    let first = acquire(one, 1);
-    assert_eq!((first.holder.generation.0, first.admitted.next_epoch), (1, Epoch(1)));
-    assert_eq!(first.fence_id, "fence-1");
-    let refused = two.acquire(&Nonce::new([8; 16]), &mut |facts| {
-        assert_eq!(facts.fence.generation.0, 2);
-        assert_eq!((facts.manifest.rows, facts.manifest.highest), (1, Some(Epoch(0))));
-        Err(protocol::Halt::TopicGone("t".into()))
-    });
-    assert!(matches!(refused.unwrap(), AcquireOutcome::Halted(_)));
+    // The first start announces the topic.
+    let mut first = acquire(one, 1);
+    assert_eq!((first.holder.generation.0, first.history.next_epoch, first.announced), (1, Epoch(1), true));
+    // A second one sees its session, and that it has taken the fence.
+    let seen = two.sessions().unwrap().expect("sessions are shown");
+    let seen: Vec<_> = seen.iter().filter(|session| session.nonce == first.holder.nonce.as_str()).collect();
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    assert_eq!((&seen[0].process, seen[0].generation), (&process(), Some(first.holder.generation)));
+    assert!(
+        one.sessions().unwrap().expect("sessions are shown").iter().all(|s| s.nonce != first.holder.nonce.as_str())
+    );
+    // What is known of another generation takes nothing.
+    two.record(&process(), &Nonce::new([8; 16])).unwrap();
+    for from in [0, 2] {
+        assert_eq!(two.take(Generation(from)).unwrap(), Took::No);
+    }
+    assert_eq!(two.read().unwrap().fence.nonce, first.holder.nonce);
 
     let mut steps = Vec::new();
-    let one_load = load(&first.holder, 1, 5, 7, &first.admitted.digest);
+    let before = first.history.clone();
+    let one_load = load(&first.holder, &mut first.history, 5, 7);
     assert_eq!(one.load(&one_load, &mut |step| steps.push(step)).unwrap(), Outcome::Committed);
     assert_eq!(steps.len(), 4);
-    let cut = two.read_cut().unwrap();
-    let position = cut.get(&TopicPartition::new("t", 0)).unwrap();
+    let history = protocol::admit(&two.read().unwrap()).unwrap();
+    assert_eq!(known(&history), known(&first.history), "what is read is what was written");
+    let position = history.cut.get(&TopicPartition::new("t", 0)).unwrap();
     assert_eq!((position.end, position.leader_epoch, position.topic_id.as_str()), (7, Some(1), "id"));
     let last = position.last.as_ref().unwrap();
     assert_eq!((last.offset, last.fingerprint.as_str()), (6, r"it's \ f"));
@@ -423,24 +485,62 @@ pub fn warehouse(one: &mut dyn Warehouse, two: &mut dyn Warehouse, target: &Tabl
     // The same again is recognised, and changes nothing.
     assert_eq!(one.load(&one_load, &mut |_| {}).unwrap(), Outcome::Committed);
     assert_eq!(one.resolve(&first.holder, &one_load.range).unwrap(), Outcome::Committed);
-    let next = load(&first.holder, 2, 7, 9, &one_load.range.digest);
+    let after = first.history.clone();
+    let next = load(&first.holder, &mut after.clone(), 7, 9);
     assert_eq!(one.resolve(&first.holder, &next.range).unwrap(), Outcome::NotCommitted);
     // An epoch of the same number with another history, and an epoch too far, are contradictions.
-    let other = load(&first.holder, 1, 5, 8, &first.admitted.digest);
+    let other = load(&first.holder, &mut before.clone(), 5, 8);
     assert!(matches!(one.load(&other, &mut |_| {}).unwrap(), Outcome::Halt(_)));
-    let too_far = load(&first.holder, 3, 7, 9, &one_load.range.digest);
+    let too_far = load(&first.holder, &mut History { next_epoch: Epoch(3), ..after.clone() }, 7, 9);
     assert!(matches!(one.load(&too_far, &mut |_| {}).unwrap(), Outcome::Halt(_)));
 
     // A second start shuts the first one out.
-    let second = acquire(two, 2);
-    assert_eq!(
-        (second.holder.generation.0, second.admitted.next_epoch, &second.admitted.announce),
-        (2, Epoch(2), &None)
-    );
-    assert_eq!(second.admitted.digest, one_load.range.digest);
+    let mut second = acquire(two, 2);
+    assert_eq!((second.holder.generation.0, second.history.next_epoch, second.announced), (2, Epoch(2), false));
+    assert_eq!(known(&second.history), known(&after));
     assert_eq!(one.load(&next, &mut |_| {}).unwrap(), Outcome::Fenced { by: second.holder.generation });
     assert_eq!(one.resolve(&first.holder, &next.range).unwrap(), Outcome::Fenced { by: second.holder.generation });
-    let next = load(&second.holder, 2, 7, 9, &second.admitted.digest);
+    let next = load(&second.holder, &mut second.history, 7, 9);
     assert_eq!(two.load(&next, &mut |_| {}).unwrap(), Outcome::Committed);
-    assert_eq!(one.read_cut().unwrap().get(&TopicPartition::new("t", 0)).unwrap().end, 9);
+    assert_eq!(end(one), 9);
+
+    // Whoever has it may say that the tables belong to another database from here on.
+    let decision =
+        Decision { by: "a@b".into(), why: "it's a copy".into(), adopted: vec!["fence-1".into(), "x".into()] };
+    let record = EpochRecord {
+        kind: Kind::Adopt,
+        spans: Vec::new(),
+        decision: Some(decision),
+        counts: Default::default(),
+        ..load(&second.holder, &mut second.history.clone(), 9, 10).links.remove(0).record
+    };
+    let namespace = two.read().unwrap().namespace;
+    let adopt = Some(Adoption { fence_id: "fence-3".into(), namespace });
+    let load = Load { adopt, ..load_of(&second.holder, &mut second.history, record) };
+    assert_eq!(two.load(&load, &mut |_| {}).unwrap(), Outcome::Committed);
+    let facts = one.read().unwrap();
+    assert_eq!(facts.fence.fence_id, "fence-3");
+    assert_eq!(known(&protocol::admit(&facts).unwrap()), known(&second.history));
+    assert_eq!(one.adopted().unwrap(), ["fence-1", "x"]);
+
+    // A session that is ended is not shown any more.
+    let old = two.sessions().unwrap().expect("sessions are shown");
+    let old: Vec<_> = old.into_iter().filter(|session| session.nonce == first.holder.nonce.as_str()).collect();
+    two.end(&old).unwrap();
+    let since = Instant::now();
+    while two.sessions().unwrap().expect("sessions are shown").iter().any(|s| s.nonce == first.holder.nonce.as_str()) {
+        assert!(since.elapsed() < Duration::from_secs(10), "it is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+
+    two.keep_plan("hash", &"it's \\ ü".repeat(20_000)).unwrap();
+    two.keep_plan("hash", "once is enough").unwrap();
+    let note = HaltNote {
+        generation: second.holder.generation,
+        process: process(),
+        code: "TG-3102".into(),
+        reason: "it's gone".into(),
+        since: Micros(1_795_517_694_000_000),
+    };
+    two.note_halt(&note).unwrap();
 }

@@ -22,6 +22,10 @@ pub enum Fault {
     Missing,
     /// The data or the statement: the same again fails again.
     Refused,
+    /// Tables that are there and not as this program makes them.
+    Foreign,
+    /// Control tables in which something stands that no process of a job writes.
+    Corrupt,
     /// A bug of ours.
     Bug,
 }

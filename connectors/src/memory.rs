@@ -8,14 +8,14 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    Cut, Digest, Epoch, EpochRecord, Generation, LastRecord, Nonce, TopicPartition, manifest,
-    protocol::{self, AcquireFacts, Fence, Holder, ManifestFacts, Outcome, Range, SourceFacts, Start},
+    Cut, Digest, Epoch, EpochRecord, Generation, History, LastRecord, Link, Nonce, TopicPartition, manifest,
+    protocol::{self, Fence, Holder, ManifestRow, Outcome, Range, SourceFacts, Start, TableFacts},
 };
 
 use crate::conformance::Trouble;
 use crate::{
-    AcquireOutcome, Acquired, Admit, Error, Fault, Load, LoadStep, Log, Moved, Objects, RawBatch, Reader, Result,
-    StartAt, TableName, TargetColumn, Warehouse,
+    Adoption, CopyFrom, Error, Fault, HaltNote, Load, LoadStep, Log, Moved, Objects, OpenSession, Process, RawBatch,
+    Reader, Result, StartAt, TableName, TargetColumn, Took, Warehouse,
 };
 
 /// A panic while a lock was held leaves whole entries behind, so the state stays good.
@@ -350,8 +350,11 @@ impl Objects for MemoryObjects {
 #[derive(Default)]
 struct Tables {
     fence: Option<Fence>,
-    records: Vec<(EpochRecord, Digest)>,
+    links: Vec<Link>,
     copies: Vec<(String, u64)>,
+    plans: BTreeMap<String, String>,
+    sessions: Vec<OpenSession>,
+    halts: Vec<HaltNote>,
 }
 
 /// Control tables in memory. Clones are sessions of one database.
@@ -362,6 +365,8 @@ pub struct MemoryWarehouse {
     objects: MemoryObjects,
     accident: Accident,
     bar: Bar,
+    /// Who we are; a clone is a session of its own that nobody has recorded.
+    identity: Option<(Process, Nonce)>,
 }
 
 /// The namespace of every database in memory.
@@ -371,7 +376,7 @@ impl MemoryWarehouse {
     /// An empty database with these target tables, which loads from these objects.
     pub fn new(targets: BTreeMap<TableName, Vec<TargetColumn>>, objects: MemoryObjects) -> MemoryWarehouse {
         let (tables, accident, bar) = (Arc::default(), Arc::default(), Bar::default());
-        MemoryWarehouse { tables, targets: Arc::new(targets), objects, accident, bar }
+        MemoryWarehouse { tables, targets: Arc::new(targets), objects, accident, bar, identity: None }
     }
 
     /// Lets everything fail with this from now on, or nothing any more.
@@ -386,7 +391,17 @@ impl MemoryWarehouse {
 
     /// The manifest: every loaded epoch.
     pub fn records(&self) -> Vec<EpochRecord> {
-        lock(&self.tables).records.iter().map(|(record, _)| record.clone()).collect()
+        lock(&self.tables).links.iter().map(|link| link.record.clone()).collect()
+    }
+
+    /// Where all epochs end.
+    pub fn cut(&self) -> Result<Cut> {
+        Ok(history(&lock(&self.tables))?.cut)
+    }
+
+    /// The halts that were left.
+    pub fn halts(&self) -> Vec<HaltNote> {
+        lock(&self.tables).halts.clone()
     }
 
     /// Every COPY that was committed: target and rows.
@@ -414,15 +429,32 @@ impl MemoryWarehouse {
 }
 
 fn digest_of(tables: &Tables, epoch: Epoch) -> Option<Digest> {
-    tables.records.iter().find(|(record, _)| record.epoch == epoch).map(|(_, digest)| digest.clone())
+    tables.links.iter().find(|link| link.record.epoch == epoch).map(|link| link.digest.clone())
 }
 
-fn cut_of(tables: &Tables) -> Result<Cut> {
-    let mut cut = Cut::default();
-    for (record, _) in &tables.records {
-        cut = cut.advance(&record.spans).map_err(|e| Error::bug(e.to_string()))?;
-    }
-    Ok(cut)
+fn facts(tables: &Tables) -> Result<TableFacts> {
+    let fence = tables.fence.clone().ok_or_else(|| Error::new(Fault::Missing, "there are no control tables"))?;
+    let from = fence.cut_epoch.unwrap_or(Epoch(0));
+    let recent = || tables.links.iter().filter(|link| link.record.epoch >= from);
+    let row = |link: &Link| ManifestRow {
+        record: EpochRecord { spans: Vec::new(), counts: BTreeMap::new(), ..link.record.clone() },
+        digest: link.digest.clone(),
+        cut_digest: link.cut_digest.clone(),
+    };
+    let cut = tables.links.iter().find(|link| link.record.epoch == from).and_then(|link| link.full_cut.as_ref());
+    let newer = recent().filter(|link| link.record.epoch > from);
+    let spans = newer.flat_map(|link| link.record.spans.iter().map(|span| (link.record.epoch, span.clone())));
+    Ok(TableFacts {
+        namespace: NAMESPACE.into(),
+        manifest: recent().map(row).collect(),
+        cut: cut.iter().flat_map(|cut| cut.iter()).map(|(p, position)| (p.clone(), position.clone())).collect(),
+        spans: spans.collect(),
+        fence,
+    })
+}
+
+fn history(tables: &Tables) -> Result<History> {
+    protocol::admit(&facts(tables)?).map_err(|halt| Error::new(Fault::Corrupt, halt.to_string()).because(halt))
 }
 
 fn fence(tables: &mut Tables) -> Result<&mut Fence> {
@@ -443,39 +475,85 @@ impl Warehouse for MemoryWarehouse {
             nonce: Nonce::new([0; 16]),
             next_epoch: Epoch(0),
             digest: Digest::first(fence_id),
+            cut_digest: Cut::default().digest(),
+            cut_epoch: None,
         });
         Ok(vec!["fence".into()])
     }
 
-    fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<AcquireOutcome> {
+    fn read(&mut self) -> Result<TableFacts> {
+        self.bar.pass()?;
+        facts(&lock(&self.tables))
+    }
+
+    fn adopted(&mut self) -> Result<Vec<String>> {
+        self.bar.pass()?;
+        let tables = lock(&self.tables);
+        let decisions = tables.links.iter().filter_map(|link| link.record.decision.as_ref());
+        Ok(decisions.flat_map(|decision| decision.adopted.clone()).collect())
+    }
+
+    fn record(&mut self, process: &Process, nonce: &Nonce) -> Result<()> {
         self.bar.pass()?;
         let mut tables = lock(&self.tables);
-        let cut = cut_of(&tables)?;
-        let mut taken = fence(&mut tables)?.clone();
-        (taken.generation, taken.nonce) = (Generation(taken.generation.0 + 1), nonce.clone());
-        let manifest = ManifestFacts {
-            rows: tables.records.len() as u64,
-            lowest: tables.records.first().map(|(r, _)| r.epoch),
-            highest: tables.records.last().map(|(r, _)| r.epoch),
-            digest: tables.records.last().map(|(_, d)| d.clone()),
-        };
-        let facts = AcquireFacts { fence: taken.clone(), namespace: NAMESPACE.into(), manifest, cut };
-        let admitted = match admit(&facts) {
-            Ok(admitted) => admitted,
-            Err(halt) => return Ok(AcquireOutcome::Halted(halt)),
-        };
-        if let Some(record) = &admitted.announce {
-            tables.records.push((record.clone(), admitted.digest.clone()));
+        fence(&mut tables)?;
+        self.identity = Some((process.clone(), nonce.clone()));
+        let pid = tables.sessions.len() as i64 + 1;
+        tables.sessions.push(OpenSession {
+            generation: None,
+            nonce: nonce.as_str().into(),
+            process: process.clone(),
+            pid,
+            session_start: pid.to_string(),
+        });
+        Ok(())
+    }
+
+    fn take(&mut self, from: Generation) -> Result<Took> {
+        self.bar.pass()?;
+        let Some((_, nonce)) = &self.identity else { return Err(Error::bug("a fence taken by nobody")) };
+        let mut tables = lock(&self.tables);
+        let fence = fence(&mut tables)?;
+        if fence.generation != from {
+            return Ok(Took::No);
         }
-        let holder = Holder { generation: taken.generation, nonce: nonce.clone() };
-        let fence_id = taken.fence_id.clone();
-        *fence(&mut tables)? = Fence { next_epoch: admitted.next_epoch, digest: admitted.digest.clone(), ..taken };
-        Ok(AcquireOutcome::Acquired(Acquired { holder, fence_id, admitted }))
+        (fence.generation, fence.nonce) = (from.next(), nonce.clone());
+        Ok(Took::Yes)
+    }
+
+    fn hold(&mut self, holder: &Holder) -> Result<()> {
+        self.bar.pass()?;
+        let mut tables = lock(&self.tables);
+        for session in tables.sessions.iter_mut().filter(|session| session.nonce == holder.nonce.as_str()) {
+            session.generation = Some(holder.generation);
+        }
+        Ok(())
+    }
+
+    fn sessions(&mut self) -> Result<Option<Vec<OpenSession>>> {
+        self.bar.pass()?;
+        let ours = self.identity.as_ref().map(|(_, nonce)| nonce.as_str());
+        let tables = lock(&self.tables);
+        Ok(Some(tables.sessions.iter().filter(|session| Some(session.nonce.as_str()) != ours).cloned().collect()))
+    }
+
+    fn end(&mut self, sessions: &[OpenSession]) -> Result<()> {
+        self.bar.pass()?;
+        lock(&self.tables).sessions.retain(|session| !sessions.iter().any(|ended| ended.pid == session.pid));
+        Ok(())
     }
 
     fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
         self.bar.pass()?;
         Ok(self.targets.get(table).cloned())
+    }
+
+    fn rehearse(&mut self, tables: &[TableName], copy: &CopyFrom) -> Result<()> {
+        self.bar.pass()?;
+        if let Some(table) = tables.iter().find(|table| !self.targets.contains_key(table)) {
+            return Err(Error::new(Fault::Denied, format!("our user may not insert into {table}")));
+        }
+        self.check_files(&copy.manifest_url)
     }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome> {
@@ -498,9 +576,21 @@ impl Warehouse for MemoryWarehouse {
             self.check_files(&copy.manifest_url)?;
         }
         progress(LoadStep::Copied);
-        tables.copies.extend(load.copies.iter().map(|c| (c.target.clone(), c.counts.row_count)));
-        tables.records.extend(load.records.iter().cloned());
-        *fence(&mut tables)? = Fence { next_epoch: range.last.next(), digest: range.digest.clone(), ..now };
+        tables.copies.extend(load.copies.iter().map(|c| (c.target.clone(), c.counts.loaded)));
+        tables.links.extend(load.links.iter().cloned());
+        let Some(last) = load.links.last() else { return Err(Error::bug("a load of no epoch")) };
+        let full = load.links.iter().rev().find(|link| link.full_cut.is_some());
+        let mut moved = Fence {
+            next_epoch: range.last.next(),
+            digest: range.digest.clone(),
+            cut_digest: last.cut_digest.clone(),
+            cut_epoch: full.map(|link| link.record.epoch).or(now.cut_epoch),
+            ..now
+        };
+        if let Some(Adoption { fence_id, namespace }) = &load.adopt {
+            (moved.fence_id, moved.namespace) = (fence_id.clone(), namespace.clone());
+        }
+        *fence(&mut tables)? = moved;
         progress(LoadStep::Written);
         if trouble.is_some() {
             return Err(lost().unknown());
@@ -518,9 +608,16 @@ impl Warehouse for MemoryWarehouse {
         Ok(protocol::after_barrier(holder, range, rows, &now, loaded.as_ref()))
     }
 
-    fn read_cut(&mut self) -> Result<Cut> {
+    fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()> {
         self.bar.pass()?;
-        cut_of(&lock(&self.tables))
+        lock(&self.tables).plans.insert(hash.into(), text.into());
+        Ok(())
+    }
+
+    fn note_halt(&mut self, note: &HaltNote) -> Result<()> {
+        self.bar.pass()?;
+        lock(&self.tables).halts.push(note.clone());
+        Ok(())
     }
 }
 

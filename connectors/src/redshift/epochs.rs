@@ -1,15 +1,17 @@
 //! The newest epochs of a job, for a person to read.
 
-use checkpoint::{Epoch, garbage::Live};
+use checkpoint::{Epoch, Generation, garbage::Live};
 
-use super::Redshift;
-use crate::Result;
+use super::{Redshift, session::Session};
+use crate::{HaltNote, OpenSession, Process, Result};
 
 /// An epoch of the manifest, with the sums of its counts over the targets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochSummary {
     /// Its number.
     pub epoch: u64,
+    /// Why it is there, in the manifest's word.
+    pub kind: String,
     /// Who loaded it.
     pub generation: u64,
     /// When it was closed, as the warehouse shows it, in UTC.
@@ -33,24 +35,45 @@ pub struct Standing {
     pub generation: u64,
     /// When the fence moved last, in UTC.
     pub changed_at: String,
-    /// How many sessions of the job the warehouse shows.
-    pub sessions: u64,
+    /// The open sessions of the job's processes; `None` where the warehouse does not show sessions.
+    pub sessions: Option<Vec<OpenSession>>,
     /// Dead letters in all.
     pub dead_letters: u64,
+    /// Why the job stands still: the newest halt of the newest generation that has one.
+    pub halt: Option<HaltNote>,
 }
 
 impl Redshift {
     /// Where the job stands.
     pub fn standing(&self) -> Result<Standing> {
         let mut session = self.connect()?;
+        self.tables.check(&mut session)?;
         let fence = self.read_fence(&mut session)?;
         let changed_at = session.one_text(&format!("SELECT changed_at::varchar FROM {}", self.tables.fence))?;
-        let sessions = session.one_number(&format!(
-            "SELECT count(*) FROM {} s JOIN stv_sessions v ON v.process = s.pid AND v.starttime = s.session_start",
-            self.tables.sessions
-        ))?;
+        let sessions = self.open_sessions(&mut session)?;
         let dead_letters = session.one_number(&format!("SELECT count(*) FROM {}", self.tables.dead_letters))?;
-        Ok(Standing { generation: fence.generation.0, changed_at, sessions, dead_letters })
+        let halt = self.newest_halt(&mut session)?;
+        Ok(Standing { generation: fence.generation.0, changed_at, sessions, dead_letters, halt })
+    }
+
+    fn newest_halt(&self, session: &mut Session) -> Result<Option<HaltNote>> {
+        let rows = session
+            .run(&format!(
+                "SELECT generation, host, process_id, code, reason, since::varchar FROM {} \
+                 ORDER BY generation DESC, since DESC LIMIT 1",
+                self.tables.halts
+            ))?
+            .rows;
+        let Some(row) = rows.first() else { return Ok(None) };
+        let since = row.moment(5)?;
+        Ok(Some(HaltNote {
+            generation: Generation(row.number(0)?),
+            // When it began nobody asks any more.
+            process: Process { host: row.text(1)?.into(), id: row.number(2)?, started_at: since },
+            code: row.text(3)?.into(),
+            reason: row.text(4)?.into(),
+            since,
+        }))
     }
 
     /// The id of the fence, and what is live: an epoch counts as in once it was for so many minutes.
@@ -75,16 +98,17 @@ impl Redshift {
         let letters = super::text::literal(&self.tables.dead_letters_name());
         let sql = format!(
             "SELECT m.epoch, m.generation, m.closed_at::varchar, m.loaded_at::varchar, coalesce(o.offsets, 0), \
-             coalesce(r.row_count, 0), coalesce(r.filtered, 0), coalesce(r.letters, 0) FROM {manifest} m \
+             coalesce(r.loaded, 0), coalesce(r.filtered, 0), coalesce(r.letters, 0), m.kind FROM {manifest} m \
              LEFT JOIN (SELECT epoch, sum(end_offset - start_offset) AS offsets FROM {offsets} GROUP BY epoch) o ON o.epoch = m.epoch \
-             LEFT JOIN (SELECT epoch, sum(CASE WHEN target = {letters} THEN 0 ELSE row_count END) AS row_count, \
-             sum(filtered) AS filtered, sum(CASE WHEN target = {letters} THEN row_count ELSE 0 END) AS letters FROM {rows} \
+             LEFT JOIN (SELECT epoch, sum(CASE WHEN target = {letters} THEN 0 ELSE loaded END) AS loaded, \
+             sum(filtered) AS filtered, sum(CASE WHEN target = {letters} THEN loaded ELSE 0 END) AS letters FROM {rows} \
              GROUP BY epoch) r ON r.epoch = m.epoch ORDER BY m.epoch DESC LIMIT {most}"
         );
         let answer = self.connect()?.run(&sql)?;
         let epochs = answer.rows.iter().map(|row| {
             Ok(EpochSummary {
                 epoch: row.number(0)?,
+                kind: row.text(8)?.into(),
                 generation: row.number(1)?,
                 closed_at: row.text(2)?.into(),
                 loaded_at: row.text(3)?.into(),

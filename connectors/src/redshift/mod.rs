@@ -4,42 +4,43 @@
 //! PostgreSQL's), and a Parquet COPY is safe in it. Every wait has a deadline of ours, because a server that is stopped
 //! answers keep-alives and nothing else.
 //!
-//! [`session`] is a connection and its errors, [`tables`] the text of the control tables, and this file the protocol:
-//! which statements in which order. What their answers mean is decided by `checkpoint::protocol`.
+//! [`session`] is a connection and its errors, [`tables`] the text of the control tables, [`snapshot`] reads them, and this file
+//! is the protocol: which statements in which order. What their answers mean is decided by `checkpoint::protocol`.
 
 pub mod dead_letters;
 pub mod epochs;
 mod probe;
 mod session;
+mod snapshot;
 mod tables;
 mod text;
 pub mod verify;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use checkpoint::{
-    Cut, Digest, Epoch, EpochRecord, Generation, LastRecord, Nonce, Position, TopicPartition,
-    protocol::{self, AcquireFacts, Fence, Halt, Holder, ManifestFacts, Outcome, Range},
+    Digest, Epoch, Generation, Link, Nonce,
+    protocol::{self, Fence, Halt, Holder, Outcome, Range, TableFacts},
 };
 
 use crate::{
-    AcquireOutcome, Acquired, Admit, ColumnKind, CopyFrom, Error, Fault, Happened, Load, LoadStep, Result, TableName,
-    TargetColumn, Warehouse,
+    ColumnKind, CopyFrom, Error, Fault, HaltNote, Happened, Load, LoadStep, OpenSession, Process, Result, TableName,
+    TargetColumn, Took, Warehouse,
 };
-use session::{Row, Session};
+use session::Session;
 pub use session::{Settings, Tls};
 use tables::Tables;
 use text::{literal, name};
 
-/// How long a statement on the fence waits for a rival before the rival's session is ended.
+/// How long a statement on the fence waits for a rival before somebody asks whose session that is.
 pub const FENCE_WAIT: Duration = Duration::from_secs(10);
-/// How long a start tries to take the fence.
-const ACQUIRE_WITHIN: Duration = Duration::from_secs(120);
 /// How often tables are made while others make the same, and the pause, which grows by itself.
 const INIT_TRIES: u32 = 10;
 const INIT_PAUSE: Duration = Duration::from_millis(50);
 /// Rows in one INSERT: far below the 16 MB that a statement may have.
 const ROWS_PER_INSERT: usize = 500;
+/// Bytes of a plan in one row.
+const PLAN_PART_BYTES: usize = 60_000;
 
 /// A Redshift database and the control tables of one job in it.
 pub struct Redshift {
@@ -48,7 +49,7 @@ pub struct Redshift {
     runtime: tokio::runtime::Runtime,
     session: Option<Session>,
     /// Who we are, once we have a nonce; every session records it before it touches the fence.
-    nonce: Option<Nonce>,
+    identity: Option<(Process, Nonce)>,
     generation: Option<Generation>,
 }
 
@@ -62,7 +63,7 @@ impl Redshift {
             .build()
             .map_err(|e| Error::bug("cannot start the Redshift client").because(e))?;
         let tables = Tables::new(schema, job);
-        Ok(Redshift { settings, tables, runtime, session: None, nonce: None, generation: None })
+        Ok(Redshift { settings, tables, runtime, session: None, identity: None, generation: None })
     }
 
     fn connect(&self) -> Result<Session> {
@@ -89,73 +90,76 @@ impl Redshift {
 
     /// Commits a row about the session before it does anything that another may have to wait for.
     fn record_session(&self, session: &mut Session) -> Result<()> {
-        let Some(nonce) = &self.nonce else { return Err(Error::bug("a session before a nonce")) };
+        let Some((process, nonce)) = &self.identity else { return Err(Error::bug("a session before a nonce")) };
         let start = match &session.started {
             Some(start) => format!("{}::timestamp", literal(start)),
             None => "NULL".into(),
         };
         let generation = self.generation.map_or("NULL".into(), |g| g.to_string());
         session.run(&format!(
-            "INSERT INTO {} (generation, nonce, pid, session_start) VALUES ({generation}, {}, {}, {start})",
+            "INSERT INTO {} ({}) VALUES ({generation}, {}, {}, {}, {start})",
             self.tables.sessions,
+            tables::SESSIONS_COLUMNS,
             literal(nonce.as_str()),
+            tables::process_values(process),
             session.pid
         ))?;
         Ok(())
     }
 
-    /// Ends every session of this job that is still there, but for those of a newer generation. Called when the fence did
-    /// not become free: its holder is stopped, cut off, or slow beyond the deadline.
-    fn end_other_sessions(&self) -> Result<usize> {
-        let mut session = self.connect()?;
-        let recorded =
-            session.run(&format!("SELECT generation, pid, session_start FROM {}", self.tables.sessions))?.rows;
-        let alive = session.run("SELECT process, starttime FROM stv_sessions")?.rows;
-        let mut ended = 0;
+    /// The sessions of this job that are open, but for those of this start.
+    fn open_sessions(&self, session: &mut Session) -> Result<Option<Vec<OpenSession>>> {
+        let alive = match session.run("SELECT process, starttime FROM stv_sessions") {
+            Ok(answer) => answer.rows,
+            Err(error) if session::is_not_shown(&error) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let pids: Vec<String> = alive.iter().filter_map(|row| row.optional(0)).collect();
+        if pids.is_empty() {
+            return Ok(Some(Vec::new()));
+        }
+        let recorded = session
+            .run(&format!(
+                "SELECT max(generation), nonce, host, process_id, started_at, pid, session_start FROM {} \
+                 WHERE session_start IS NOT NULL AND pid IN ({}) GROUP BY nonce, host, process_id, started_at, pid, session_start",
+                self.tables.sessions,
+                pids.join(", ")
+            ))?
+            .rows;
+        let ours = self.identity.as_ref().map(|(_, nonce)| nonce.as_str());
+        let mut open = Vec::new();
         for row in recorded {
-            let (generation, pid, start) = (row.optional(0), row.text(1)?, row.optional(2));
-            let newer = match (self.generation, generation.as_deref().and_then(|g| g.parse().ok())) {
-                (Some(ours), Some(theirs)) => Generation(theirs) > ours,
-                _ => false,
-            };
+            let (nonce, pid, start) = (row.text(1)?, row.text(5)?, row.text(6)?);
             // The pid alone is not enough: pids are used again.
-            let there = alive
-                .iter()
-                .any(|a| a.optional(0).as_deref() == Some(pid) && start.is_some() && a.optional(1) == start);
-            if there && !newer && pid != session.pid.to_string() {
-                session.run(&format!("SELECT pg_terminate_backend({pid})"))?;
-                ended += 1;
+            let is_open =
+                alive.iter().any(|a| a.optional(0).as_deref() == Some(pid) && a.optional(1).as_deref() == Some(start));
+            if !is_open || Some(nonce) == ours {
+                continue;
+            }
+            open.push(OpenSession {
+                generation: row.maybe_number(0)?.map(Generation),
+                nonce: nonce.into(),
+                process: Process { host: row.text(2)?.into(), id: row.number(3)?, started_at: row.moment(4)? },
+                pid: row.number(5)?,
+                session_start: start.into(),
+            });
+        }
+        Ok(Some(open))
+    }
+
+    /// Ends sessions of ours. One that has gone meanwhile, or whose pid is somebody else's by now, is left alone.
+    fn end_sessions(&self, session: &mut Session, sessions: &[OpenSession]) -> Result<()> {
+        for old in sessions {
+            let there = session.run(&format!(
+                "SELECT 1 FROM stv_sessions WHERE process = {} AND starttime = {}::timestamp",
+                old.pid,
+                literal(&old.session_start)
+            ))?;
+            if !there.rows.is_empty() {
+                session.run(&format!("SELECT pg_terminate_backend({})", old.pid))?;
             }
         }
-        Ok(ended)
-    }
-
-    /// The cut behind all epochs in the manifest.
-    pub fn cut(&self) -> Result<Cut> {
-        self.read_cut_in(&mut self.connect()?)
-    }
-
-    /// The fence, outside of any decision.
-    fn read_fence(&self, session: &mut Session) -> Result<Fence> {
-        let sql =
-            format!("SELECT fence_id, namespace, generation, nonce, next_epoch, digest FROM {}", self.tables.fence);
-        let rows = session.run(&sql)?.rows;
-        let [row] = rows.as_slice() else {
-            return Err(Error::new(
-                Fault::Refused,
-                format!("{} has {} rows instead of 1", self.tables.fence, rows.len()),
-            ));
-        };
-        let nonce = row.optional(3).unwrap_or_default();
-        Ok(Fence {
-            fence_id: row.text(0)?.into(),
-            namespace: row.text(1)?.into(),
-            generation: Generation(row.number(2)?),
-            // Before the first start there is none; it is never compared then.
-            nonce: Nonce::parse(&nonce).unwrap_or_else(|| Nonce::new([0; 16])),
-            next_epoch: Epoch(row.number(4)?),
-            digest: Digest(row.text(5)?.into()),
-        })
+        Ok(())
     }
 
     fn read_digest(&self, session: &mut Session, epoch: Epoch) -> Result<Option<Digest>> {
@@ -167,107 +171,22 @@ impl Redshift {
         }
     }
 
-    fn read_manifest(&self, session: &mut Session) -> Result<ManifestFacts> {
-        let rows = session.run(&format!("SELECT count(*), min(epoch), max(epoch) FROM {}", self.tables.manifest))?.rows;
-        let Some(row) = rows.first() else { return Err(Error::bug("an aggregate without a row")) };
-        let highest = row.maybe_number(2)?.map(Epoch);
-        let digest = match highest {
-            Some(epoch) => self.read_digest(session, epoch)?,
-            None => None,
-        };
-        Ok(ManifestFacts { rows: row.number(0)?, lowest: row.maybe_number(1)?.map(Epoch), highest, digest })
-    }
-
-    /// For every partition the newest row, and the newest row that names a record.
-    fn read_cut_in(&self, session: &mut Session) -> Result<Cut> {
-        let newest = |condition: &str| {
-            let offsets = &self.tables.offsets;
-            format!(
-                "SELECT o.topic, o.kafka_partition, o.topic_id, o.end_offset, o.leader_epoch, o.last_offset, \
-                 o.last_fingerprint FROM {offsets} o \
-                 JOIN (SELECT topic, kafka_partition, max(epoch) AS epoch FROM {offsets}{condition} GROUP BY topic, kafka_partition) n \
-                 ON o.topic = n.topic AND o.kafka_partition = n.kafka_partition AND o.epoch = n.epoch"
-            )
-        };
-        let partition = |row: &Row| -> Result<TopicPartition> { Ok(TopicPartition::new(row.text(0)?, row.number(1)?)) };
-        let last = |row: &Row| -> Result<Option<LastRecord>> {
-            let Some(offset) = row.maybe_number(5)? else { return Ok(None) };
-            Ok(Some(LastRecord { offset, timestamp_ms: -1, fingerprint: row.text(6)?.into() }))
-        };
-        let mut positions = std::collections::BTreeMap::new();
-        for row in session.run(&newest(""))?.rows {
-            let position = Position {
-                topic_id: row.optional(2).unwrap_or_default(),
-                end: row.number(3)?,
-                leader_epoch: row.maybe_number(4)?,
-                last: last(&row)?,
-            };
-            positions.insert(partition(&row)?, position);
-        }
-        for row in session.run(&newest(" WHERE last_offset IS NOT NULL"))?.rows {
-            if let Some(position) = positions.get_mut(&partition(&row)?) {
-                position.last = last(&row)?;
-            }
-        }
-        Ok(Cut::new(positions))
-    }
-
-    /// The statements of an acquire, from BEGIN to COMMIT.
-    fn try_acquire(
-        &mut self,
-        session: &mut Session,
-        nonce: &Nonce,
-        admit: Admit<'_>,
-    ) -> Result<Result<Acquired, Halt>> {
-        session.limit(FENCE_WAIT)?;
-        session.run("BEGIN")?;
-        let taken = session.run(&format!(
-            "UPDATE {} SET generation = generation + 1, nonce = {}, changed_at = sysdate",
-            self.tables.fence,
-            literal(nonce.as_str())
-        ))?;
-        if taken.count != 1 {
-            session.run("ROLLBACK")?;
-            return Err(Error::new(
-                Fault::Refused,
-                format!("{} has {} rows instead of 1", self.tables.fence, taken.count),
-            ));
-        }
-        session.limit(self.settings.statement_timeout)?;
-        let fence = self.read_fence(session)?;
-        let namespace = session.one_text("SELECT current_namespace")?;
-        let facts =
-            AcquireFacts { manifest: self.read_manifest(session)?, cut: self.read_cut_in(session)?, namespace, fence };
-        let admitted = match admit(&facts) {
-            Ok(admitted) => admitted,
-            Err(halt) => {
-                session.run("ROLLBACK")?;
-                return Ok(Err(halt));
-            }
-        };
-        let holder = Holder { generation: facts.fence.generation, nonce: nonce.clone() };
-        if let Some(record) = &admitted.announce {
-            let (next, digest) = (admitted.next_epoch, literal(&admitted.digest.0));
-            session.run(&format!("UPDATE {} SET next_epoch = {next}, digest = {digest}", self.tables.fence))?;
-            self.insert(session, &holder, &[(record.clone(), admitted.digest.clone())])?;
-        }
-        session.run(&format!("SELECT next_epoch FROM {}", self.tables.fence))?;
-        session.run("COMMIT").map_err(Error::unknown)?;
-        Ok(Ok(Acquired { holder, fence_id: facts.fence.fence_id, admitted }))
-    }
-
     /// The rows of the control tables for these epochs.
-    fn insert(&self, session: &mut Session, holder: &Holder, records: &[(EpochRecord, Digest)]) -> Result<()> {
-        let (mut manifest, mut rows, mut offsets) = (Vec::new(), Vec::new(), Vec::new());
-        for (record, digest) in records {
-            manifest.push(tables::manifest_row(record, digest, holder));
-            rows.extend(record.counts.iter().map(|(target, counts)| tables::counts_row(record.epoch, target, counts)));
-            offsets.extend(record.spans.iter().map(|span| tables::offsets_row(record.epoch, span)));
+    fn insert(&self, session: &mut Session, holder: &Holder, links: &[Link]) -> Result<()> {
+        let (mut manifest, mut rows, mut offsets, mut cuts) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for link in links {
+            let epoch = link.record.epoch;
+            manifest.push(tables::manifest_row(link, holder));
+            rows.extend(link.record.counts.iter().map(|(target, counts)| tables::counts_row(epoch, target, counts)));
+            offsets.extend(link.record.spans.iter().map(|span| tables::offsets_row(epoch, span)));
+            let cut = link.full_cut.iter().flat_map(|cut| cut.iter());
+            cuts.extend(cut.map(|(partition, position)| tables::cuts_row(epoch, partition, position)));
         }
         for (table, columns, values) in [
             (&self.tables.manifest, tables::MANIFEST_COLUMNS, manifest),
-            (&self.tables.rows, tables::ROWS_COLUMNS, rows),
+            (&self.tables.rows, &tables::rows_columns(), rows),
             (&self.tables.offsets, tables::OFFSETS_COLUMNS, offsets),
+            (&self.tables.cuts, tables::CUTS_COLUMNS, cuts),
         ] {
             for chunk in values.chunks(ROWS_PER_INSERT) {
                 session.run(&format!("INSERT INTO {table} ({columns}) VALUES {}", chunk.join(", ")))?;
@@ -283,19 +202,27 @@ impl Redshift {
         session.run("BEGIN")?;
         // Fence, idempotence check and lock in one. It must be the first statement: a snapshot that is older than the
         // wait would see a fence that has moved since.
+        let Some(last) = load.links.last() else { return Err(Error::bug("a load of no epoch")) };
+        let full = load.links.iter().rev().find(|link| link.full_cut.is_some());
+        let cut_epoch = full.map_or(String::new(), |link| format!(", cut_epoch = {}", link.record.epoch));
+        let adopt = load.adopt.as_ref().map_or(String::new(), |a| {
+            format!(", fence_id = {}, namespace = {}", literal(&a.fence_id), literal(&a.namespace))
+        });
         let moved = session.run(&format!(
-            "UPDATE {} SET next_epoch = {}, digest = {}, changed_at = sysdate WHERE generation = {} AND nonce = {} AND next_epoch = {}",
+            "UPDATE {} SET next_epoch = {}, digest = {}, cut_digest = {}{cut_epoch}{adopt}, changed_at = sysdate \
+             WHERE generation = {} AND nonce = {} AND next_epoch = {}",
             self.tables.fence,
             range.last.next(),
             literal(&range.digest.0),
+            literal(&last.cut_digest.0),
             holder.generation,
             literal(holder.nonce.as_str()),
             range.first
         ))?;
         if moved.count != 1 {
             session.run("ROLLBACK")?;
-            let fence = self.read_fence(session)?;
-            let loaded = self.read_digest(session, range.last)?;
+            // After a barrier, as below: what is read then is not older than whoever has refused us.
+            let (_, fence, loaded) = self.after_barrier(session, holder, range)?;
             return Ok(protocol::after_refusal(holder, range, &fence, loaded.as_ref()));
         }
         progress(LoadStep::Fenced);
@@ -307,7 +234,7 @@ impl Redshift {
             }
         }
         progress(LoadStep::Copied);
-        self.insert(session, holder, &load.records)?;
+        self.insert(session, holder, &load.links)?;
         // Fails if the transaction is aborted: COMMIT alone would answer "done" to a transaction that was rolled back.
         session.run(&format!("SELECT next_epoch FROM {}", self.tables.fence))?;
         progress(LoadStep::Written);
@@ -321,12 +248,14 @@ impl Redshift {
     }
 
     fn copy(&self, session: &mut Session, copy: &CopyFrom) -> Result<Result<(), Halt>> {
+        self.copy_into(session, &format!("{}.{}", name(&copy.table.schema), name(&copy.table.table)), copy)
+    }
+
+    fn copy_into(&self, session: &mut Session, table: &str, copy: &CopyFrom) -> Result<Result<(), Halt>> {
         let before: i64 = session.one_number("SELECT pg_last_copy_id()")?;
         let columns: Vec<String> = copy.columns.iter().map(|c| name(c)).collect();
         session.run(&format!(
-            "COPY {}.{} ({}) FROM {} IAM_ROLE {} FORMAT AS PARQUET MANIFEST",
-            name(&copy.table.schema),
-            name(&copy.table.table),
+            "COPY {table} ({}) FROM {} IAM_ROLE {} FORMAT AS PARQUET MANIFEST",
             columns.join(", "),
             literal(&copy.manifest_url),
             literal(&self.settings.iam_role)
@@ -337,6 +266,17 @@ impl Redshift {
     }
 
     fn try_resolve(&mut self, session: &mut Session, holder: &Holder, range: &Range) -> Result<Outcome> {
+        let (rows, fence, loaded) = self.after_barrier(session, holder, range)?;
+        Ok(protocol::after_barrier(holder, range, rows, &fence, loaded.as_ref()))
+    }
+
+    /// How many rows the barrier touched, the fence, and the digest of the newest epoch of the range, if it is in.
+    fn after_barrier(
+        &self,
+        session: &mut Session,
+        holder: &Holder,
+        range: &Range,
+    ) -> Result<(u64, Fence, Option<Digest>)> {
         session.limit(FENCE_WAIT)?;
         session.run("BEGIN")?;
         // Waits for whoever holds the fence, and changes nothing.
@@ -345,29 +285,21 @@ impl Redshift {
         let fence = self.read_fence(session)?;
         let loaded = self.read_digest(session, range.last)?;
         session.run("ROLLBACK")?;
-        Ok(protocol::after_barrier(holder, range, barrier.count, &fence, loaded.as_ref()))
+        Ok((barrier.count, fence, loaded))
     }
 
-    /// Says of a missing table what to do about it.
-    fn no_tables(&self, error: Error) -> Error {
-        if error.fault != Fault::Missing {
-            return error;
-        }
-        let what = format!(
-            "the control tables of the job are not in schema {}; make them with `tidegate init`",
-            self.tables.schema
-        );
-        Error::new(Fault::Missing, what).because(error)
-    }
-
-    /// When the fence did not become free in time: if a newer generation has it, that is the answer; else whoever holds it
-    /// is ended, and the caller tries again.
+    /// When the fence did not become free in time: if a newer generation has it, that is the answer; else whoever of an older one
+    /// holds it is ended, and the caller tries again.
     fn fence_is_stuck(&mut self, holder: &Holder) -> Result<Option<Outcome>> {
-        let fence = self.read_fence(&mut self.connect()?)?;
+        let mut session = self.connect()?;
+        let fence = self.read_fence(&mut session)?;
         if fence.generation > holder.generation {
             return Ok(Some(Outcome::Fenced { by: fence.generation }));
         }
-        self.end_other_sessions()?;
+        let others = self.open_sessions(&mut session)?.unwrap_or_default();
+        let older: Vec<OpenSession> =
+            others.into_iter().filter(|other| other.generation.is_none_or(|g| g <= holder.generation)).collect();
+        self.end_sessions(&mut session, &older)?;
         Ok(None)
     }
 }
@@ -380,7 +312,7 @@ impl Warehouse for Redshift {
             let mut session = self.connect()?;
             session.limit(self.settings.statement_timeout)?;
             match self.tables.make(&mut session, fence_id) {
-                // A rival made them at the same time: then some are there, and we add what is still missing.
+                // A rival made them at the same time: once it is done all are there.
                 Err(e) if e.happened == Happened::No && tables::rival_made_it(&e) && tries < INIT_TRIES => {
                     std::thread::sleep(INIT_PAUSE * tries);
                 }
@@ -389,34 +321,65 @@ impl Warehouse for Redshift {
         }
     }
 
-    fn acquire(&mut self, nonce: &Nonce, admit: Admit<'_>) -> Result<AcquireOutcome> {
-        (self.nonce, self.generation, self.session) = (Some(nonce.clone()), None, None);
-        let since = Instant::now();
-        // By itself and before BEGIN: it decides nothing, it only tells later whether somebody else took the fence.
-        let seen = self.on_session(|this, session| this.read_fence(session)).map_err(|e| self.no_tables(e))?.generation;
-        loop {
-            let error = match self.on_session(|this, session| this.try_acquire(session, nonce, admit)) {
-                Ok(Ok(acquired)) => {
-                    // Sessions from here on say which generation they are of.
-                    (self.generation, self.session) = (Some(acquired.holder.generation), None);
-                    return Ok(AcquireOutcome::Acquired(acquired));
-                }
-                Ok(Err(halt)) => return Ok(AcquireOutcome::Halted(halt)),
-                Err(error) => error,
-            };
-            if error.happened == Happened::Unknown || !error.is_retriable() || since.elapsed() > ACQUIRE_WITHIN {
-                return Err(error);
-            }
-            if session::timed_out(&error) {
-                self.end_other_sessions()?;
-            } else if !session::conflict(&error) {
-                // Our session is gone: ended by a rival that did not want to wait for us, or by an outage.
-                let now = self.on_session(|this, session| this.read_fence(session))?.generation;
-                if now > seen {
-                    return Ok(AcquireOutcome::Fenced { by: now });
-                }
-            }
+    fn read(&mut self) -> Result<TableFacts> {
+        if self.identity.is_some() {
+            return self.on_session(|this, session| this.snapshot(session));
         }
+        self.snapshot(&mut self.connect()?)
+    }
+
+    fn adopted(&mut self) -> Result<Vec<String>> {
+        let sql = format!("SELECT adopted FROM {} WHERE adopted IS NOT NULL ORDER BY epoch", self.tables.manifest);
+        let rows = self.connect()?.run(&sql)?.rows;
+        Ok(rows
+            .iter()
+            .flat_map(|row| row.optional(0))
+            .flat_map(|ids| ids.split(',').map(String::from).collect::<Vec<_>>())
+            .collect())
+    }
+
+    fn record(&mut self, process: &Process, nonce: &Nonce) -> Result<()> {
+        (self.identity, self.generation, self.session) = (Some((process.clone(), nonce.clone())), None, None);
+        self.on_session(|_, _| Ok(()))
+    }
+
+    fn take(&mut self, from: Generation) -> Result<Took> {
+        let Some((_, nonce)) = self.identity.clone() else { return Err(Error::bug("a fence taken by nobody")) };
+        let taken = self.on_session(|this, session| {
+            session.limit(FENCE_WAIT)?;
+            let taken = session.run(&format!(
+                "UPDATE {} SET generation = {}, nonce = {}, changed_at = sysdate WHERE generation = {from}",
+                this.tables.fence,
+                from.next(),
+                literal(nonce.as_str()),
+            ));
+            // It commits itself, so what is lost on the way may have been done.
+            let taken = taken.map_err(|e| if session::timed_out(&e) { e } else { e.unknown() })?;
+            session.limit(this.settings.statement_timeout)?;
+            Ok(taken.count)
+        });
+        match taken {
+            Ok(0) => Ok(Took::No),
+            Ok(1) => Ok(Took::Yes),
+            Ok(rows) => Err(Error::new(Fault::Corrupt, format!("{} has {rows} rows instead of 1", self.tables.fence))),
+            Err(error) if session::timed_out(&error) => Ok(Took::Held),
+            // Somebody else moved the row while we waited for it.
+            Err(error) if session::conflict(&error) => Ok(Took::No),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn hold(&mut self, holder: &Holder) -> Result<()> {
+        self.generation = Some(holder.generation);
+        self.on_session(|this, session| this.record_session(session))
+    }
+
+    fn sessions(&mut self) -> Result<Option<Vec<OpenSession>>> {
+        self.open_sessions(&mut self.connect()?)
+    }
+
+    fn end(&mut self, sessions: &[OpenSession]) -> Result<()> {
+        self.end_sessions(&mut self.connect()?, sessions)
     }
 
     fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
@@ -449,6 +412,19 @@ impl Warehouse for Redshift {
         Ok((!columns.is_empty()).then_some(columns))
     }
 
+    fn rehearse(&mut self, tables: &[TableName], copy: &CopyFrom) -> Result<()> {
+        let targets: Vec<String> = tables.iter().map(|table| table.to_string()).collect();
+        let targets = targets.iter().map(|table| (table.as_str(), "insert"));
+        let mut session = self.connect()?;
+        for (table, right) in targets.chain(self.tables.written()) {
+            if !Redshift::may(&mut session, table, right)? {
+                let what = format!("user {} may not {right} {table}", self.settings.user);
+                return Err(Error::new(Fault::Denied, what));
+            }
+        }
+        self.try_copy(copy)
+    }
+
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome> {
         match self.on_session(|this, session| this.try_load(session, load, progress)) {
             Err(e) if session::timed_out(&e) && e.happened == Happened::No => {
@@ -472,8 +448,31 @@ impl Warehouse for Redshift {
         }
     }
 
-    fn read_cut(&mut self) -> Result<Cut> {
+    fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()> {
+        let plans = self.tables.plans.clone();
+        self.on_session(|_, session| {
+            let hash = literal(hash);
+            if !session.run(&format!("SELECT 1 FROM {plans} WHERE hash = {hash} LIMIT 1"))?.rows.is_empty() {
+                return Ok(());
+            }
+            let (mut rest, mut rows) = (text, Vec::new());
+            while !rest.is_empty() {
+                let (part, after) = rest.split_at(rest.floor_char_boundary(PLAN_PART_BYTES));
+                rows.push(format!("({hash}, {}, {})", rows.len(), literal(part)));
+                rest = after;
+            }
+            session.run(&format!("INSERT INTO {plans} (hash, part, text) VALUES {}", rows.join(", ")))?;
+            Ok(())
+        })
+    }
+
+    fn note_halt(&mut self, note: &HaltNote) -> Result<()> {
         let mut session = self.connect()?;
-        self.read_cut_in(&mut session)
+        session.run(&format!(
+            "INSERT INTO {} (generation, host, process_id, code, reason, since) VALUES {}",
+            self.tables.halts,
+            tables::halts_row(note)
+        ))?;
+        Ok(())
     }
 }

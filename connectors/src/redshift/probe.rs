@@ -1,7 +1,11 @@
 //! What can be found out of a warehouse without leaving anything behind.
 
-use super::{Redshift, text::literal};
-use crate::{CopyFrom, Error, Fault, Result, TableName};
+use super::{
+    Redshift,
+    session::Session,
+    text::{literal, name},
+};
+use crate::{CopyFrom, Error, Fault, Result, TableName, dead_letter_columns};
 
 impl Redshift {
     /// Whether we can log in at all, and the isolation level of the database.
@@ -23,17 +27,25 @@ impl Redshift {
 
     /// Whether our user may insert into a table, which COPY asks for.
     pub fn may_insert(&self, table: &TableName) -> Result<bool> {
-        let name = literal(&table.to_string());
-        let said = self.connect()?.one_text(&format!("SELECT has_table_privilege({name}, 'insert')"))?;
+        Redshift::may(&mut self.connect()?, &table.to_string(), "insert")
+    }
+
+    /// Whether our user has a right on a table.
+    pub(super) fn may(session: &mut Session, table: &str, right: &str) -> Result<bool> {
+        let said = session.one_text(&format!("SELECT has_table_privilege({}, '{right}')", literal(table)))?;
         Ok(said == "t" || said == "true")
     }
 
-    /// A COPY whose transaction is rolled back.
+    /// A COPY of a file of dead letters into a temporary table, whose transaction is rolled back.
     pub fn try_copy(&self, copy: &CopyFrom) -> Result<()> {
         let mut session = self.connect()?;
         session.limit(self.settings.statement_timeout)?;
         session.run("BEGIN")?;
-        let copied = self.copy(&mut session, copy);
+        let table = name(&format!("{}_rehearsal", copy.table.table));
+        let columns: Vec<String> =
+            dead_letter_columns().iter().map(|c| format!("{} {}", name(&c.name), c.kind)).collect();
+        session.run(&format!("CREATE TEMP TABLE {table} ({})", columns.join(", ")))?;
+        let copied = self.copy_into(&mut session, &table, copy);
         session.run("ROLLBACK")?;
         match copied? {
             Ok(()) => Ok(()),

@@ -2,6 +2,7 @@
 
 use std::{future::Future, time::Duration};
 
+use checkpoint::Micros;
 use openssl::ssl::{SslConnector, SslMethod};
 use postgres_openssl::MakeTlsConnector;
 use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
@@ -84,12 +85,19 @@ impl Row {
 
     pub(super) fn text(&self, column: usize) -> Result<&str> {
         let value = self.0.get(column).and_then(|v| v.as_deref());
-        value.ok_or_else(|| Error::new(Fault::Refused, format!("column {column} of a control table is NULL")))
+        value.ok_or_else(|| Error::new(Fault::Corrupt, format!("column {column} of a control table is NULL")))
     }
 
     pub(super) fn number<T: std::str::FromStr>(&self, column: usize) -> Result<T> {
         let text = self.text(column)?;
-        text.parse().map_err(|_| Error::new(Fault::Refused, format!("{text:?} in a control table is not a number")))
+        text.parse().map_err(|_| Error::new(Fault::Corrupt, format!("{text:?} in a control table is not a number")))
+    }
+
+    /// A moment in UTC, as the server shows it.
+    pub(super) fn moment(&self, column: usize) -> Result<Micros> {
+        let text = self.text(column)?;
+        Micros::from_text(text)
+            .ok_or_else(|| Error::new(Fault::Corrupt, format!("{text:?} in a control table is not a moment")))
     }
 
     pub(super) fn maybe_number<T: std::str::FromStr>(&self, column: usize) -> Result<Option<T>> {
@@ -145,9 +153,13 @@ impl Session {
             Session { client, connection, runtime: runtime.clone(), limit: CONNECT_WITHIN, pid: 0, started: None };
         session.limit(CONNECT_WITHIN)?;
         session.pid = session.one_number("SELECT pg_backend_pid()")?;
-        // On an endpoint that does not show sessions there is no row, and such a session cannot be ended by a successor.
-        let rows = session.run(&format!("SELECT starttime FROM stv_sessions WHERE process = {}", session.pid))?.rows;
-        session.started = rows.first().and_then(|row| row.optional(0));
+        // On an endpoint that does not show sessions there is no row, or no such view: then a successor cannot end this one.
+        let shown = session.run(&format!("SELECT starttime FROM stv_sessions WHERE process = {}", session.pid));
+        session.started = match shown {
+            Ok(answer) => answer.rows.first().and_then(|row| row.optional(0)),
+            Err(error) if is_not_shown(&error) => None,
+            Err(error) => return Err(error),
+        };
         Ok(session)
     }
 
@@ -263,6 +275,11 @@ fn classify(state: &str, message: &str, detail: &str) -> Fault {
 pub(super) fn timed_out(error: &Error) -> bool {
     let Some(source) = &error.source else { return false };
     source.is::<NoAnswer>() || source.downcast_ref::<Said>().is_some_and(|said| said.state == "57014")
+}
+
+/// Whether the server does not show what was asked for.
+pub(super) fn is_not_shown(error: &Error) -> bool {
+    matches!(error.fault, Fault::Denied | Fault::Missing)
 }
 
 /// Whether another transaction was in the way, so that the same again may pass.

@@ -4,15 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::{Digest, Epoch, EpochRecord, LastRecord, Micros, Span, TopicPartition};
+use checkpoint::{Cut, Epoch, EpochRecord, History, Position, Span, protocol};
 
 use super::{
     Redshift,
     session::Session,
-    tables::Tables,
+    snapshot::{manifest_row, position},
+    tables::{Tables, fates_do_not_add_up},
     text::{literal, name},
 };
-use crate::{Error, Fault, Result, TableName};
+use crate::{Fault, Result, TableName};
 
 /// A target as the checks look at it.
 #[derive(Clone, Debug)]
@@ -75,7 +76,8 @@ const SHOWN: usize = 3;
 const PAGE: u64 = 2_000;
 
 /// All checks that are one statement.
-fn checks(tables: &Tables, targets: &[Filled]) -> Vec<Check> {
+/// `renewed` are topics of which more than one was read under the same name: a row's partition and offset do not say of which it is.
+fn checks(tables: &Tables, targets: &[Filled], renewed: &[String]) -> Vec<Check> {
     let Tables { fence, manifest, rows, offsets, dead_letters, .. } = tables;
     let letters = literal(&tables.dead_letters_name());
     let of_job = |what: &str, sql: String| Check { what: what.into(), target: None, edits_disturb: false, sql };
@@ -88,7 +90,7 @@ fn checks(tables: &Tables, targets: &[Filled]) -> Vec<Check> {
             ),
         ),
         of_job(
-            "the fence does not stand behind the last epoch",
+            "the fence does not stand after the last epoch",
             format!(
                 "SELECT f.next_epoch, m.number FROM {fence} f, (SELECT count(*) AS number FROM {manifest}) m \
                  WHERE f.next_epoch <> m.number"
@@ -102,11 +104,13 @@ fn checks(tables: &Tables, targets: &[Filled]) -> Vec<Check> {
             ),
         ),
         of_job(
+            // Where a topic is another one from some epoch on, by its id or because somebody said so, its offsets begin anew.
             "offsets of a partition do not begin where those of the epoch before it ended",
             format!(
                 "SELECT topic, kafka_partition, epoch, start_offset, before FROM (SELECT topic, kafka_partition, epoch, \
-                 start_offset, lag(end_offset) OVER (PARTITION BY topic, kafka_partition ORDER BY epoch) AS before \
-                 FROM {offsets}) o WHERE start_offset <> before"
+                 start_offset, lag(end_offset) OVER (PARTITION BY topic, topic_id, kafka_partition ORDER BY epoch) AS before \
+                 FROM {offsets}) o WHERE start_offset <> before \
+                 AND epoch NOT IN (SELECT epoch FROM {manifest} WHERE kind = 'new-source')"
             ),
         ),
         of_job(
@@ -124,22 +128,19 @@ fn checks(tables: &Tables, targets: &[Filled]) -> Vec<Check> {
             "an epoch has no counts",
             format!(
                 "SELECT m.epoch FROM {manifest} m LEFT JOIN (SELECT DISTINCT epoch FROM {rows}) r ON r.epoch = m.epoch \
-                 WHERE r.epoch IS NULL"
+                 WHERE r.epoch IS NULL AND m.kind = 'data'"
             ),
         ),
         of_job(
             "the counts of an epoch do not add up",
-            format!(
-                "SELECT epoch, target FROM {rows} WHERE target <> {letters} \
-                 AND records_read <> row_count + filtered + skipped + undecoded + dead_letters"
-            ),
+            format!("SELECT epoch, target FROM {rows} WHERE target <> {letters} AND {}", fates_do_not_add_up()),
         ),
         of_job(
             "an epoch has other dead letters than were counted",
             format!(
-                "SELECT r.epoch, r.row_count, coalesce(d.number, 0) FROM {rows} r \
+                "SELECT r.epoch, r.loaded, coalesce(d.number, 0) FROM {rows} r \
                  LEFT JOIN (SELECT epoch, count(*) AS number FROM {dead_letters} GROUP BY epoch) d ON d.epoch = r.epoch \
-                 WHERE r.target = {letters} AND r.row_count <> coalesce(d.number, 0)"
+                 WHERE r.target = {letters} AND r.loaded <> coalesce(d.number, 0)"
             ),
         ),
         of_job(
@@ -151,11 +152,11 @@ fn checks(tables: &Tables, targets: &[Filled]) -> Vec<Check> {
             ),
         ),
     ];
-    targets.iter().for_each(|target| checks.extend(of_target(tables, target)));
+    targets.iter().for_each(|target| checks.extend(of_target(tables, target, renewed)));
     checks
 }
 
-fn of_target(tables: &Tables, target: &Filled) -> Vec<Check> {
+fn of_target(tables: &Tables, target: &Filled, renewed: &[String]) -> Vec<Check> {
     let Tables { rows, offsets, .. } = tables;
     let (shown, known) = (target.table.to_string(), literal(&target.table.to_string()));
     let table = format!("{}.{}", name(&target.table.schema), name(&target.table.table));
@@ -163,11 +164,15 @@ fn of_target(tables: &Tables, target: &Filled) -> Vec<Check> {
     let mut checks = vec![check(
         format!("table {shown} has other rows than were counted"),
         format!(
-            "SELECT c.counted, t.there FROM (SELECT coalesce(sum(row_count), 0) AS counted FROM {rows} WHERE target = {known}) c, \
+            "SELECT c.counted, t.there FROM (SELECT coalesce(sum(loaded), 0) AS counted FROM {rows} WHERE target = {known}) c, \
              (SELECT count(*) AS there FROM {table}) t WHERE c.counted <> t.there"
         ),
     )];
     let Some(origin) = &target.origin else { return checks };
+    // A target of several topics is left out whole as soon as one of them is another one by now.
+    if !renewed.is_empty() && !matches!(&origin.topic, Topic::Only(topic) if !renewed.contains(topic)) {
+        return checks;
+    }
     let (partition, offset) = (name(&origin.partition), name(&origin.offset));
     let (topic, same_topic) = match &origin.topic {
         Topic::Column(column) => (format!("{}, ", name(column)), format!("o.topic = t.{}", name(column))),
@@ -189,28 +194,46 @@ fn of_target(tables: &Tables, target: &Filled) -> Vec<Check> {
     checks.push(check(
         format!("table {shown} has other rows of an epoch than were counted"),
         format!(
-            "SELECT r.epoch, r.row_count, coalesce(p.there, 0) FROM {rows} r LEFT JOIN (SELECT o.epoch, count(*) AS there \
+            "SELECT r.epoch, r.loaded, coalesce(p.there, 0) FROM {rows} r LEFT JOIN (SELECT o.epoch, count(*) AS there \
              FROM {table} t JOIN {offsets} o ON {inside} GROUP BY o.epoch) p ON p.epoch = r.epoch \
-             WHERE r.target = {known} AND r.row_count <> coalesce(p.there, 0)"
+             WHERE r.target = {known} AND r.loaded <> coalesce(p.there, 0)"
         ),
     ));
     checks
 }
 
+/// What a verification found.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    /// The epochs that were looked at.
+    pub epochs: u64,
+    /// What is wrong.
+    pub found: Vec<Found>,
+    /// What could not be proved, and why.
+    pub unproved: Vec<String>,
+}
+
 impl Redshift {
     /// The statements of [`Redshift::verify`], for anyone to run.
     pub fn verify_sql(&self, targets: &[Filled]) -> Vec<Check> {
-        checks(&self.tables, targets)
+        checks(&self.tables, targets, &[])
     }
 
-    /// Runs all checks in one transaction, and recomputes the digest of every epoch. The epochs that were looked at, and what
-    /// was found.
-    pub fn verify(&self, targets: &[Filled]) -> Result<(u64, Vec<Found>)> {
+    /// Runs all checks in one transaction, and recomputes the digests of every epoch and every whole cut.
+    pub fn verify(&self, targets: &[Filled]) -> Result<Verification> {
         let mut session = self.connect()?;
+        self.tables.check(&mut session)?;
         session.limit(self.settings.statement_timeout)?;
         session.run("BEGIN")?;
-        let mut found = Vec::new();
-        for check in checks(&self.tables, targets) {
+        let renewed = self.renewed(&mut session)?;
+        let mut done = Verification::default();
+        done.unproved.extend(renewed.iter().map(|topic| {
+            format!(
+                "which records of topic {topic} are in the targets: a new topic took its place, and the offsets of both are \
+                 the same numbers"
+            )
+        }));
+        for check in checks(&self.tables, targets, &renewed) {
             let rows = session.run(&format!("{} LIMIT {}", check.sql, SHOWN + 1))?.rows;
             if rows.is_empty() {
                 continue;
@@ -220,74 +243,107 @@ impl Redshift {
                 shown.push("...".into());
             }
             let Check { what, target, edits_disturb, .. } = check;
-            found.push(Found { what, target, edits_disturb, rows: shown });
+            done.found.push(Found { what, target, edits_disturb, rows: shown });
         }
-        let epochs = session.one_number(&format!("SELECT count(*) FROM {}", self.tables.manifest))?;
-        if let Some(epoch) = self.broken_link(&mut session)? {
-            let what =
-                "the digest of an epoch is not that of its history: the manifest or the offsets were edited".into();
-            found.push(Found { what, target: None, edits_disturb: false, rows: vec![epoch.to_string()] });
+        done.epochs = session.one_number(&format!("SELECT count(*) FROM {}", self.tables.manifest))?;
+        if let Some((epoch, what)) = self.broken_link(&mut session)? {
+            done.found.push(Found { what, target: None, edits_disturb: false, rows: vec![epoch.to_string()] });
         }
         session.run("ROLLBACK")?;
-        Ok((epochs, found))
+        // As a start would read them.
+        let halt = match self.snapshot(&mut session) {
+            Ok(facts) => protocol::admit(&facts).err().map(|halt| halt.to_string()),
+            Err(error) if error.fault == Fault::Corrupt => Some(error.what),
+            Err(error) => return Err(error),
+        };
+        if let Some(why) = halt {
+            let what = "the next start will halt: the fence does not belong to the other tables".into();
+            done.found.push(Found { what, target: None, edits_disturb: false, rows: vec![why] });
+        }
+        Ok(done)
     }
 
-    /// The first epoch whose digest is not that of everything up to it.
-    fn broken_link(&self, session: &mut Session) -> Result<Option<Epoch>> {
-        let mut digest = Digest::first(&session.one_text(&format!("SELECT fence_id FROM {}", self.tables.fence))?);
+    /// The topics of which more than one was read under the same name.
+    fn renewed(&self, session: &mut Session) -> Result<Vec<String>> {
+        let (manifest, offsets) = (&self.tables.manifest, &self.tables.offsets);
+        let rows = session.run(&format!(
+            "SELECT DISTINCT o.topic FROM {offsets} o JOIN {manifest} m ON m.epoch = o.epoch WHERE m.kind = 'new-source'"
+        ))?;
+        rows.rows.iter().map(|row| row.text(0).map(String::from)).collect()
+    }
+
+    /// The first epoch whose digests are not those of everything up to it, and what that means.
+    fn broken_link(&self, session: &mut Session) -> Result<Option<(Epoch, String)>> {
+        let tables = &self.tables;
+        let adopted = session.run(&format!(
+            "SELECT adopted FROM {} WHERE adopted IS NOT NULL ORDER BY epoch LIMIT 1",
+            tables.manifest
+        ))?;
+        let first = match adopted.rows.first() {
+            // The chain begins with the id that the tables had first.
+            Some(row) => row.text(0)?.split(',').next().unwrap_or_default().to_string(),
+            None => session.one_text(&format!("SELECT fence_id FROM {}", tables.fence))?,
+        };
+        let mut history = History::new(&first);
         let mut from = 0;
         loop {
             let page = format!("epoch >= {from} AND epoch < {}", from + PAGE);
             let mut spans = self.spans(session, &page)?;
             let rows = session.run(&format!(
-                "SELECT epoch, closed_at::varchar, watermark::varchar, digest, plan FROM {} WHERE {page} ORDER BY epoch",
-                self.tables.manifest
+                "SELECT epoch, kind, closed_at::varchar, watermark::varchar, digest, cut_digest, plan, adopted, decided_by, \
+                 decided_why FROM {} WHERE {page} ORDER BY epoch",
+                tables.manifest
             ))?;
             if rows.rows.is_empty() {
                 return Ok(None);
             }
             for row in &rows.rows {
-                let epoch: u64 = row.number(0)?;
-                let at = |text: &str| {
-                    let read = Micros::from_text(text);
-                    read.ok_or_else(|| Error::new(Fault::Refused, format!("{text:?} in the manifest is no moment")))
+                let row = manifest_row(row)?;
+                let epoch = row.record.epoch;
+                let spans = spans.remove(&epoch.0).unwrap_or_default();
+                let link = match history.link(EpochRecord { spans, ..row.record }) {
+                    Ok(link) => link,
+                    Err(error) => return Ok(Some((epoch, format!("the offsets of an epoch do not follow: {error}")))),
                 };
-                let record = EpochRecord {
-                    epoch: Epoch(epoch),
-                    closed_at: at(row.text(1)?)?,
-                    watermark: row.optional(2).as_deref().map(at).transpose()?,
-                    plan: row.text(4)?.into(),
-                    spans: spans.remove(&epoch).unwrap_or_default(),
-                    counts: BTreeMap::new(),
-                };
-                digest = record.digest(&digest);
-                if digest.0 != row.text(3)? {
-                    return Ok(Some(record.epoch));
+                if (&link.digest, &link.cut_digest) != (&row.digest, &row.cut_digest) {
+                    let what =
+                        "the digest of an epoch is not that of its history: the manifest or the offsets were edited";
+                    return Ok(Some((epoch, what.into())));
+                }
+                if let Some(cut) = &link.full_cut
+                    && self.whole_cut(session, epoch)?.as_ref() != Some(&**cut)
+                {
+                    return Ok(Some((epoch, "the whole cut of an epoch is not the one that was written".into())));
                 }
             }
             from += PAGE;
         }
     }
 
+    /// The cut that was written as a whole with an epoch; `None` if a partition is in it twice.
+    fn whole_cut(&self, session: &mut Session, epoch: Epoch) -> Result<Option<Cut>> {
+        let rows = session.run(&format!(
+            "SELECT topic, kafka_partition, topic_id, end_offset, leader_epoch, last_offset, last_fingerprint FROM {} \
+             WHERE epoch = {epoch}",
+            self.tables.cuts
+        ))?;
+        let positions = rows.rows.iter().map(position).collect::<Result<Vec<_>>>()?;
+        let cut = Cut::new(positions.iter().cloned());
+        Ok((cut.iter().count() == positions.len()).then_some(cut))
+    }
+
     /// The spans of these epochs, in the order of their partitions.
     fn spans(&self, session: &mut Session, condition: &str) -> Result<BTreeMap<u64, Vec<Span>>> {
         let mut spans: BTreeMap<u64, Vec<Span>> = BTreeMap::new();
         let rows = session.run(&format!(
-            "SELECT epoch, topic, kafka_partition, topic_id, start_offset, end_offset, last_offset, last_fingerprint \
-             FROM {} WHERE {condition}",
+            "SELECT topic, kafka_partition, topic_id, end_offset, leader_epoch, last_offset, last_fingerprint, start_offset, \
+             epoch FROM {} WHERE {condition}",
             self.tables.offsets
         ))?;
         for row in &rows.rows {
-            let fingerprint = row.optional(7).unwrap_or_default();
-            let last = row.maybe_number(6)?.map(|offset| LastRecord { offset, timestamp_ms: -1, fingerprint });
-            spans.entry(row.number(0)?).or_default().push(Span {
-                partition: TopicPartition::new(row.text(1)?, row.number(2)?),
-                topic_id: row.optional(3).unwrap_or_default(),
-                start: row.number(4)?,
-                end: row.number(5)?,
-                leader_epoch: None,
-                last,
-            });
+            let (partition, Position { topic_id, end, leader_epoch, last }) = position(row)?;
+            let span = Span { partition, topic_id, start: row.number(7)?, end, leader_epoch, last };
+            spans.entry(row.number(8)?).or_default().push(span);
         }
         spans.values_mut().for_each(|spans| spans.sort_by(|a, b| a.partition.cmp(&b.partition)));
         Ok(spans)
