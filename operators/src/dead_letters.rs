@@ -10,28 +10,18 @@ use std::{
     sync::Arc,
 };
 
-use arrow_array::{
-    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
-    cast::AsArray,
-};
-use checkpoint::Micros;
-use timely::{
-    container::NoopBuilder,
-    dataflow::{
-        Stream,
-        channels::pact::Pipeline,
-        operators::generic::{OutputBuilder, builder_rc::OperatorBuilder},
-    },
-};
-
 use crate::{
     Rows, Time,
     failure::{Failure, fail},
     fetch::Place,
     rows::{Origin, constant},
-    stamp::epoch_of,
     values::cut,
 };
+use arrow_array::{
+    Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
+    cast::AsArray,
+};
+use checkpoint::Micros;
 
 /// How many bytes of a record its dead letter shows: as many as fit into the column as hex.
 const RAW_BYTES: usize = 65_535 / 2;
@@ -85,8 +75,7 @@ impl Rejects {
     /// The records of a batch came.
     pub fn saw(&self, origin: &Origin) {
         if let Some(limit) = &self.limit {
-            let records = origin.place.values().iter().zip(origin.offset.values());
-            limit.borrow_mut().saw(records.map(|(place, offset)| (*place, *offset)));
+            limit.borrow_mut().saw(origin.records());
         }
     }
 
@@ -182,7 +171,7 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
     let count = rejected.len();
     let mut topics = StringBuilder::new();
     let (mut columns, mut reasons, mut raws) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
-    let (mut partitions, mut offsets) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    let mut partitions = Vec::with_capacity(count);
     let (mut timestamps, mut truncated) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut hex = String::new();
     for Rejected { row, column, reason } in rejected {
@@ -191,7 +180,6 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
         };
         topics.append_value(&*place.partition.topic);
         partitions.push(place.partition.partition);
-        offsets.push(origin.offset.value(*row));
         timestamps.push(Micros::from_millis(origin.timestamp_ms.value(*row)).map(|at| at.0));
         columns.append_option(column.as_deref().map(|name| printable(name, NAME_BYTES)));
         reasons.append_value(printable(reason, REASON_BYTES));
@@ -209,12 +197,15 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
             }
         }
     }
+    let origin = origin.only(rejected.iter().map(|rejected| rejected.row));
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(vec![epoch as i64; count])),
         constant(target, count),
         Arc::new(topics.finish()),
         Arc::new(Int32Array::from(partitions)),
-        Arc::new(Int64Array::from(offsets)),
+        Arc::new(origin.offset.clone()),
+        // Which of the records that a message has; formats that have several come later.
+        Arc::new(Int32Array::from(vec![0; count])),
         Arc::new(TimestampMicrosecondArray::from(timestamps)),
         constant(stage, count),
         Arc::new(columns.finish()),
@@ -222,9 +213,7 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
         Arc::new(raws.finish()),
         Arc::new(BooleanArray::from(truncated)),
     ];
-    let mut rows = Rows { columns, ..Rows::default() };
-    rows.counts.row_count = count as u64;
-    rows
+    Rows { columns, origin: Some(origin) }
 }
 
 impl Rows {
@@ -234,8 +223,8 @@ impl Rows {
             let texts = self.columns.get(column)?.as_string_opt::<i32>()?;
             texts.is_valid(row).then(|| texts.value(row).to_string())
         };
-        let column = text(7).map_or(String::new(), |column| format!("column {column}: "));
-        Some(column + &text(8)?)
+        let column = text(8).map_or(String::new(), |column| format!("column {column}: "));
+        Some(column + &text(9)?)
     }
 }
 
@@ -243,34 +232,6 @@ impl Rows {
 fn printable(text: &str, most: usize) -> String {
     let clean: String = text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
     cut(&clean, most).to_string()
-}
-
-/// Builds an operator that takes batches, and gives each on together with the dead letters it left: rows first, then
-/// dead letters. Both at the time of the batch; it holds nothing.
-pub fn split<'s>(
-    name: &str,
-    input: Stream<'s, Time, Rows>,
-    mut act: impl FnMut(Time, Rows) -> (Rows, Option<Rows>) + 'static,
-) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
-    let mut builder = OperatorBuilder::new(name.into(), input.scope());
-    let mut input = builder.new_input(input, Pipeline);
-    let (output, rows) = builder.new_output();
-    let mut rows_output = OutputBuilder::<_, NoopBuilder<Rows>>::from(output);
-    let (output, letters) = builder.new_output();
-    let mut letters_output = OutputBuilder::<_, NoopBuilder<Rows>>::from(output);
-    builder.build(move |capabilities| {
-        drop(capabilities);
-        move |_| {
-            input.for_each(|capability, batch: &mut Rows| {
-                let (mut rows, letters) = act(epoch_of(&capability), std::mem::take(batch));
-                rows_output.activate().session_with_builder(&capability).give_container(&mut rows);
-                if let Some(mut letters) = letters {
-                    letters_output.activate().session_with_builder(&capability).give_container(&mut letters);
-                }
-            });
-        }
-    });
-    (rows, letters)
 }
 
 #[cfg(test)]
@@ -297,7 +258,7 @@ mod tests {
             raw.values.push(Some(value)).unwrap();
         }
         let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..values.len() as i64));
-        Rows { columns: vec![column], origin: Some(Origin::new(raw, &[0])), ..Rows::default() }
+        Rows { columns: vec![column], origin: Some(Origin::new(raw, &[0])) }
     }
 
     #[test]
@@ -316,17 +277,20 @@ mod tests {
         assert_eq!(batch.columns[0].as_primitive::<arrow_array::types::Int64Type>().values(), &[1]);
         assert_eq!(batch.origin.as_ref().unwrap().value.value(0), b"good");
         let text = |column: usize| letters.columns[column].as_string::<i32>().iter().collect::<Vec<_>>();
-        assert_eq!((letters.len(), letters.counts.row_count, letters.counts.records_read), (2, 2, 0));
+        assert_eq!(letters.len(), 2);
+        let records: Vec<_> = letters.origin.as_ref().unwrap().records().collect();
+        assert_eq!(records, [(0, 100), (0, 102)], "which records they are");
         assert_eq!((text(1), text(2)), (vec![Some("s.t"); 2], vec![Some("t"); 2]));
         assert_eq!(letters.columns[4].as_primitive::<arrow_array::types::Int64Type>().values(), &[100, 102]);
         assert!(
-            letters.columns[5].is_null(0) && letters.columns[5].is_valid(1),
+            letters.columns[6].is_null(0) && letters.columns[6].is_valid(1),
             "a timestamp far in the future is none"
         );
-        assert_eq!((text(6), text(7)), (vec![Some("fit"); 2], vec![None, Some("c")]));
-        assert_eq!((text(8)[0], text(8)[1].unwrap().len()), (Some("nul\u{fffd}"), 1024));
-        assert_eq!((text(9)[0], text(9)[1].unwrap().len()), (Some("6100"), 65_534));
-        assert_eq!(letters.columns[10].as_boolean().iter().collect::<Vec<_>>(), [Some(false), Some(true)]);
+        assert_eq!(letters.columns[5].as_primitive::<arrow_array::types::Int32Type>().values(), &[0, 0]);
+        assert_eq!((text(7), text(8)), (vec![Some("fit"); 2], vec![None, Some("c")]));
+        assert_eq!((text(9)[0], text(9)[1].unwrap().len()), (Some("nul\u{fffd}"), 1024));
+        assert_eq!((text(10)[0], text(10)[1].unwrap().len()), (Some("6100"), 65_534));
+        assert_eq!(letters.columns[11].as_boolean().iter().collect::<Vec<_>>(), [Some(false), Some(true)]);
         // The columns are those that the table has.
         for (array, column) in letters.columns.iter().zip(dead_letter_columns()) {
             assert_eq!(Some(array.data_type().clone()), arrow_type(&column.kind), "{}", column.name);

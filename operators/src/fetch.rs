@@ -7,7 +7,8 @@
 //!   it drops them.
 //! * State: for each of its partitions where the open epoch began and where it stands. A span ends at the consumer's
 //!   position as it was taken *with* the last batch that entered the epoch: never at "last record + 1", which a control
-//!   record at the end leaves behind for ever, and never at a position asked for later, when the consumer is ahead.
+//!   record at the end leaves behind for ever, and never at a position asked for later, when the consumer is ahead. And for
+//!   each stream which records left in the open epoch.
 //! * Bound: the bytes of the batches it has sent and whose epochs are not loaded stay below its budget. Between it and
 //!   its consumer thread stand [`BATCHES_AHEAD`] batches; behind that librdkafka's own bounded queue.
 //! * Failure: an error of the log ends the process. Brokers that are away are none: nothing comes.
@@ -23,7 +24,7 @@ use std::{
 };
 
 use checkpoint::{
-    Epoch, LastRecord, Span, TopicPartition, manifest,
+    Epoch, LastRecord, Span, Tally, TopicPartition, manifest,
     protocol::{self, Halt},
 };
 use connectors::{Fault, Log, Moved, RawBatch};
@@ -120,6 +121,8 @@ pub struct Report {
     pub last: bool,
     /// One for each of its partitions.
     pub spans: Vec<Span>,
+    /// The records that left, by the number of their stream.
+    pub read: Vec<(usize, Tally)>,
 }
 
 /// The outputs of fetch.
@@ -155,6 +158,8 @@ struct Arrival {
 struct Progress {
     start: i64,
     end: i64,
+    /// Records come from here on: the end, but while a batch enters.
+    next: i64,
     leader_epoch: Option<i32>,
     last: Option<LastRecord>,
     read_up: bool,
@@ -166,27 +171,67 @@ struct Positions(BTreeMap<usize, Progress>);
 
 impl Positions {
     fn new(places: impl Iterator<Item = (usize, i64)>) -> Positions {
-        Positions(
-            places
-                .map(|(p, start)| (p, Progress { start, end: start, leader_epoch: None, last: None, read_up: false }))
-                .collect(),
-        )
+        let new = |start| Progress { start, end: start, next: start, leader_epoch: None, last: None, read_up: false };
+        Positions(places.map(|(place, start)| (place, new(start))).collect())
     }
 
-    /// A batch entered the open epoch. How far it moved.
-    fn enter(&mut self, moved: Vec<Arrival>) -> Result<u64, String> {
+    fn of(&mut self, place: usize) -> Result<&mut Progress, Failure> {
+        self.0.get_mut(&place).ok_or_else(|| Failure::Bug("a batch of a partition of another worker".into()))
+    }
+
+    /// A batch entered the open epoch. How far it moved, and which records it has: each above the one before it in its
+    /// partition, and none below where the partition stands.
+    fn enter(
+        &mut self,
+        places: &[Place],
+        records: impl Iterator<Item = (i32, i64)>,
+        moved: Vec<Arrival>,
+    ) -> Result<(u64, Tally), Failure> {
+        let mut tally = Tally::default();
+        // Records of a partition come in runs.
+        let mut run: Option<(i32, i64)> = None;
+        for (place, offset) in records {
+            let next = match run {
+                Some((same, next)) if same == place => next,
+                _ => {
+                    self.leave(run)?;
+                    self.of(place as usize)?.next
+                }
+            };
+            if offset < next {
+                let partition = places[place as usize].partition.clone();
+                return Err(Failure::Halt(Halt::ReadTwice { partition, offset, position: next }));
+            }
+            run = Some((place, offset + 1));
+            tally.record(place, offset);
+        }
+        self.leave(run)?;
         let mut offsets = 0;
         for arrival in moved {
-            let progress = self.0.get_mut(&arrival.place).ok_or("a batch of a partition of another worker")?;
+            let progress = self.of(arrival.place)?;
             let step = u64::try_from(arrival.position - progress.end)
-                .map_err(|_| format!("position {} after {}", arrival.position, progress.end))?;
+                .map_err(|_| Failure::Bug(format!("position {} after {}", arrival.position, progress.end)))?;
             offsets += step;
+            if progress.next <= arrival.position {
+                progress.next = arrival.position;
+            }
             progress.end = arrival.position;
             progress.leader_epoch = arrival.leader_epoch.or(progress.leader_epoch);
             progress.last = arrival.last.or(progress.last.take());
             progress.read_up |= arrival.read_up;
         }
-        Ok(offsets)
+        match self.0.values().find(|progress| progress.next != progress.end) {
+            None => Ok((offsets, tally)),
+            Some(ahead) => Err(Failure::Bug(format!("a record at {} and the position {}", ahead.next - 1, ahead.end))),
+        }
+    }
+
+    /// The end of a run of records of one partition.
+    fn leave(&mut self, run: Option<(i32, i64)>) -> Result<(), Failure> {
+        if let Some((place, next)) = run {
+            self.of(place as usize)?.next = next;
+        }
+        Ok(())
     }
 
     /// The spans of the open epoch; the next one starts where they end.
@@ -263,6 +308,7 @@ pub fn fetch<'s>(
         let mut held = Some(capabilities);
         let mut positions = Positions::new(mine.iter().map(|place| (*place, options.places[*place].start)));
         let mut in_flight: BTreeMap<u64, u64> = BTreeMap::new();
+        let mut read: BTreeMap<usize, Tally> = BTreeMap::new();
         let mut source: Option<(Receiver<_>, Arc<()>)> = Some((arrivals, needed));
         let mut told: Option<(bool, bool)> = None;
         again.activate(); // to tell the clock where we stand, also if nothing ever comes
@@ -276,7 +322,8 @@ pub fn fetch<'s>(
                     fail(Failure::Bug(format!("close of epoch {epoch} in epoch {open:?}")));
                 };
                 if !mine.is_empty() {
-                    let report = Report { closed_at, last, spans: positions.close(&options.places) };
+                    let (spans, read) = (positions.close(&options.places), std::mem::take(&mut read));
+                    let report = Report { closed_at, last, spans, read: read.into_iter().collect() };
                     report_output.activate().session(&capabilities[options.streams]).give(report);
                 }
                 if last {
@@ -310,14 +357,17 @@ pub fn fetch<'s>(
                 let Arrived { stream, mut rows, bytes: weight, moved: arrivals } =
                     arrived.unwrap_or_else(|failure| fail(failure));
                 let at = arrivals.iter().map(|arrival| (arrival.place, arrival.position)).collect();
-                let step = positions.enter(arrivals).unwrap_or_else(|e| fail(Failure::Bug(e)));
+                let origins = rows.origin.iter().flat_map(|origin| origin.records());
+                let entered = positions.enter(&options.places, origins, arrivals);
+                let (step, tally) = entered.unwrap_or_else(|failure| fail(failure));
                 used += weight;
                 *in_flight.entry(epoch).or_default() += weight;
-                records += rows.counts.records_read;
+                records += tally.count;
                 bytes += weight;
                 offsets += step;
-                watch(Event::Fetched { records: rows.counts.records_read, offsets: step, positions: at });
-                if rows.counts.records_read > 0 {
+                watch(Event::Fetched { records: tally.count, offsets: step, positions: at });
+                if !rows.is_empty() {
+                    read.entry(stream).or_default().add(tally);
                     give(&mut data_outputs[stream], &capabilities[stream], &mut rows);
                 }
             }
@@ -504,9 +554,7 @@ fn arrived(batch: RawBatch, places: &[Place], mine: &[usize], mine_i32: &[i32]) 
     let records = batch.len() as u64;
     let stream = moved.first().map_or(0, |m| places[m.place].stream);
     let bytes = batch.bytes() as u64 + records * BYTES_PER_RECORD;
-    let mut rows = Rows { origin: Some(Origin::new(batch, mine_i32)), ..Rows::default() };
-    rows.counts.records_read = records;
-    rows.counts.row_count = records;
+    let rows = Rows { origin: Some(Origin::new(batch, mine_i32)), ..Rows::default() };
     Arrived { stream, rows, bytes, moved }
 }
 
@@ -523,13 +571,20 @@ mod tests {
         Arrival { place: 0, position, leader_epoch: None, last, read_up: false }
     }
 
+    /// Enters a batch of the only partition, with records at these offsets.
+    fn enter(positions: &mut Positions, records: &[i64], arrival: Arrival) -> Result<(u64, Tally), Failure> {
+        positions.enter(&[place(None)], records.iter().map(|offset| (0, *offset)), vec![arrival])
+    }
+
     #[test]
-    fn a_span_ends_at_the_position_and_not_behind_the_last_record() {
+    fn a_span_ends_at_the_position_and_not_after_the_last_record() {
         let places = [place(Some(12))];
         let mut positions = Positions::new([(0, 5)].into_iter());
-        assert_eq!(positions.enter(vec![arrival(10, Some(8))]), Ok(5));
+        let (step, tally) = enter(&mut positions, &[5, 8], arrival(10, Some(8))).unwrap();
+        assert_eq!((step, tally), (5, Tally::of([(0, 5), (0, 8)])));
         assert!(!positions.reached(&places));
-        assert_eq!(positions.enter(vec![arrival(12, None)]), Ok(2), "control records alone");
+        let (step, tally) = enter(&mut positions, &[], arrival(12, None)).unwrap();
+        assert_eq!((step, tally), (2, Tally::default()), "control records alone");
         assert!(positions.reached(&places));
         let spans = positions.close(&places);
         assert_eq!((spans[0].start, spans[0].end, spans[0].last.as_ref().map(|l| l.offset)), (5, 12, Some(8)));
@@ -545,9 +600,9 @@ mod tests {
     fn a_partition_in_which_nothing_is_left_is_reached_where_it_stands() {
         let places = [place(Some(12))];
         let mut positions = Positions::new([(0, 5)].into_iter());
-        assert_eq!(positions.enter(vec![arrival(8, Some(7))]), Ok(3));
+        assert_eq!(enter(&mut positions, &[7], arrival(8, Some(7))).unwrap().0, 3);
         assert!(!positions.reached(&places));
-        assert_eq!(positions.enter(vec![Arrival { read_up: true, ..arrival(8, None) }]), Ok(0));
+        assert_eq!(enter(&mut positions, &[], Arrival { read_up: true, ..arrival(8, None) }).unwrap().0, 0);
         assert!(positions.reached(&places));
         let span = positions.close(&places).remove(0);
         assert_eq!(
@@ -560,8 +615,31 @@ mod tests {
 
     #[test]
     fn a_position_that_goes_back_is_a_bug() {
-        let mut positions = Positions::new([(0, 5)].into_iter());
-        assert!(positions.enter(vec![arrival(4, None)]).is_err());
-        assert!(positions.enter(vec![Arrival { place: 1, ..arrival(9, None) }]).is_err());
+        let new = || Positions::new([(0, 5)].into_iter());
+        let is_bug = |result| matches!(result, Err(Failure::Bug(_)));
+        assert!(is_bug(enter(&mut new(), &[], arrival(4, None))));
+        assert!(is_bug(enter(&mut new(), &[], Arrival { place: 1, ..arrival(9, None) })));
+        assert!(is_bug(enter(&mut new(), &[5, 6], arrival(6, Some(6)))), "it stands before its own record");
+        assert!(is_bug(new().enter(&[place(None)], [(0, 5)].into_iter(), vec![])), "a record, and it did not move");
+    }
+
+    #[test]
+    fn a_record_that_comes_again_is_refused() {
+        for (again, offset) in [(vec![7, 8], 7), (vec![10, 10], 10), (vec![11, 10], 10), (vec![0], 0)] {
+            let mut positions = Positions::new([(0, 5)].into_iter());
+            enter(&mut positions, &[5, 6, 9], arrival(10, Some(9))).unwrap();
+            let result = enter(&mut positions, &again, arrival(12, None));
+            let Err(Failure::Halt(Halt::ReadTwice { offset: found, .. })) = result else { panic!("{again:?}") };
+            assert_eq!(found, offset, "{again:?}");
+        }
+        // In a batch that goes from one partition to another and back.
+        let places = [place(None), place(None)];
+        let all = |records: &[(i32, i64)]| {
+            let moved = (0..2).map(|place| Arrival { place, ..arrival(20, None) }).collect();
+            Positions::new([(0, 5), (1, 0)].into_iter()).enter(&places, records.iter().copied(), moved)
+        };
+        assert!(all(&[(0, 5), (1, 0), (0, 6), (1, 3)]).is_ok());
+        let result = all(&[(0, 6), (1, 0), (0, 5)]);
+        assert!(matches!(result, Err(Failure::Halt(Halt::ReadTwice { offset: 5, position: 7, .. }))));
     }
 }

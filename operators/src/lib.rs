@@ -8,8 +8,8 @@
 //! * [`sink`]: what a target's table asks for: [`mod@sink::fit`], [`mod@sink::encode`], [`mod@sink::upload`], then [`mod@sink::seal`] and
 //!   [`mod@sink::load`] on worker 0.
 //!
-//! Decode, query and fit set aside what they cannot pass on, as [`dead_letters`]: rows of one more target, which go the same
-//! way from encode on.
+//! Decode, query and fit have one shape, [`mod@split`]: they set aside what they cannot pass on, as [`dead_letters`], which are rows of
+//! one more target and go the same way from encode on; and they tell seal what became of the records that do not go on.
 //!
 //! Besides them: [`values`] are single values and what is done with those that do not fit, [`rows`] is what travels on an
 //! edge, [`stamp`] at which epoch, [`background`] the one bridge between a worker and what blocks, [`failure`] how an operator ends the process,
@@ -30,6 +30,7 @@ pub mod outage;
 pub mod query;
 pub mod rows;
 pub mod sink;
+pub mod split;
 pub mod stamp;
 pub mod values;
 

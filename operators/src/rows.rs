@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, Int32Array, Int64Array, cast::AsArray};
 use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_select::filter::FilterBuilder;
-use checkpoint::Counts;
+use checkpoint::Tally;
 use connectors::{BytesColumn, RawBatch};
 use timely::Accountable;
 
@@ -15,15 +15,13 @@ use crate::{
 };
 
 /// A batch. Out of fetch it has no columns yet, only its origin; decode adds the declared columns, query chooses among
-/// them, fit gives them the target's types and drops the origin.
+/// them, fit gives them the target's types and drops the bytes of the origin.
 #[derive(Clone, Default)]
 pub struct Rows {
     /// All of one length. Which column is which the plan knows.
     pub columns: Vec<ArrayRef>,
     /// Where each row came from; as long as the columns.
     pub origin: Option<Origin>,
-    /// What became of the records of this batch so far.
-    pub counts: Counts,
 }
 
 /// Where rows came from, and the bytes they were.
@@ -43,11 +41,10 @@ pub struct Origin {
     pub headers: Option<BinaryArray>,
 }
 
-/// Timely counts records by this, and takes 0 for "empty, not sent". A batch whose records were all left out still carries
-/// its counts, so it is the records read that count; dead letters were not read here, so it is their rows.
+/// The engine counts rows, and nothing else: parts of a batch must add up to it. One without rows is not sent.
 impl Accountable for Rows {
     fn record_count(&self) -> i64 {
-        self.counts.records_read.max(self.len() as u64) as i64
+        self.len() as i64
     }
 }
 
@@ -76,7 +73,7 @@ impl Rows {
         self.keep(&BooleanArray::from(keep));
     }
 
-    /// Only the rows for which `keep` is true, in columns and origin; the counts are the caller's.
+    /// Only the rows for which `keep` is true, in columns and origin.
     pub fn keep(&mut self, keep: &BooleanArray) {
         let filter = FilterBuilder::new(keep).optimize().build();
         let kept = |array: &dyn Array| match filter.filter(array) {
@@ -107,6 +104,45 @@ impl Origin {
             value: binary(batch.values),
             headers: (!batch.headers.present.is_empty()).then(|| binary(batch.headers)),
         }
+    }
+
+    /// Where each row came from, without the bytes that it was: their buffers are held no longer.
+    pub fn without_bytes(&self) -> Origin {
+        let none = BinaryArray::new_null(self.offset.len());
+        Origin {
+            place: self.place.clone(),
+            offset: self.offset.clone(),
+            timestamp_ms: self.timestamp_ms.clone(),
+            key: none.clone(),
+            value: none,
+            headers: None,
+        }
+    }
+
+    /// Where these rows came from, without their bytes.
+    pub fn only(&self, rows: impl Iterator<Item = usize> + Clone) -> Origin {
+        let place: Vec<i32> = rows.clone().map(|row| self.place.value(row)).collect();
+        let offset: Vec<i64> = rows.clone().map(|row| self.offset.value(row)).collect();
+        let timestamp_ms: Vec<i64> = rows.map(|row| self.timestamp_ms.value(row)).collect();
+        let none = BinaryArray::new_null(place.len());
+        Origin {
+            place: place.into(),
+            offset: offset.into(),
+            timestamp_ms: timestamp_ms.into(),
+            key: none.clone(),
+            value: none,
+            headers: None,
+        }
+    }
+
+    /// The record of each row: the place of its partition, and its offset.
+    pub fn records(&self) -> impl Iterator<Item = (i32, i64)> + '_ {
+        self.place.values().iter().copied().zip(self.offset.values().iter().copied())
+    }
+
+    /// Which records these rows are.
+    pub fn tally_of(&self, rows: impl IntoIterator<Item = usize>) -> Tally {
+        Tally::of(rows.into_iter().map(|row| (self.place.value(row), self.offset.value(row))))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow_array::{cast::AsArray, types::Int64Type};
-use checkpoint::{Counts, TopicPartition};
+use checkpoint::{Fate, Fates, Tally, TopicPartition};
 use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
 use operators::{
     Rows,
@@ -122,11 +122,11 @@ fn check(records: &[Record], stages: &mut Stages) {
         raw.keys.push(None).unwrap();
         raw.values.push(record.value(n).as_deref().map(str::as_bytes)).unwrap();
     }
-    let mut rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
-    rows.counts = Counts { records_read: records.len() as u64, row_count: records.len() as u64, ..Counts::default() };
-    let (rows, undecoded) = stages.decode.batch(7, rows);
-    let (rows, failed) = stages.query.batch(7, rows);
-    let (rows, unfit) = stages.fit.batch(7, rows);
+    let rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
+    let decoded = stages.decode.batch(7, rows);
+    let selected = stages.query.batch(7, decoded.rows);
+    let fitted = stages.fit.batch(7, selected.rows);
+    let rows = fitted.rows;
 
     let good: Vec<i64> = (0..).zip(records).filter(|(_, r)| **r == Record::Good).map(|(n, _)| n).collect();
     let column = |place: usize| rows.columns[place].as_primitive::<Int64Type>().values().to_vec();
@@ -134,13 +134,14 @@ fn check(records: &[Record], stages: &mut Stages) {
     assert_eq!(column(3), good.iter().map(|n| n + 1).collect::<Vec<_>>(), "{records:?}");
     assert!(rows.columns.iter().all(|column| column.len() == good.len()), "{records:?}");
 
-    let letters = [undecoded, failed, unfit].into_iter().flatten().flat_map(|letters| {
+    let all = [decoded.letters, selected.letters, fitted.letters];
+    let letters = all.iter().flatten().cloned().flat_map(|letters| {
         let text = |place: usize, row: usize| -> Option<String> {
             let texts = letters.columns[place].as_string::<i32>();
             texts.iter().nth(row).flatten().map(String::from)
         };
         let offsets = letters.columns[4].as_primitive::<Int64Type>().values().to_vec();
-        (0..letters.len()).map(|row| (offsets[row], text(6, row).unwrap(), text(7, row))).collect::<Vec<_>>()
+        (0..letters.len()).map(|row| (offsets[row], text(7, row).unwrap(), text(8, row))).collect::<Vec<_>>()
     });
     let mut letters: Vec<(i64, String, Option<String>)> = letters.collect();
     letters.sort();
@@ -149,17 +150,22 @@ fn check(records: &[Record], stages: &mut Stages) {
     });
     assert_eq!(letters, expected.collect::<Vec<_>>(), "{records:?}");
 
-    let of = |wanted: &[Record]| records.iter().filter(|record| wanted.contains(record)).count() as u64;
-    let counts = Counts {
-        records_read: records.len() as u64,
-        row_count: good.len() as u64,
-        filtered: of(&[Record::LeftOut]),
-        skipped: of(&[Record::Tombstone]),
-        undecoded: of(&[Record::NotJson]),
-        dead_letters: of(&[Record::FilterFails, Record::QueryFails, Record::DoesNotFit]),
+    // Each record meets one fate, and it is known which records met which.
+    let of = |wanted: &[Record]| {
+        Tally::of((100..).zip(records).filter(|(_, record)| wanted.contains(record)).map(|(offset, _)| (0, offset)))
     };
-    assert_eq!(rows.counts, counts, "{records:?}");
-    assert!(counts.add_up());
+    let mut fates = Fates::default();
+    [decoded.fates, selected.fates, fitted.fates].iter().for_each(|some| fates.merge(some));
+    assert_eq!(fates.get(Fate::Filtered), of(&[Record::LeftOut]), "{records:?}");
+    assert_eq!(fates.get(Fate::Skipped), of(&[Record::Tombstone]), "{records:?}");
+    assert_eq!(fates.get(Fate::Undecoded), of(&[Record::NotJson]), "{records:?}");
+    let failed = of(&[Record::FilterFails, Record::QueryFails, Record::DoesNotFit]);
+    assert_eq!(fates.get(Fate::DeadLetter), failed, "{records:?}");
+    fates.add(Fate::Taken, Tally::of(rows.origin.as_ref().unwrap().records()));
+    assert_eq!(fates.total(), of(&ALL), "{records:?}");
+    let mut set_aside = Tally::default();
+    all.iter().flatten().for_each(|letters| set_aside.add(Tally::of(letters.origin.as_ref().unwrap().records())));
+    assert_eq!(set_aside, of(&[Record::NotJson, Record::FilterFails, Record::QueryFails, Record::DoesNotFit]));
 }
 
 #[test]

@@ -131,13 +131,12 @@ fn stages() -> Stages {
 impl Stages {
     /// Rows and dead letters that a batch gives.
     fn run(&mut self, raw: RawBatch) -> (usize, usize) {
-        let mut rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
-        (rows.counts.records_read, rows.counts.row_count) = (RECORDS as u64, RECORDS as u64);
-        let (rows, undecoded) = self.decode.batch(0, rows);
-        let (rows, failed) = self.query.batch(0, rows);
-        let (rows, unfit) = self.fit.batch(0, rows);
-        assert!(rows.counts.add_up());
-        (rows.len(), [undecoded, failed, unfit].into_iter().flatten().map(|letters| letters.len()).sum())
+        let rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
+        let decoded = self.decode.batch(0, rows);
+        let selected = self.query.batch(0, decoded.rows);
+        let fitted = self.fit.batch(0, selected.rows);
+        let letters = [decoded.letters, selected.letters, fitted.letters];
+        (fitted.rows.len(), letters.into_iter().flatten().map(|letters| letters.len()).sum())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Bytes to columns of the declared types.
 //!
-//! * Input: raw batches of one stream. Output: the same rows with the declared columns, and the dead letters of those
-//!   that do not decode; tombstones are left out and counted as skipped.
-//! * Time: each batch at its own. It holds nothing and keeps no state.
+//! * Input: raw batches of one stream. Output: the same rows with the declared columns, the dead letters of those
+//!   that do not decode, and the fates of these and of tombstones, which are left out.
+//! * Time: each batch at its own; see [`mod@crate::split`].
 //! * Failure: none that a record could cause, unless the job says to halt at them.
 //!
 //! A format is a plain function from bytes to the checked builders of [`columns`], which take a row back when it turns
@@ -15,13 +15,16 @@ pub mod path;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, BooleanArray};
+use checkpoint::{Fate, Fates};
 use timely::dataflow::Stream;
 
 use crate::{
     Rows, Time,
-    dead_letters::{Rejected, Rejects, split},
+    dead_letters::{Rejected, Rejects},
     events::{Event, Watch},
     failure::{Failure, fail},
+    sink::Of,
+    split::{Outputs, Split, split},
 };
 use columns::{Builders, SourceColumn};
 
@@ -34,15 +37,16 @@ pub struct DecodeOptions {
     pub columns: Arc<[SourceColumn]>,
 }
 
-/// Builds decode for one stream of JSON records. Rows, and dead letters.
+/// Builds decode for the stream of this number, of JSON records.
 pub fn decode<'s>(
     raw: Stream<'s, Time, Rows>,
+    stream: usize,
     options: DecodeOptions,
     rejects: Rejects,
     watch: Watch,
-) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
+) -> Outputs<'s> {
     let mut decode = Decode::new(options, rejects, watch);
-    split("Decode", raw, move |epoch, rows| decode.batch(epoch, rows))
+    split("Decode", Of::Stream(stream), raw, move |epoch, rows| decode.batch(epoch, rows))
 }
 
 /// Decode without a dataflow around it.
@@ -62,7 +66,7 @@ impl Decode {
     }
 
     /// A raw batch with its columns, and the dead letters of those that do not decode.
-    pub fn batch(&mut self, epoch: Time, mut rows: Rows) -> (Rows, Option<Rows>) {
+    pub fn batch(&mut self, epoch: Time, mut rows: Rows) -> Split {
         let declared = &self.options.columns;
         if let Some(origin) = &rows.origin {
             self.rejects.saw(origin);
@@ -75,9 +79,9 @@ impl Decode {
         }
         let Some(origin) = &rows.origin else { fail(Failure::Bug("decode without the bytes of its records".into())) };
         let letters = self.rejects.set_aside(epoch, "decode", "", origin, &rejected);
-        leave_out(&mut rows, &rejected);
+        let fates = leave_out(&mut rows, &rejected);
         rows.columns = columns;
-        (rows, letters)
+        Split { rows, letters, fates }
     }
 }
 
@@ -112,23 +116,25 @@ fn decode_batch(
     Decoded { columns, changed, rejected }
 }
 
-/// Takes out the records that were rejected, and tombstones, which are skipped; and counts them.
-fn leave_out(rows: &mut Rows, rejected: &[Rejected]) {
-    let Some(origin) = &rows.origin else { return };
+/// Takes out the records that were rejected, and tombstones, which are skipped.
+fn leave_out(rows: &mut Rows, rejected: &[Rejected]) -> Fates {
+    let mut fates = Fates::default();
+    let Some(origin) = &rows.origin else { return fates };
     let tombstones = origin.value.null_count();
     if tombstones + rejected.len() > 0 {
         let mut keep: Vec<bool> = (0..origin.value.len()).map(|row| origin.value.is_valid(row)).collect();
         rejected.iter().for_each(|r| keep[r.row] = false);
+        fates.add(Fate::Undecoded, origin.tally_of(rejected.iter().map(|r| r.row)));
+        fates.add(Fate::Skipped, origin.tally_of((0..keep.len()).filter(|row| origin.value.is_null(*row))));
         rows.keep(&BooleanArray::from(keep));
     }
-    rows.counts.undecoded += rejected.len() as u64;
-    rows.counts.skipped += tombstones as u64;
-    rows.counts.row_count -= (rejected.len() + tombstones) as u64;
+    fates
 }
 
 #[cfg(test)]
 mod tests {
     use arrow_array::{cast::AsArray, types::Int64Type};
+    use checkpoint::Tally;
     use connectors::{ColumnKind, RawBatch};
 
     use super::*;
@@ -143,9 +149,7 @@ mod tests {
             raw.keys.push(None).unwrap();
             raw.values.push(value.map(str::as_bytes)).unwrap();
         }
-        let mut rows = Rows { origin: Some(Origin::new(raw, &[7])), ..Rows::default() };
-        (rows.counts.records_read, rows.counts.row_count) = (values.len() as u64, values.len() as u64);
-        rows
+        Rows { origin: Some(Origin::new(raw, &[7])), ..Rows::default() }
     }
 
     #[test]
@@ -158,11 +162,11 @@ mod tests {
         let named: Vec<_> = decoded.rejected.iter().map(|r| (r.row, r.column.as_deref())).collect();
         assert_eq!(named, [(0, None), (3, Some("a")), (5, None)]);
         assert_eq!(decoded.columns[0].as_primitive::<arrow_array::types::Int16Type>().values(), &[1, 2]);
-        leave_out(&mut rows, &decoded.rejected);
+        let fates = leave_out(&mut rows, &decoded.rejected);
         assert_eq!(rows.origin.as_ref().unwrap().offset.values(), &[102, 104]);
-        let counts = rows.counts;
-        assert_eq!((counts.records_read, counts.skipped, counts.undecoded, counts.row_count), (6, 1, 3, 2));
-        assert!(counts.add_up());
+        assert_eq!(fates.get(Fate::Skipped), Tally::of([(7, 101)]));
+        assert_eq!(fates.get(Fate::Undecoded), Tally::of([(7, 100), (7, 103), (7, 105)]));
+        assert_eq!(fates.total().count, 4);
         // The builders begin anew.
         let columns = [SourceColumn::new("a", ColumnKind::BigInt)];
         let (mut decoder, mut builders) = (json::Decoder::new(&columns), Builders::new(&columns));

@@ -1,8 +1,8 @@
 //! The SELECT of a target.
 //!
 //! * Input: decoded rows of one stream. Output: the rows that its WHERE lets through, with the columns of the SELECT list;
-//!   and the dead letters of those on which an expression fails.
-//! * Time: each batch at its own. It holds nothing and keeps no state.
+//!   the dead letters of those on which an expression fails; and the fates of these and of those that WHERE leaves out.
+//! * Time: each batch at its own; see [`mod@crate::split`].
 //! * Failure: none that a record could cause, unless the job says to halt at them; what a SELECT may say is decided once,
 //!   in [`select`].
 //!
@@ -24,17 +24,19 @@ use arrow_select::{
     concat::concat,
     filter::{filter, filter_record_batch},
 };
-use checkpoint::Micros;
+use checkpoint::{Fate, Fates, Micros};
 use datafusion_common::DataFusionError;
 use datafusion_physical_expr::{PhysicalExpr, utils::collect_columns};
 use timely::dataflow::Stream;
 
 use crate::{
     Rows, Time,
-    dead_letters::{Rejected, Rejects, split},
+    dead_letters::{Rejected, Rejects},
     failure::{Failure, fail},
     fetch::Place,
     rows::{Origin, constant},
+    sink::{Of, Target},
+    split::{Outputs, Split, split},
 };
 use select::{Selection, Value};
 
@@ -64,16 +66,16 @@ pub enum SourceValue {
     Headers,
 }
 
-/// Builds query for the target of this name. Rows, and dead letters.
+/// Builds query for one target.
 pub fn query<'s>(
     decoded: Stream<'s, Time, Rows>,
-    target: String,
+    target: &Target,
     selection: Arc<Selection>,
     places: Arc<[Place]>,
     rejects: Rejects,
-) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
-    let query = Evaluate { target, selection, places, rejects };
-    split("Query", decoded, move |epoch, rows| query.batch(epoch, rows))
+) -> Outputs<'s> {
+    let query = Evaluate { target: target.name(), selection, places, rejects };
+    split("Query", Of::Target(target.number), decoded, move |epoch, rows| query.batch(epoch, rows))
 }
 
 /// Query without a dataflow around it.
@@ -90,19 +92,20 @@ pub struct Evaluate {
 
 impl Evaluate {
     /// A decoded batch as the SELECT wants it, and the dead letters of those on which it fails.
-    pub fn batch(&self, epoch: Time, mut rows: Rows) -> (Rows, Option<Rows>) {
+    pub fn batch(&self, epoch: Time, mut rows: Rows) -> Split {
         let Some(origin) = &rows.origin else { fail(Failure::Bug("query without the origin of its rows".into())) };
-        let Evaluated { columns, keep, filtered, rejected } = evaluate(&rows, origin, &self.selection, &self.places);
+        let evaluated = evaluate(&rows, origin, &self.selection, &self.places);
+        let mut fates = Fates::default();
+        fates.add(Fate::Filtered, origin.tally_of(evaluated.filtered()));
+        let Evaluated { columns, keep, rejected } = evaluated;
+        fates.add(Fate::DeadLetter, origin.tally_of(rejected.iter().map(|r| r.row)));
         let letters = self.rejects.set_aside(epoch, "query", &self.target, origin, &rejected);
         rows.columns = Vec::new();
         if let Some(keep) = keep {
             rows.keep(&keep);
         }
         rows.columns = columns;
-        rows.counts.filtered += filtered;
-        rows.counts.dead_letters += rejected.len() as u64;
-        rows.counts.row_count -= filtered + rejected.len() as u64;
-        (rows, letters)
+        Split { rows, letters, fates }
     }
 }
 
@@ -112,10 +115,17 @@ struct Evaluated {
     columns: Vec<ArrayRef>,
     /// Which rows those are; `None` for all.
     keep: Option<BooleanArray>,
-    /// How many WHERE left out.
-    filtered: u64,
-    /// The rows on which it failed.
+    /// The rows on which it failed, in order.
     rejected: Vec<Rejected>,
+}
+
+impl Evaluated {
+    /// The rows that WHERE left out: those that neither stay nor were rejected.
+    fn filtered(&self) -> impl Iterator<Item = usize> + '_ {
+        let mut rejected = self.rejected.iter().map(|r| r.row).peekable();
+        let left_out = self.keep.iter().flat_map(|keep| (0..keep.len()).filter(|row| !keep.value(*row)));
+        left_out.filter(move |row| rejected.next_if_eq(row).is_none())
+    }
 }
 
 fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place]) -> Evaluated {
@@ -131,7 +141,6 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
     let mut batch = batch.unwrap_or_else(|e| fail(Failure::Bug(format!("the inputs of a query: {e}"))));
     // The row of the whole batch for each row of `batch`; `None` while they are the same.
     let mut of_whole: Option<Vec<usize>> = None;
-    let mut filtered = 0;
     if selection.filter.is_some() || !unreadable.is_empty() {
         if selection.filter.as_ref().is_none_or(|filter| looks_at_text(filter, &selection.inputs)) {
             rejected.append(&mut unreadable);
@@ -151,7 +160,6 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
         rejected.extend(unreadable.into_iter().filter(|(row, _)| passed(*row)));
         let whole: Vec<usize> =
             (0..batch.num_rows()).filter(|row| passed(*row) && !rejected.contains_key(row)).collect();
-        filtered = (batch.num_rows() - whole.len() - rejected.len()) as u64;
         if whole.len() < batch.num_rows() {
             batch = only(&batch, &mask(batch.num_rows(), &whole));
             of_whole = Some(whole);
@@ -187,7 +195,7 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
         (Value::Computed(expr), None) => fail(Failure::Bug(format!("{expr} was not evaluated"))),
     });
     let keep = of_whole.map(|kept| mask(rows.len(), &kept));
-    Evaluated { columns: columns.collect(), keep, filtered, rejected: rejected.into_values().collect() }
+    Evaluated { columns: columns.collect(), keep, rejected: rejected.into_values().collect() }
 }
 
 /// Whether an expression looks at the key or the headers of a record.
@@ -341,7 +349,6 @@ mod tests {
         Rows {
             columns: vec![Arc::new(Int64Array::from(numbers.to_vec())), Arc::new(texts)],
             origin: Some(Origin::new(raw, &[0])),
-            ..Rows::default()
         }
     }
 
@@ -367,7 +374,6 @@ mod tests {
         let rows = Rows {
             columns: vec![Arc::new(Int64Array::from(vec![1, 2, 3])), Arc::new(StringArray::from(vec!["a", "b", "c"]))],
             origin: Some(Origin::new(raw, &[0, 1])),
-            ..Rows::default()
         };
         let query = selection("SELECT _topic, _partition, _offset, _timestamp, _key, _headers, n FROM t");
         let got = evaluate(&rows, rows.origin.as_ref().unwrap(), &query, &places);
@@ -402,7 +408,6 @@ mod tests {
                 Arc::new(StringArray::from(vec!["a", "b", "c", "d"])),
             ],
             origin: Some(Origin::new(raw, &[0])),
-            ..Rows::default()
         };
         for (query, bad, filtered) in [
             ("SELECT n FROM t", vec![], 0),
@@ -412,7 +417,7 @@ mod tests {
         ] {
             let got = evaluate(&rows, rows.origin.as_ref().unwrap(), &selection(query), &[place(0)]);
             assert_eq!(
-                (got.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), got.filtered),
+                (got.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), got.filtered().count()),
                 (bad, filtered),
                 "{query}"
             );
@@ -422,12 +427,12 @@ mod tests {
     #[test]
     fn a_filter_leaves_out_what_is_not_true() {
         let got = run("SELECT n, n * 2 AS d FROM t WHERE n > 1", &[Some(1), Some(2), None, Some(3)]);
-        assert_eq!((got.filtered, got.rejected), (2, vec![]));
+        assert_eq!((got.filtered().collect::<Vec<_>>(), &got.rejected), (vec![0, 2], &vec![]));
         assert_eq!(got.keep, Some(BooleanArray::from(vec![false, true, false, true])));
         assert_eq!(got.columns[0].as_primitive::<Int64Type>().values(), &[2, 3]);
         assert_eq!(got.columns[1].as_primitive::<Int64Type>().values(), &[4, 6]);
         let all = run("SELECT n FROM t", &[Some(1)]);
-        assert!(all.keep.is_none() && all.filtered == 0);
+        assert!(all.keep.is_none() && all.filtered().count() == 0);
     }
 
     #[test]
@@ -439,7 +444,7 @@ mod tests {
         let zero = "division by zero";
         assert_eq!(named, [(3, None, zero), (7, Some("r"), zero), (500, Some("q"), zero)]);
         // 0, 1 and 2 give something negative; 9 is left out.
-        assert_eq!(got.filtered, 4);
+        assert_eq!(got.filtered().collect::<Vec<_>>(), [0, 1, 2, 9]);
         assert_eq!(got.columns[1].len(), 1000 - 3 - 4);
         assert!(got.columns.iter().all(|column| column.len() == 993 && column.null_count() == 0));
         let plain = got.columns[1].as_primitive::<Int64Type>().values();
@@ -452,12 +457,12 @@ mod tests {
                        10 / (n - 400) AS e FROM t WHERE n = 7 OR n <> 8 AND 10 / (n - 8) >= 0 OR n < 8";
         let got = run(guarded, &numbers);
         assert_eq!(got.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), [400]);
-        assert_eq!((got.filtered, got.columns[0].len()), (1, 998));
+        assert_eq!((got.filtered().collect::<Vec<_>>(), got.columns[0].len()), (vec![8], 998));
         assert_eq!(got.columns[0].as_string::<i32>().iter().flatten().filter(|c| *c == "a").count(), 9);
         // No row is left to evaluate anything on.
         let got = run("SELECT CAST(nvl2(s, 'n/a', 'x') AS integer) AS c, n / 0 AS d FROM t WHERE n < 0", &numbers);
         assert_eq!(
-            (got.rejected.len(), got.filtered, got.columns[0].data_type()),
+            (got.rejected.len(), got.filtered().count(), got.columns[0].data_type()),
             (0, 1000, &arrow_schema::DataType::Int32)
         );
         let got = run("SELECT CAST(nvl2(s, 'n/a', 'x') AS integer) AS c FROM t", &numbers[..1]);

@@ -1,8 +1,8 @@
 //! Rows to Parquet files.
 //!
-//! * Input: rows that fit. Output: whole files and counts of each epoch, for upload.
-//! * Time: it holds a capability for each epoch it has rows or counts of, until the input's frontier has passed it; then it
-//!   closes the file, sends it with the counts, and drops the capability.
+//! * Input: rows that fit. Output: whole files of each epoch, for upload, each with the records that it holds.
+//! * Time: it holds a capability for each epoch it has rows of, until the input's frontier has passed it; then it closes the
+//!   file, sends it, and drops the capability.
 //! * State: one open writer for each open epoch, which holds compressed pages only. A file that has reached its size is
 //!   sent before its epoch ends.
 //! * Failure: none that a row could cause; fit has seen to it.
@@ -12,7 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use arrow_array::{ArrayRef, BooleanArray, Int32Array, Int64Array, RecordBatch, StringArray, new_null_array};
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
-use checkpoint::Counts;
+use checkpoint::Tally;
 use parquet::{
     arrow::{ArrowWriter, arrow_writer::ArrowWriterOptions},
     basic::{Compression as ParquetCompression, ZstdLevel},
@@ -55,18 +55,15 @@ pub struct EncodeOptions {
     pub file_bytes: usize,
 }
 
-/// A file or the counts of an epoch, on their way to upload.
+/// A whole Parquet file, on its way to upload.
 #[derive(Clone, Debug)]
-pub enum Encoded {
-    /// A whole Parquet file.
-    File {
-        /// Its bytes.
-        body: Bytes,
-        /// Its rows.
-        rows: u64,
-    },
-    /// What became of the records of the epoch; sent once.
-    Counts(Counts),
+pub struct Encoded {
+    /// Its bytes.
+    pub body: Bytes,
+    /// Its rows.
+    pub rows: u64,
+    /// The records that they are of.
+    pub records: Tally,
 }
 
 /// A file with one dead letter, as a job would stage it, and its columns: to see whether it can be loaded.
@@ -123,9 +120,10 @@ pub fn encode<'s>(
                     break;
                 }
                 let (held, state) = entry.remove();
-                let pieces = state.end().unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));
-                let mut session = output.session(&held);
-                pieces.into_iter().for_each(|piece| session.give(piece));
+                let last = state.end().unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));
+                if let Some(file) = last {
+                    output.session(&held).give(file);
+                }
             }
         }
     })
@@ -177,16 +175,13 @@ impl Files {
 pub struct EpochFiles {
     writer: Option<ArrowWriter<Vec<u8>>>,
     rows_in_file: u64,
-    counts: Counts,
+    records_in_file: Tally,
 }
 
 impl EpochFiles {
     /// Adds a batch; gives the file if it is full.
     pub fn add(&mut self, rows: &Rows, files: &Files) -> Result<Option<Encoded>, ParquetError> {
-        self.counts.add(&rows.counts);
-        if rows.is_empty() {
-            return Ok(None);
-        }
+        let Some(origin) = &rows.origin else { fail(Failure::Bug("encode without the origin of its rows".into())) };
         let batch = RecordBatch::try_new(files.schema.clone(), rows.columns.clone())?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
@@ -194,6 +189,7 @@ impl EpochFiles {
         };
         writer.write(&batch)?;
         self.rows_in_file += batch.num_rows() as u64;
+        self.records_in_file.add(Tally::of(origin.records()));
         if writer.bytes_written() + writer.in_progress_size() < files.file_bytes {
             return Ok(None);
         }
@@ -201,25 +197,24 @@ impl EpochFiles {
     }
 
     fn close_file(&mut self) -> Result<Option<Encoded>, ParquetError> {
-        let rows = std::mem::take(&mut self.rows_in_file);
         let Some(writer) = self.writer.take() else { return Ok(None) };
-        Ok(Some(Encoded::File { body: writer.into_inner()?.into(), rows }))
+        let (rows, records) = (std::mem::take(&mut self.rows_in_file), std::mem::take(&mut self.records_in_file));
+        Ok(Some(Encoded { body: writer.into_inner()?.into(), rows, records }))
     }
 
-    /// The last file, if there are rows, and the counts.
-    pub fn end(mut self) -> Result<Vec<Encoded>, ParquetError> {
-        let mut pieces: Vec<Encoded> = self.close_file()?.into_iter().collect();
-        pieces.push(Encoded::Counts(self.counts));
-        Ok(pieces)
+    /// The last file, if rows are left.
+    pub fn end(mut self) -> Result<Option<Encoded>, ParquetError> {
+        self.close_file()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use connectors::{ColumnKind, TableName, TargetColumn};
+    use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use super::*;
+    use crate::rows::Origin;
 
     fn target() -> Target {
         let column = |name: &str, kind| TargetColumn { name: name.into(), kind, not_null: true, has_default: false };
@@ -250,7 +245,15 @@ mod tests {
             let array = arrow_array::Decimal128Array::from(vec![150; count]);
             Arc::new(array.with_precision_and_scale(precision, 2).unwrap())
         };
-        let mut rows = Rows {
+        let mut raw = RawBatch::default();
+        for number in &numbers {
+            raw.partitions.push(0);
+            raw.offsets.push(*number);
+            raw.timestamps_ms.push(0);
+            raw.keys.push(None).unwrap();
+            raw.values.push(None).unwrap();
+        }
+        Rows {
             columns: vec![
                 Arc::new(Int64Array::from(numbers.clone())),
                 Arc::new(StringArray::from(texts)),
@@ -265,10 +268,8 @@ mod tests {
                 Arc::new(StringArray::from(vec!["x"; count])),
                 Arc::new(arrow_array::Float32Array::from(vec![1.5; count])),
             ],
-            ..Rows::default()
-        };
-        (rows.counts.records_read, rows.counts.row_count) = (count as u64, count as u64);
-        rows
+            origin: Some(Origin::new(raw, &[3])),
+        }
     }
 
     #[test]
@@ -277,12 +278,9 @@ mod tests {
             let files = Files::new(&target(), &EncodeOptions { compression, file_bytes: 1 << 20 });
             let mut epoch = EpochFiles::default();
             assert!(epoch.add(&rows(10), &files).unwrap().is_none());
-            let pieces = epoch.end().unwrap();
-            let [Encoded::File { body, rows: 10 }, Encoded::Counts(counts)] = pieces.as_slice() else {
-                panic!("{pieces:?}")
-            };
-            assert_eq!(counts.row_count, 10);
-            let reader = SerializedFileReader::new(body.clone()).unwrap();
+            let Encoded { body, rows, records } = epoch.end().unwrap().unwrap();
+            assert_eq!((rows, records), (10, Tally::of((0..10).map(|offset| (3, offset)))));
+            let reader = SerializedFileReader::new(body).unwrap();
             let mut text = Vec::new();
             parquet::schema::printer::print_schema(&mut text, reader.metadata().file_metadata().schema());
             let expected = "message arrow_schema {\n  OPTIONAL INT64 a;\n  OPTIONAL BYTE_ARRAY b (STRING);\n  OPTIONAL INT32 c (INTEGER(16,true));\n  OPTIONAL INT64 d (TIMESTAMP(MICROS,true));\n  OPTIONAL INT32 e (DECIMAL(9,2));\n  OPTIONAL INT64 f (DECIMAL(18,2));\n  OPTIONAL FIXED_LEN_BYTE_ARRAY (9) g (DECIMAL(20,2));\n  OPTIONAL INT32 h (DATE);\n  OPTIONAL INT64 i (TIMESTAMP(MICROS,false));\n  OPTIONAL BYTE_ARRAY j;\n  OPTIONAL BYTE_ARRAY k (STRING);\n  OPTIONAL FLOAT l;\n}\n";
@@ -295,27 +293,20 @@ mod tests {
     fn a_full_file_is_sent_and_another_begun() {
         let files = Files::new(&target(), &EncodeOptions { compression: Compression::None, file_bytes: 50_000 });
         let mut epoch = EpochFiles::default();
-        let mut full = 0;
+        let (mut full, mut records) = (0, Tally::default());
         for _ in 0..10 {
-            full += epoch.add(&rows(1000), &files).unwrap().map_or(0, |piece| match piece {
-                Encoded::File { rows, .. } => rows,
-                Encoded::Counts(_) => 0,
-            });
+            if let Some(file) = epoch.add(&rows(1000), &files).unwrap() {
+                full += file.rows;
+                records.add(file.records);
+            }
         }
         assert!(full > 0);
-        let rest: u64 =
-            epoch.end().unwrap().iter().map(|p| if let Encoded::File { rows, .. } = p { *rows } else { 0 }).sum();
-        assert_eq!(full + rest, 10_000);
-    }
-
-    #[test]
-    fn counts_without_rows_make_no_file() {
-        let files = Files::new(&target(), &EncodeOptions { compression: Compression::Zstd, file_bytes: 1 });
-        let mut epoch = EpochFiles::default();
-        let mut empty = rows(0);
-        (empty.counts.records_read, empty.counts.skipped) = (3, 3);
-        epoch.add(&empty, &files).unwrap();
-        let pieces = epoch.end().unwrap();
-        assert!(matches!(pieces.as_slice(), [Encoded::Counts(counts)] if counts.skipped == 3), "{pieces:?}");
+        let last = epoch.end().unwrap();
+        records.add(last.as_ref().map_or(Tally::default(), |file| file.records));
+        assert_eq!(full + last.map_or(0, |file| file.rows), 10_000);
+        let mut expected = Tally::default();
+        (0..10).for_each(|_| expected.add(Tally::of((0..1000).map(|offset| (3, offset)))));
+        assert_eq!(records, expected, "each file has the records of its own rows");
+        assert!(EpochFiles::default().end().unwrap().is_none(), "without rows there is no file");
     }
 }

@@ -1,8 +1,8 @@
 //! Every value against the target's column.
 //!
 //! * Input: rows with the columns of the query. Output: rows whose columns have exactly the types that COPY wants for the
-//!   target's columns, without their origin; and the dead letters of those that do not fit.
-//! * Time: each batch at its own. It holds nothing and keeps no state.
+//!   target's columns, and of their origin only where they came from; the dead letters of those that do not fit, and their fates.
+//! * Time: each batch at its own; see [`mod@crate::split`].
 //! * Failure: none that a row could cause, unless the job says to halt at them. Redshift's Parquet COPY is all or nothing,
 //!   so a value that does not fit there would fail the whole load: nothing may be left for it to find.
 
@@ -16,15 +16,17 @@ use arrow_array::{
 };
 use arrow_buffer::NullBufferBuilder;
 use arrow_schema::{DataType, TimeUnit};
+use checkpoint::{Fate, Fates};
 use connectors::{ColumnKind, TargetColumn};
 use timely::dataflow::Stream;
 
-use super::Target;
+use super::{Of, Target};
 use crate::{
     Rows, Time,
-    dead_letters::{Rejected, Rejects, split},
+    dead_letters::{Rejected, Rejects},
     events::{Event, Watch},
     failure::{Failure, fail},
+    split::{Outputs, Split, split},
     values::{Action, Policy, Problem, check_text, fit_text, number},
 };
 
@@ -72,15 +74,11 @@ pub fn arrow_type(column: &ColumnKind) -> Option<DataType> {
     })
 }
 
-/// Builds fit for one target. Rows, and dead letters.
-pub fn fit<'s>(
-    rows: Stream<'s, Time, Rows>,
-    target: Arc<Target>,
-    rejects: Rejects,
-    watch: Watch,
-) -> (Stream<'s, Time, Rows>, Stream<'s, Time, Rows>) {
+/// Builds fit for one target.
+pub fn fit<'s>(rows: Stream<'s, Time, Rows>, target: Arc<Target>, rejects: Rejects, watch: Watch) -> Outputs<'s> {
+    let of = Of::Target(target.number);
     let fit = Fit { target, rejects, watch };
-    split("Fit", rows, move |epoch, rows| fit.batch(epoch, rows))
+    split("Fit", of, rows, move |epoch, rows| fit.batch(epoch, rows))
 }
 
 /// Fit without a dataflow around it.
@@ -94,19 +92,20 @@ pub struct Fit {
 }
 
 impl Fit {
-    /// A batch with the types of the target's columns and without its origin, and the dead letters of those that do not fit.
-    pub fn batch(&self, epoch: Time, mut rows: Rows) -> (Rows, Option<Rows>) {
+    /// A batch with the types of the target's columns and without the bytes of its records, and the dead letters of those that do
+    /// not fit.
+    pub fn batch(&self, epoch: Time, mut rows: Rows) -> Split {
         let Fitted { columns, changed, rejected } = fit_batch(&rows.columns, &self.target);
         for (column, values) in self.target.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
             (self.watch)(Event::Changed { place: self.target.name(), column: column.name.clone(), values });
         }
         let Some(origin) = &rows.origin else { fail(Failure::Bug("fit without the origin of its rows".into())) };
         let letters = self.rejects.set_aside(epoch, "fit", &self.target.name(), origin, &rejected);
-        (rows.columns, rows.origin) = (columns, None);
+        let mut fates = Fates::default();
+        fates.add(Fate::DeadLetter, origin.tally_of(rejected.iter().map(|r| r.row)));
+        (rows.columns, rows.origin) = (columns, Some(origin.without_bytes()));
         rows.leave_out(&rejected);
-        rows.counts.dead_letters += rejected.len() as u64;
-        rows.counts.row_count -= rejected.len() as u64;
-        (rows, letters)
+        Split { rows, letters, fates }
     }
 }
 

@@ -99,7 +99,7 @@ pub fn load<'s>(
         move |(input, frontier), output| {
             input.for_each(|capability, epochs: &mut Vec<SealedEpoch>| {
                 for epoch in epochs.drain(..) {
-                    held.insert(epoch.record.epoch.0, hold(&capability, 0));
+                    held.insert(epoch.link.record.epoch.0, hold(&capability, 0));
                     if to_thread.as_ref().is_none_or(|to| to.try_send(epoch).is_err()) {
                         // A failed loader has left its reason, which comes first.
                         if let Some(Err(failure)) = loaded.try_iter().find(Result::is_err) {
@@ -177,7 +177,7 @@ impl Loader {
             let count = how_many(&waiting);
             let epochs: Vec<SealedEpoch> = waiting.drain(..count).collect();
             self.load(&epochs)?;
-            epochs.iter().for_each(|epoch| loaded(epoch.record.epoch.0));
+            epochs.iter().for_each(|epoch| loaded(epoch.link.record.epoch.0));
             since = Instant::now();
         }
     }
@@ -185,6 +185,7 @@ impl Loader {
     /// Loads these epochs in one transaction, however often it takes.
     fn load(&mut self, epochs: &[SealedEpoch]) -> Result<(), Failure> {
         let (Some(first), Some(last)) = (epochs.first(), epochs.last()) else { return Ok(()) };
+        let (first, last) = (&first.link, &last.link);
         let range = Range { first: first.record.epoch, last: last.record.epoch, digest: last.digest.clone() };
         self.check_topics(epochs)?;
         let _working = working(&self.watch, Stage::Load);
@@ -196,8 +197,9 @@ impl Loader {
             let load = Load {
                 holder: self.options.holder.clone(),
                 range: range.clone(),
-                records: epochs.iter().map(|e| (e.record.clone(), e.digest.clone())).collect(),
+                links: epochs.iter().map(|epoch| epoch.link.clone()).collect(),
                 copies,
+                adopt: None,
             };
             let watch = self.watch.clone();
             let mut progress = |step| watch(Event::Step { first: range.first, step });
@@ -224,7 +226,7 @@ impl Loader {
                         (self.watch)(Event::Recovered { doing });
                     }
                     (self.watch)(self.loaded(epochs, &range, since.elapsed(), attempts));
-                    return Ok(());
+                    return self.bear_witness(&range);
                 }
                 Ok(Outcome::NotCommitted) => {}
                 Ok(Outcome::Fenced { by }) => return Err(Failure::Fenced { by }),
@@ -241,9 +243,16 @@ impl Loader {
         }
     }
 
+    /// Leaves a name that says what is in, where no change of the control tables changes it.
+    fn bear_witness(&self, range: &Range) -> Result<(), Failure> {
+        let key = self.options.staging.loaded(range.last);
+        put(&*self.objects, &key, Default::default(), &self.watch)
+            .map_err(|source| Failure::Port { doing: "cannot bear witness of a load".into(), source })
+    }
+
     /// Whether what was read is of the topics that the cut speaks of.
     fn check_topics(&self, epochs: &[SealedEpoch]) -> Result<(), Failure> {
-        let moved = epochs.iter().flat_map(|e| &e.record.spans).filter(|span| span.start < span.end);
+        let moved = epochs.iter().flat_map(|e| &e.link.record.spans).filter(|span| span.start < span.end);
         let known: BTreeSet<(&Arc<str>, &str)> =
             moved.map(|span| (&span.partition.topic, span.topic_id.as_str())).collect();
         for (topic, known) in known {
@@ -265,19 +274,19 @@ impl Loader {
         let mut streams = BTreeSet::new();
         for target in self.options.targets.iter() {
             let mut counts = Counts::default();
-            epochs.iter().filter_map(|e| e.record.counts.get(&target.name())).for_each(|c| counts.add(c));
+            epochs.iter().filter_map(|e| e.link.record.counts.get(&target.name())).for_each(|c| counts.add(c));
             match target.stream {
-                None => dead_letters += counts.row_count,
+                None => dead_letters += counts.loaded,
                 Some(stream) => {
-                    rows += counts.row_count;
+                    rows += counts.loaded;
                     // Each target of a stream counts all its records.
                     records += if streams.insert(stream) { counts.records_read } else { 0 };
                 }
             }
         }
         let bytes = epochs.iter().flat_map(|e| &e.files).map(|f| f.bytes).sum();
-        let closed_at = epochs.last().map_or(Micros(0), |epoch| epoch.record.closed_at);
-        let spans = epochs.iter().flat_map(|e| e.record.spans.iter().cloned()).collect();
+        let closed_at = epochs.last().map_or(Micros(0), |epoch| epoch.link.record.closed_at);
+        let spans = epochs.iter().flat_map(|e| e.link.record.spans.iter().cloned()).collect();
         let (first, last) = (range.first, range.last);
         Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, closed_at, spans }
     }
@@ -302,7 +311,7 @@ impl Loader {
                 continue;
             }
             let mut counts = Counts::default();
-            let of_target = epochs.iter().filter_map(|e| e.record.counts.get(&target.name()));
+            let of_target = epochs.iter().filter_map(|e| e.link.record.counts.get(&target.name()));
             of_target.for_each(|c| counts.add(c));
             let entry = |file: &&StagedFile| Entry {
                 url: self.objects.url(&file.key),

@@ -2,13 +2,15 @@
 //!
 //! ```text
 //!   every worker, for each target:  fit -> encode -> upload --+
-//!                                                             |  files and counts, at their epoch
-//!   every worker:  fetch -- spans, at their epoch --+         |
+//!                                                             |  files, at their epoch
+//!   every worker:  decode, query, fit -- fates -----------------+
+//!                                                             |
+//!   every worker:  fetch -- spans, what was read ---+         |
 //!                                                   v         v
 //!   worker 0:                                      seal ------+--> load --> loaded epochs, back to fetch and clock
 //! ```
 //!
-//! An epoch is sealed when the frontier of both inputs of seal has passed it: then every worker's files, counts and
+//! An epoch is sealed when the frontier of both inputs of seal has passed it: then every worker's files, fates and
 //! spans of it are there, because each operator above holds a capability for the epoch until it has passed on all it has.
 
 pub mod encode;
@@ -17,7 +19,7 @@ pub mod load;
 pub mod seal;
 pub mod upload;
 
-use checkpoint::Counts;
+use checkpoint::{Fates, Tally};
 use connectors::{TableName, TargetColumn};
 use serde::{Deserialize, Serialize};
 
@@ -62,18 +64,30 @@ pub struct StagedFile {
     pub bytes: u64,
     /// Its rows.
     pub rows: u64,
+    /// The records that they are of. They go with the file until it is sealed: that is how "taken" is counted, so a file that is
+    /// lost on the way is seen, and one that is lost while another of its size comes twice.
+    pub records: Tally,
 }
 
-/// What a worker has for an epoch and target.
+/// Whose records met a fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Of {
+    /// Of a stream, by number: for all targets that read it.
+    Stream(usize),
+    /// Of a target, by number.
+    Target(usize),
+}
+
+/// What a worker has for an epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Piece {
     /// A file.
     File(StagedFile),
-    /// What became of its records.
-    Counts {
-        /// The target's number.
-        target: usize,
-        /// Of this worker.
-        counts: Counts,
+    /// What one operator made of records that are in no file.
+    Fates {
+        /// Whose they are.
+        of: Of,
+        /// Which.
+        fates: Fates,
     },
 }

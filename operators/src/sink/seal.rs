@@ -1,9 +1,9 @@
 //! An epoch is sealed when nothing of it can still come.
 //!
-//! * Input: the reports of all workers' fetch, and all their files and counts; both go to worker 0.
+//! * Input: the reports of all workers' fetch, and their files and what they made of the other records; both go to worker 0.
 //! * Output: sealed epochs, in order, to load on the same worker.
 //! * Time: it holds a capability for each epoch it has heard of, until the frontiers of *both* inputs have passed it.
-//! * State: what it has heard of open epochs, the cut and the digest behind the last sealed one.
+//! * State: what it has heard of open epochs, and the history that ends with the last sealed one.
 //! * The last epoch of a run is closed whether anything moved or not. If nothing did, it ends here: there is nothing to
 //!   record, and the next run begins with its number.
 //! * Failure: an epoch that is not whole ends the process; [`protocol::check_whole`] says what whole means.
@@ -14,8 +14,8 @@ use std::{
 };
 
 use checkpoint::{
-    Counts, Cut, Digest, Epoch, EpochRecord, Micros, Span,
-    protocol::{self, DeadLetters, Halt},
+    Counts, Epoch, EpochRecord, Fate, Fates, History, Kind, Link, Micros, Span, Tally,
+    protocol::{self, Halt, TargetHeard},
 };
 use timely::{
     container::CapacityContainerBuilder,
@@ -29,7 +29,7 @@ use timely::{
     },
 };
 
-use super::{Piece, StagedFile, Target};
+use super::{Of, Piece, StagedFile, Target};
 use crate::{
     Time,
     failure::{Failure, fail},
@@ -40,12 +40,8 @@ use crate::{
 /// What seal must know.
 #[derive(Clone)]
 pub struct SealOptions {
-    /// The first epoch.
-    pub first: Epoch,
     /// Where the first epoch begins.
-    pub cut: Cut,
-    /// The digest of the epoch before it.
-    pub digest: Digest,
+    pub history: History,
     /// Hash of the plan.
     pub plan: String,
     /// How many partitions report.
@@ -58,9 +54,7 @@ pub struct SealOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SealedEpoch {
     /// Its rows of the control tables.
-    pub record: EpochRecord,
-    /// The digest of the history that it ends.
-    pub digest: Digest,
+    pub link: Link,
     /// Its files.
     pub files: Vec<StagedFile>,
 }
@@ -71,8 +65,11 @@ struct Heard {
     /// When the workers were told that it was closed, and whether as the last one: all the same.
     closed: BTreeSet<(i64, bool)>,
     spans: Vec<Span>,
+    /// What left fetch, by stream.
+    read: BTreeMap<usize, Tally>,
     files: Vec<StagedFile>,
-    counts: BTreeMap<usize, Counts>,
+    /// What became of records that are in no file.
+    fates: BTreeMap<Of, Fates>,
 }
 
 /// Builds seal.
@@ -89,8 +86,7 @@ pub fn seal<'s>(
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<SealedEpoch>>>::from(output);
     builder.build(move |capabilities| {
         drop(capabilities);
-        let (cut, digest) = (options.cut.clone(), options.digest.clone());
-        let mut state = Sealer { next: Some(options.first), cut, digest };
+        let mut state = Sealer { history: options.history.clone(), ended: false };
         let mut open: BTreeMap<Time, (Capability<Time>, Heard)> = BTreeMap::new();
         move |frontiers| {
             reports.for_each(|capability, data: &mut Vec<Report>| {
@@ -99,6 +95,9 @@ pub fn seal<'s>(
                 for report in data.drain(..) {
                     heard.closed.insert((report.closed_at, report.last));
                     heard.spans.extend(report.spans);
+                    for (stream, tally) in report.read {
+                        heard.read.entry(stream).or_default().add(tally);
+                    }
                 }
             });
             pieces.for_each(|capability, data: &mut Vec<Piece>| {
@@ -107,7 +106,7 @@ pub fn seal<'s>(
                 for piece in data.drain(..) {
                     match piece {
                         Piece::File(file) => heard.files.push(file),
-                        Piece::Counts { target, counts } => heard.counts.entry(target).or_default().add(&counts),
+                        Piece::Fates { of, fates } => heard.fates.entry(of).or_default().merge(&fates),
                     }
                 }
             });
@@ -126,68 +125,67 @@ pub fn seal<'s>(
     sealed
 }
 
-/// The history so far.
+/// What is sealed so far.
 struct Sealer {
-    /// The epoch that must be sealed next; none after the last one.
-    next: Option<Epoch>,
-    cut: Cut,
-    digest: Digest,
+    history: History,
+    /// The last epoch was sealed.
+    ended: bool,
 }
 
 impl Sealer {
     /// `None` for a last epoch in which nothing moved.
     fn seal(&mut self, epoch: Epoch, heard: Heard, options: &SealOptions) -> Result<Option<SealedEpoch>, Halt> {
-        let Heard { closed, mut spans, mut files, counts } = heard;
+        let Heard { closed, mut spans, read, mut files, mut fates } = heard;
         let not_whole = |what: &str| Halt::NotWhole { epoch, what: what.into() };
         let mut closed = closed.into_iter();
         let (closed_at, last) = closed.next().ok_or_else(|| not_whole("no worker reported its spans"))?;
         if closed.next().is_some() {
             return Err(not_whole("its workers do not agree on how it was closed"));
         }
-        if self.next != Some(epoch) {
-            let next = self.next.map_or("none".into(), |next| next.to_string());
+        if self.ended || self.history.next_epoch != epoch {
+            let next = if self.ended { "none".into() } else { self.history.next_epoch.to_string() };
             return Err(not_whole(&format!("the epoch to be sealed is {next}")));
         }
-        self.next = (!last).then(|| epoch.next());
+        self.ended = last;
         spans.sort_by(|a, b| a.partition.cmp(&b.partition));
         files.sort_by(|a, b| (a.target, &a.key).cmp(&(b.target, &b.key)));
-        let mut rows: BTreeMap<String, u64> = BTreeMap::new();
+        let mut rows: BTreeMap<usize, u64> = BTreeMap::new();
         for file in &files {
-            let target = options.targets.get(file.target).ok_or_else(|| not_whole("a file of an unknown target"))?;
-            *rows.entry(target.name()).or_default() += file.rows;
+            *rows.entry(file.target).or_default() += file.rows;
+            fates.entry(Of::Target(file.target)).or_default().add(Fate::Taken, file.records);
         }
-        let of = |target: &Target| counts.get(&target.number).copied().unwrap_or_default();
-        let table = options.targets.last().map(|t| t.name()).unwrap_or_default();
-        let dead_letters = DeadLetters { table: &table, records: set_aside(&options.targets, of) };
-        let counts = options.targets.iter().map(|t| (t.name(), of(t)));
+        let is_known = |of: &Of| match of {
+            Of::Target(number) => *number < options.targets.len(),
+            Of::Stream(number) => options.targets.iter().any(|target| target.stream == Some(*number)),
+        };
+        if !fates.keys().all(is_known) {
+            return Err(not_whole("records of an unknown target or stream"));
+        }
+        let heard = options.targets.iter().map(|target| {
+            let mut all = fates.get(&Of::Target(target.number)).copied().unwrap_or_default();
+            let of_stream = target.stream.and_then(|stream| fates.get(&Of::Stream(stream)));
+            of_stream.iter().for_each(|fates| all.merge(fates));
+            let rows = rows.get(&target.number).copied().unwrap_or(0);
+            TargetHeard { name: target.name(), stream: target.stream, fates: all, rows }
+        });
+        let heard: Vec<TargetHeard> = heard.collect();
+        let counts = protocol::check_whole(&self.history.cut, options.partitions, epoch, &spans, &read, &heard)?;
+        spans.retain(|span| span.start != span.end);
+        let nothing = |counts: &Counts| *counts == Counts::default();
+        if last && spans.is_empty() && counts.values().all(nothing) {
+            return Ok(None);
+        }
         let record = EpochRecord {
             epoch,
+            kind: Kind::Data,
             closed_at: Micros(closed_at),
             watermark: None,
             plan: options.plan.clone(),
-            spans: spans.iter().filter(|span| span.start != span.end).cloned().collect(),
-            counts: counts.collect(),
+            spans,
+            decision: None,
+            counts,
         };
-        self.cut = protocol::check_whole(&self.cut, options.partitions, &record, &spans, &rows, &dead_letters)?;
-        let nothing = |counts: &Counts| *counts == Counts::default();
-        if last && record.spans.is_empty() && files.is_empty() && record.counts.values().all(nothing) {
-            return Ok(None);
-        }
-        self.digest = record.digest(&self.digest);
-        Ok(Some(SealedEpoch { record, digest: self.digest.clone(), files }))
+        let link = self.history.link(record).map_err(|e| not_whole(&e.to_string()))?;
+        Ok(Some(SealedEpoch { link, files }))
     }
-}
-
-/// How many records were set aside in all. One that does not decode is one dead letter, and counts for every target of its
-/// stream; one that fails later is one for each target that it fails for.
-fn set_aside(targets: &[Arc<Target>], counts: impl Fn(&Target) -> Counts) -> u64 {
-    let mut undecoded: BTreeMap<usize, u64> = BTreeMap::new();
-    let mut later = 0;
-    for target in targets {
-        let Some(stream) = target.stream else { continue };
-        let counts = counts(target);
-        undecoded.entry(stream).or_insert(counts.undecoded);
-        later += counts.dead_letters;
-    }
-    later + undecoded.values().sum::<u64>()
 }

@@ -1,7 +1,7 @@
 //! Files to S3.
 //!
-//! * Input: encoded files and counts of one target. Output: staged files and the counts, for seal.
-//! * Time: it holds a capability for each file under way and drops it when the file is there. Counts go on at once.
+//! * Input: encoded files of one target. Output: staged files, for seal.
+//! * Time: it holds a capability for each file under way and drops it when the file is there.
 //! * State: the files under way; their bound is the memory budget of their epochs.
 //! * Failure: an outage is tried again for [`crate::outage::OUTAGE_WITHIN`], with growing pauses; anything else ends the process.
 
@@ -58,26 +58,15 @@ pub fn upload<'s>(
             let mut under_way: BTreeMap<u64, (Capability<Time>, StagedFile)> = BTreeMap::new();
             let mut next = 0;
             move |input, output| {
-                input.for_each(|capability, pieces: &mut Vec<Encoded>| {
-                    for piece in pieces.drain(..) {
-                        match piece {
-                            Encoded::Counts(counts) => {
-                                output.session(&capability).give(Piece::Counts { target, counts })
-                            }
-                            Encoded::File { body, rows } => {
-                                let (epoch, held) = (epoch_of(&capability), hold(&capability, 0));
-                                let key = staging.data(
-                                    Epoch(epoch),
-                                    target,
-                                    worker,
-                                    &uuid::Uuid::new_v4().simple().to_string(),
-                                );
-                                let file = StagedFile { target, key: key.clone(), bytes: body.len() as u64, rows };
-                                under_way.insert(next, (held, file));
-                                background.submit((next, key, body));
-                                next += 1;
-                            }
-                        }
+                input.for_each(|capability, files: &mut Vec<Encoded>| {
+                    for Encoded { body, rows, records } in files.drain(..) {
+                        let (epoch, held) = (Epoch(epoch_of(&capability)), hold(&capability, 0));
+                        let id = uuid::Uuid::new_v4().simple().to_string();
+                        let key = staging.data(epoch, target, worker, &id);
+                        let file = StagedFile { target, key: key.clone(), bytes: body.len() as u64, rows, records };
+                        under_way.insert(next, (held, file));
+                        background.submit((next, key, body));
+                        next += 1;
                     }
                 });
                 for (number, result) in background.results() {

@@ -1,3 +1,5 @@
+//! The clock: what ends an epoch, what a stop is, and whose word counts for which epoch.
+
 use std::{
     sync::{
         Arc,

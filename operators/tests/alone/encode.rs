@@ -1,16 +1,19 @@
+//! Encode: files and fates of an epoch, when its frontier passes.
+
 use std::sync::Arc;
 
 use arrow_array::Int64Array;
-use checkpoint::{Generation, Nonce, names::Staging};
-use connectors::{ColumnKind, TableName, TargetColumn, memory::MemoryObjects};
+use checkpoint::{Fate, Fates, Generation, Nonce, Tally, names::Staging};
+use connectors::{ColumnKind, RawBatch, TableName, TargetColumn, memory::MemoryObjects};
 use operators::{
     Rows,
-    dead_letters::split,
+    rows::Origin,
     sink::{
-        Piece, Target,
+        Of, Piece, Target,
         encode::{Compression, EncodeOptions, Encoded, encode},
         upload,
     },
+    split::{Split, split},
 };
 
 use crate::harness::{Alone, Input, Output};
@@ -25,10 +28,17 @@ fn target() -> Target {
     }
 }
 
-fn rows(count: i64) -> Rows {
-    let mut rows = Rows { columns: vec![Arc::new(Int64Array::from_iter_values(0..count))], ..Rows::default() };
-    (rows.counts.records_read, rows.counts.row_count) = (count as u64, count as u64);
-    rows
+/// Rows of records of place 4, from an offset on.
+fn rows(from: i64, count: i64) -> Rows {
+    let mut raw = RawBatch::default();
+    for offset in from..from + count {
+        raw.partitions.push(0);
+        raw.offsets.push(offset);
+        raw.timestamps_ms.push(0);
+        raw.keys.push(None).unwrap();
+        raw.values.push(None).unwrap();
+    }
+    Rows { columns: vec![Arc::new(Int64Array::from_iter_values(0..count))], origin: Some(Origin::new(raw, &[4])) }
 }
 
 const OPTIONS: EncodeOptions = EncodeOptions { compression: Compression::None, file_bytes: 1 << 20 };
@@ -42,37 +52,86 @@ fn encoding() -> (Alone, Input<Rows>, Output<Vec<Encoded>>) {
 }
 
 /// The files that came out, with their epochs.
-fn files(output: &Output<Vec<Encoded>>) -> Vec<(u64, u64)> {
-    let file = |(epoch, piece)| match piece {
-        Encoded::File { rows, .. } => Some((epoch, rows)),
-        Encoded::Counts(_) => None,
-    };
-    output.take_each().into_iter().filter_map(file).collect()
+fn files(output: &Output<Vec<Encoded>>) -> Vec<(u64, u64, Tally)> {
+    output.take_each().into_iter().map(|(epoch, file)| (epoch, file.rows, file.records)).collect()
+}
+
+/// Records of place 4.
+fn records(offsets: &[i64]) -> Tally {
+    Tally::of(offsets.iter().map(|offset| (4, *offset)))
 }
 
 #[test]
 fn an_epoch_is_a_file_when_the_frontier_has_passed_it() {
     let (mut alone, mut input, output) = encoding();
-    input.give(5, rows(2));
-    input.give(4, rows(3));
+    input.give(5, rows(10, 2));
+    input.give(4, rows(7, 3));
     alone.settle();
-    input.give(5, rows(1));
+    input.give(5, rows(12, 1));
     input.advance(4);
     alone.settle();
     assert_eq!((files(&output), output.frontier()), (vec![], Some(4)));
     input.advance(5);
     alone.settle();
-    assert_eq!((files(&output), output.frontier()), (vec![(4, 3)], Some(5)));
-    input.give(5, rows(1));
+    assert_eq!((files(&output), output.frontier()), (vec![(4, 3, records(&[7, 8, 9]))], Some(5)));
+    input.give(5, rows(13, 1));
     input.close();
     alone.settle();
-    assert_eq!((files(&output), output.frontier()), (vec![(5, 4)], None));
+    assert_eq!((files(&output), output.frontier()), (vec![(5, 4, records(&[10, 11, 12, 13]))], None));
+}
+
+/// Fates are added up by epoch, and hold it until its input has passed; rows and dead letters do not wait.
+#[test]
+fn fates_are_told_when_the_frontier_has_passed_their_epoch() {
+    let (mut alone, (mut input, kept, letters, fates)) = Alone::build(|scope| {
+        let (input, raw) = Input::new(scope);
+        // Odd offsets are left out; a batch of one row is set aside.
+        let outputs = split("Query", Of::Target(6), raw, |_, rows: Rows| {
+            let origin = rows.origin.as_ref().unwrap();
+            let mut fates = Fates::default();
+            if rows.len() == 1 {
+                fates.add(Fate::DeadLetter, origin.tally_of([0]));
+                return Split { letters: Some(rows), fates, ..Split::default() };
+            }
+            let odd = (0..rows.len()).filter(|row| origin.offset.value(*row) % 2 == 1);
+            fates.add(Fate::Filtered, origin.tally_of(odd));
+            let mut kept = rows.clone();
+            kept.keep(&origin.offset.values().iter().map(|offset| Some(offset % 2 == 0)).collect());
+            Split { rows: kept, letters: None, fates }
+        });
+        (input, Output::of(outputs.rows), Output::of(outputs.letters), Output::of(outputs.fates))
+    });
+    let came = |output: &Output<Rows>| -> Vec<(u64, usize)> {
+        output.take().into_iter().map(|(epoch, rows)| (epoch, rows.len())).collect()
+    };
+    input.give(4, rows(1, 3));
+    input.give(5, rows(1, 2));
+    input.give(4, rows(9, 1));
+    input.give(4, rows(11, 2));
+    alone.settle();
+    assert_eq!((came(&kept), came(&letters)), (vec![(4, 1), (5, 1), (4, 1)], vec![(4, 1)]));
+    assert!(fates.take().is_empty());
+    input.advance(5);
+    alone.settle();
+    let told = |odd: &[i64], aside: &[i64]| {
+        let mut fates = Fates::default();
+        fates.add(Fate::Filtered, records(odd));
+        fates.add(Fate::DeadLetter, records(aside));
+        Piece::Fates { of: Of::Target(6), fates }
+    };
+    assert_eq!((fates.take_each(), fates.frontier()), (vec![(4, told(&[1, 3, 11], &[9]))], Some(5)));
+    // What has no row left is not sent, and is counted.
+    input.give(5, rows(3, 0));
+    input.close();
+    alone.settle();
+    assert_eq!((fates.take_each(), fates.frontier()), (vec![(5, told(&[1], &[]))], None));
+    assert_eq!((kept.frontier(), letters.frontier()), (None, None));
 }
 
 #[test]
 fn a_message_without_an_epoch_ends_the_process() {
     let (alone, mut input, _) = encoding();
-    input.give_without_time(rows(1));
+    input.give_without_time(rows(0, 1));
     assert!(alone.dies().contains("without an epoch"));
 
     let (alone, (mut input, _)) = Alone::build(|scope| {
@@ -82,15 +141,16 @@ fn a_message_without_an_epoch_ends_the_process() {
         let objects = Arc::new(MemoryObjects::default());
         (input, Output::<Vec<Piece>>::of(upload(scope, encoded, 0, Arc::new(staging), objects, Arc::new(|_| {}))))
     });
-    input.give_without_time(vec![Encoded::File { body: Default::default(), rows: 1 }]);
+    let file = Encoded { body: Default::default(), rows: 1, records: Tally::default() };
+    input.give_without_time(vec![file]);
     assert!(alone.dies().contains("without an epoch"));
 
     // Decode, query and fit.
     let (alone, (mut input, _, _)) = Alone::build(|scope| {
         let (input, rows) = Input::new(scope);
-        let (rows, letters) = split("Decode", rows, |_, rows| (rows, None));
-        (input, Output::of(rows), Output::of(letters))
+        let outputs = split("Decode", Of::Stream(0), rows, |_, rows| Split { rows, ..Split::default() });
+        (input, Output::of(outputs.rows), Output::of(outputs.letters))
     });
-    input.give_without_time(rows(1));
+    input.give_without_time(rows(0, 1));
     assert!(alone.dies().contains("without an epoch"));
 }

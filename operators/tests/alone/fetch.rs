@@ -1,3 +1,5 @@
+//! Fetch: a batch that is offered before, between and after each command, and one that comes twice.
+
 use std::{
     collections::BTreeMap,
     sync::{
@@ -9,7 +11,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use checkpoint::{Epoch, LastRecord, TopicPartition, protocol::SourceFacts, protocol::Start};
+use checkpoint::{
+    Epoch, LastRecord, Tally, TopicPartition,
+    protocol::{SourceFacts, Start},
+};
 use connectors::{Error, Log, Moved, RawBatch, Reader, StartAt};
 use operators::{
     Rows,
@@ -39,6 +44,10 @@ impl Log for ByHand {
     }
 
     fn record_at(&self, _: &TopicPartition, _: i64) -> connectors::Result<Option<LastRecord>> {
+        Err(Error::bug("not asked here"))
+    }
+
+    fn is_read_up(&self, _: &[(TopicPartition, i64, i64)]) -> connectors::Result<Vec<bool>> {
         Err(Error::bug("not asked here"))
     }
 
@@ -78,7 +87,7 @@ impl Reader for Hand {
 struct Fetching {
     alone: Alone,
     commands: Input<Vec<(usize, Close)>>,
-    loaded: Input<Vec<u64>>,
+    _loaded: Input<Vec<u64>>,
     rows: Output<Rows>,
     reports: Output<Vec<Report>>,
     stats: Output<Vec<Stat>>,
@@ -114,7 +123,7 @@ impl Fetching {
             let rows = Output::of(fetched.streams.pop().unwrap());
             (commands, loaded, rows, Output::of(fetched.reports), Output::of(fetched.stats))
         });
-        Fetching { alone, commands, loaded, rows, reports, stats, log, handed, offered: 0 }
+        Fetching { alone, commands, _loaded: loaded, rows, reports, stats, log, handed, offered: 0 }
     }
 
     /// Lays a batch where fetch finds it with its next step, if it still `reads`.
@@ -137,7 +146,7 @@ impl Fetching {
     }
 }
 
-/// Records of one partition from an offset on, and the position behind them.
+/// Records of one partition from an offset on, and the position after them.
 fn records(partition: i32, offsets: std::ops::Range<i64>) -> RawBatch {
     let mut batch = RawBatch::default();
     for offset in offsets.clone() {
@@ -173,6 +182,9 @@ fn whole(fetching: &Fetching) -> BTreeMap<u64, u64> {
     for (epoch, report) in reports {
         let of_epoch = records.remove(&epoch).unwrap_or_default();
         assert_eq!(report.spans.len(), 2, "each partition reports");
+        let left = of_epoch.iter().flat_map(|(place, offsets)| offsets.iter().map(|offset| (*place, *offset)));
+        let read = report.read.iter().find(|(stream, _)| *stream == 0).map_or(Tally::default(), |(_, tally)| *tally);
+        assert_eq!(read, Tally::of(left), "what left is what is reported");
         for span in report.spans {
             let (start, place) = (ends.insert(span.partition.clone(), span.end), span.partition.partition);
             assert_eq!(span.start, start.unwrap_or(0), "spans follow each other");
@@ -219,4 +231,27 @@ fn a_batch_at_any_moment_of_a_stop_is_reported_or_never_leaves() {
             }
         }
     }
+}
+
+/// The client must not do that. If it does, nothing of it is read.
+#[test]
+fn a_batch_that_is_handed_over_twice_ends_the_process() {
+    for (first, second) in [(0..3, 0..3), (0..3, 2..4), (0..1, 0..1)] {
+        for steps in [0, 32] {
+            let mut fetching = Fetching::new();
+            fetching.offer(records(0, first.clone()), true);
+            (0..steps).for_each(|_| fetching.alone.step());
+            fetching.offer(records(0, second.clone()), true);
+            assert_eq!(fetching.alone.dies(), "the job must not go on");
+            assert!(fetching.reports.take().is_empty());
+        }
+    }
+    // After an epoch was closed.
+    let mut fetching = Fetching::new();
+    fetching.offer(records(0, 0..3), true);
+    fetching.alone.settle();
+    fetching.close(START, false);
+    fetching.alone.settle();
+    fetching.offer(records(0, 0..3), true);
+    assert_eq!(fetching.alone.dies(), "the job must not go on");
 }

@@ -1,8 +1,13 @@
+//! Load: sealed epochs, and what becomes of their capabilities.
+
 use std::{sync::Arc, time::Duration};
 
-use checkpoint::{Digest, Epoch, EpochRecord, Micros, Nonce, Span, TopicPartition, names::Staging, protocol::Admitted};
+use checkpoint::{
+    Epoch, EpochRecord, Generation, History, Kind, Link, Micros, Nonce, Span, TopicPartition, names::Staging,
+    protocol::Holder,
+};
 use connectors::{
-    AcquireOutcome, Fault, Warehouse,
+    Fault, Process, Took, Warehouse,
     memory::{MemoryLog, MemoryObjects, MemoryWarehouse},
 };
 use operators::sink::{
@@ -17,7 +22,7 @@ struct Loading {
     sealed: Input<Vec<SealedEpoch>>,
     loaded: Output<Vec<u64>>,
     warehouse: MemoryWarehouse,
-    digest: Digest,
+    history: History,
 }
 
 impl Loading {
@@ -27,15 +32,13 @@ impl Loading {
         log.create("t", 1);
         let mut warehouse = MemoryWarehouse::new([].into(), objects.clone());
         warehouse.init("fence").unwrap();
-        let digest = Digest::first("fence");
-        let start = digest.clone();
-        let admitted = Admitted { announce: None, next_epoch: Epoch(0), digest: start, cut: Default::default() };
-        let acquired = warehouse.acquire(&Nonce::new([1; 16]), &mut |_| Ok(admitted.clone())).unwrap();
-        let AcquireOutcome::Acquired(acquired) = acquired else { panic!("the fence is free") };
-        let holder = acquired.holder;
+        let (process, nonce) = (Process { host: "h".into(), id: 1, started_at: Micros(0) }, Nonce::new([1; 16]));
+        warehouse.record(&process, &nonce).unwrap();
+        assert_eq!(warehouse.take(Generation(0)).unwrap(), Took::Yes);
+        let holder = Holder { generation: Generation(1), nonce };
         let staging = Staging {
             job: "j".into(),
-            fence_id: acquired.fence_id,
+            fence_id: "fence".into(),
             generation: holder.generation,
             nonce: holder.nonce.clone(),
         };
@@ -51,7 +54,7 @@ impl Loading {
             let (sealed, epochs) = Input::new(scope);
             (sealed, Output::of(load(scope, epochs, Some(port), Arc::new(objects), options, Arc::new(|_| {}))))
         });
-        Loading { alone, sealed, loaded, warehouse, digest }
+        Loading { alone, sealed, loaded, warehouse, history: History::new("fence") }
     }
 
     fn give(&mut self, epoch: u64) {
@@ -61,14 +64,16 @@ impl Loading {
         let span = Span { partition, topic_id, start, end, leader_epoch: None, last: None };
         let record = EpochRecord {
             epoch: Epoch(epoch),
+            kind: Kind::Data,
             closed_at: Micros(epoch as i64),
             watermark: None,
             plan: "plan".into(),
             spans: vec![span],
+            decision: None,
             counts: Default::default(),
         };
-        self.digest = record.digest(&self.digest);
-        self.sealed.give(epoch, vec![SealedEpoch { record, digest: self.digest.clone(), files: Vec::new() }]);
+        let link: Link = self.history.link(record).unwrap();
+        self.sealed.give(epoch, vec![SealedEpoch { link, files: Vec::new() }]);
     }
 
     /// One of the same kind has topics of the same ids.
@@ -122,13 +127,15 @@ fn a_message_without_an_epoch_ends_the_process() {
     let mut loading = Loading::new();
     let record = EpochRecord {
         epoch: Epoch(0),
+        kind: Kind::Data,
         closed_at: Micros(0),
         watermark: None,
         plan: "plan".into(),
         spans: Vec::new(),
+        decision: None,
         counts: Default::default(),
     };
-    let epoch = SealedEpoch { record, digest: Digest::first("fence"), files: Vec::new() };
-    loading.sealed.give_without_time(vec![epoch]);
+    let link = loading.history.link(record).unwrap();
+    loading.sealed.give_without_time(vec![SealedEpoch { link, files: Vec::new() }]);
     assert!(loading.alone.dies().contains("without an epoch"));
 }
