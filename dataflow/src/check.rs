@@ -8,15 +8,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use checkpoint::{Counts, TopicPartition, protocol};
-use connectors::{CopyFrom, Fault, Log, Objects, RawBatch, Warehouse, redshift::Redshift};
+use checkpoint::{TopicPartition, protocol};
+use connectors::{Fault, Log, Objects, RawBatch, Warehouse, redshift::Redshift};
 use operators::{
     Rows,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
     fetch::Place,
     rows::Origin,
-    sink::encode,
 };
 use serde::Serialize;
 
@@ -24,8 +23,9 @@ use crate::{
     error::{Code, Error, Result},
     job::{Job, Stream},
     plan,
+    preflight::preflight,
     recover::source_facts,
-    run,
+    run, witness,
 };
 
 /// Something wrong.
@@ -127,14 +127,17 @@ pub fn check(job: &Job) -> Checked {
     let mut checked = Checked::default();
     let log = kafka(job, &mut checked);
     let objects = s3(job, &mut checked);
-    let redshift = redshift(job, &mut checked);
-    match (&log, &redshift) {
+    let mut redshift = redshift(job, &mut checked);
+    match (&log, &mut redshift) {
         (Some(log), Some(redshift)) => retention(job, log, redshift, &mut checked),
         _ => checked
             .skip("whether the topics still have what is not loaded yet", "it needs Kafka and the control tables"),
     }
-    match (&objects, &redshift) {
-        (Some(objects), Some(redshift)) => role(job, &**objects, redshift, &mut checked),
+    match (&objects, &mut redshift) {
+        (Some(objects), Some(redshift)) => {
+            witnesses(job, &**objects, redshift, &mut checked);
+            role(job, &**objects, redshift, &mut checked);
+        }
         _ => checked.skip(
             "whether Redshift may read what is staged ([redshift] iam_role)",
             "it needs S3 and the control tables",
@@ -225,9 +228,8 @@ fn sample(
             Err(error) => return checked.found("kafka", &error.into()),
         };
         let records = batch.len();
-        let mut rows = Rows { origin: Some(Origin::new(batch, &numbers)), ..Rows::default() };
-        rows.counts = Counts { records_read: records as u64, row_count: records as u64, ..Counts::default() };
-        let (_, letters) = decode.batch(0, rows);
+        let rows = Rows { origin: Some(Origin::new(batch, &numbers)), ..Rows::default() };
+        let letters = decode.batch(0, rows).letters;
         read += records;
         if let Some(letters) = letters {
             bad += letters.len();
@@ -349,10 +351,11 @@ fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
 }
 
 /// What the manifest says is loaded, held against what Kafka has.
-fn retention(job: &Job, log: &Arc<dyn Log>, redshift: &Redshift, checked: &mut Checked) {
-    let cut = match redshift.cut() {
-        Ok(cut) => cut,
-        Err(error) => return checked.found("redshift", &error.into()),
+fn retention(job: &Job, log: &Arc<dyn Log>, redshift: &mut Redshift, checked: &mut Checked) {
+    let read = redshift.read().map_err(Error::of_tables).and_then(|facts| Ok(protocol::admit(&facts)?));
+    let cut = match read {
+        Ok(history) => history.cut,
+        Err(error) => return checked.found("redshift", &error),
     };
     let held = source_facts(job, &**log, &cut).and_then(|facts| {
         // Topics that no epoch has read yet begin at their `start`.
@@ -366,38 +369,25 @@ fn retention(job: &Job, log: &Arc<dyn Log>, redshift: &Redshift, checked: &mut C
     }
 }
 
-/// One row into the dead letters, rolled back: whether the role may read what we stage, and COPY takes our files.
-fn role(job: &Job, objects: &dyn Objects, redshift: &Redshift, checked: &mut Checked) {
-    let (file, copy) = match encode::sample() {
-        Ok(body) => body,
-        Err(error) => return checked.found("job", &Error::new(Code::Bug, error)),
-    };
-    let at = format!("{}/check/{}", job.name, uuid::Uuid::new_v4().simple());
-    let (data, manifest) = (format!("{at}.parquet"), format!("{at}.manifest"));
-    let entry =
-        serde_json::json!({ "url": objects.url(&data), "mandatory": true, "meta": { "content_length": file.len() } });
-    let body = serde_json::json!({ "entries": [entry] }).to_string();
-    let table = job.dead_letters();
-    let copy = CopyFrom {
-        target: table.to_string(),
-        table,
-        columns: copy,
-        manifest_url: objects.url(&manifest),
-        counts: Counts { row_count: 1, ..Counts::default() },
-    };
-    let staged = objects.put(&data, file).and_then(|()| objects.put(&manifest, body.into()));
-    let tried = staged.and_then(|()| redshift.try_copy(&copy));
-    // Whatever became of it.
-    for key in [&data, &manifest] {
-        if let Err(error) = objects.delete(key) {
-            checked.found("staging", &error.into());
-        }
-    }
-    match tried {
+/// One row into a temporary table, rolled back: whether the role may read what we stage, and COPY takes our files.
+fn role(job: &Job, objects: &dyn Objects, redshift: &mut Redshift, checked: &mut Checked) {
+    // Rights on the tables have been looked at one by one.
+    match preflight(job, &[], objects, redshift) {
         Ok(()) => checked.good.push("Redshift read a staged file, and loaded it; rolled back".into()),
         Err(error) => {
-            let key = if error.fault == Fault::Denied { "redshift.iam_role" } else { "redshift" };
-            checked.found(key, &error.into());
+            let key = if error.code == Code::Denied { "redshift.iam_role" } else { "redshift" };
+            checked.found(key, &error);
         }
+    }
+}
+
+/// Whether the control tables are those that earlier starts bear witness of.
+fn witnesses(job: &Job, objects: &dyn Objects, redshift: &mut Redshift, checked: &mut Checked) {
+    let looked = witness::list(job, objects)
+        .and_then(|found| Ok((found, redshift.read()?)))
+        .and_then(|(found, facts)| witness::check(job, &found, &facts, redshift));
+    match looked {
+        Ok(()) => checked.good.push("the control tables are the ones that earlier starts had".into()),
+        Err(error) => checked.found("job", &error),
     }
 }

@@ -5,13 +5,15 @@ use std::{io::Write, time::Duration};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::{
+    accept::{self, Accept, Adopted, Person},
     check,
     cluster::{Cluster, supervise},
     dead_letters,
-    error::{Code, Error, Result},
-    gc, inspect, job,
+    error::{Code, Error, Result, set_job_file},
+    gc, halts, inspect, job,
     report::{log, screen},
     run::{self, warehouse},
+    takeover::TakeOver,
 };
 
 /// Loads Apache Kafka topics into Amazon Redshift, exactly once, an epoch at a time.
@@ -28,7 +30,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make the control tables of a job, once. Adds what is missing, never alters or empties one.
+    /// Make the control tables of a job, once: all of them or none. Never alters or empties one.
     Init(Init),
     /// Find out everything that is in the way of a job, at once, and leave nothing behind. Exit code 4 on a finding.
     Check(Check),
@@ -38,8 +40,12 @@ enum Command {
     DeadLetters(DeadLetters),
     /// Hold the control tables and the targets against each other: cuts, digests, counts, rows. Exit code 4 on a finding.
     Verify(Verify),
-    /// Say where a job stands: what is loaded, and how far the topics are ahead of it.
+    /// Say where a job stands: what is loaded, how far the topics are ahead of it, and why it halted, if it did.
     Status(Status),
+    /// Decide that a range of offsets is passed over, after a halt that says so. Exit code 4 without --yes.
+    AcceptLoss(AcceptLoss),
+    /// Decide that a topic is another one than the one that was read, after a halt that says so. Exit code 4 without --yes.
+    AcceptNewSource(AcceptNewSource),
     /// List the newest epochs.
     Epochs(Epochs),
     /// Delete staged files that nobody can need any more. A running job does so itself, now and then.
@@ -140,9 +146,64 @@ struct DeadLetters {
 }
 
 #[derive(Args)]
+struct AcceptLoss {
+    /// The job file.
+    job: String,
+    /// The partition.
+    #[arg(long, value_name = "TOPIC/NUMBER")]
+    partition: String,
+    /// The first offset that is passed over: where the partition stands.
+    #[arg(long, value_name = "OFFSET")]
+    from: i64,
+    /// The offset to go on at.
+    #[arg(long, value_name = "OFFSET")]
+    to: i64,
+    /// Why, for whoever asks later.
+    #[arg(long, default_value = "")]
+    why: String,
+    /// Do it. Otherwise it is only said.
+    #[arg(long)]
+    yes: bool,
+    /// No process of the job runs: where Redshift does not show sessions nobody can see that.
+    #[arg(long)]
+    nobody_runs: bool,
+}
+
+#[derive(Args)]
+struct AcceptNewSource {
+    /// The job file.
+    job: String,
+    /// The topic.
+    #[arg(long)]
+    topic: String,
+    /// It has the same records at the same offsets, as a mirror has: go on where the old one was left. Otherwise it begins where
+    /// the job file says that a new topic begins.
+    #[arg(long)]
+    keep_offsets: bool,
+    /// Why, for whoever asks later.
+    #[arg(long, default_value = "")]
+    why: String,
+    /// Do it. Otherwise it is only said.
+    #[arg(long)]
+    yes: bool,
+    /// No process of the job runs: where Redshift does not show sessions nobody can see that.
+    #[arg(long)]
+    nobody_runs: bool,
+}
+
+#[derive(Args)]
 struct Init {
     /// The job file.
     job: String,
+    /// The tables are there, restored or in a copy of the database: they belong to this database from here on.
+    #[arg(long)]
+    adopt: bool,
+    /// Why they are adopted, for whoever asks later.
+    #[arg(long, default_value = "", requires = "adopt")]
+    why: String,
+    /// No process of the job runs: where Redshift does not show sessions nobody can see that.
+    #[arg(long, requires = "adopt")]
+    nobody_runs: bool,
     /// One JSON object.
     #[arg(long)]
     json: bool,
@@ -176,6 +237,12 @@ struct Run {
     /// End once everything that is in the topics at the start is loaded.
     #[arg(long)]
     until_caught_up: bool,
+    /// Do not wait for another process that runs this job, and do not ask: take over at once.
+    #[arg(long)]
+    take_over: bool,
+    /// Processes of this machine whose end a supervisor saw: their sessions are not waited for.
+    #[arg(long, hide = true, value_delimiter = ',', value_name = "PID,...")]
+    reaped: Vec<u32>,
     /// Lines for people, or one JSON object a line; on standard error.
     #[arg(long, value_enum, default_value_t)]
     log: log::Format,
@@ -196,11 +263,13 @@ pub fn main() -> ! {
         Command::DeadLetters(arguments) => dead_letters(&arguments),
         Command::Verify(arguments) => verify(&arguments),
         Command::Status(arguments) => {
-            job::load(&arguments.job).and_then(|job| inspect::status(&job, arguments.json)).map(|shown| print(&shown))
+            load(&arguments.job).and_then(|job| inspect::status(&job, arguments.json)).map(|shown| print(&shown))
         }
-        Command::Epochs(arguments) => job::load(&arguments.job)
+        Command::Epochs(arguments) => load(&arguments.job)
             .and_then(|job| inspect::epochs(&job, arguments.last, arguments.json))
             .map(|shown| print(&shown)),
+        Command::AcceptLoss(arguments) => accept_loss(&arguments),
+        Command::AcceptNewSource(arguments) => accept_new_source(&arguments),
         Command::Gc(arguments) => gc(&arguments),
         Command::Explain(arguments) => explain(&arguments),
         Command::Completions { shell } => {
@@ -215,6 +284,7 @@ pub fn main() -> ! {
         Ok(()) => 0,
         Err(error) => {
             log::error(&error);
+            halts::note(&error);
             error.code.exit_code()
         }
     };
@@ -241,8 +311,19 @@ fn run(arguments: &Run) -> Result<()> {
         cluster,
         until_caught_up: arguments.until_caught_up,
         stop_at_eof: arguments.stop_at_eof,
+        take_over: match (arguments.take_over, arguments.reaped.is_empty()) {
+            (true, _) => TakeOver::Now,
+            (false, true) => TakeOver::Politely,
+            (false, false) => TakeOver::Reaped(arguments.reaped.clone()),
+        },
     };
-    run::run(&job::load(&arguments.job)?, &options)
+    run::run(&load(&arguments.job)?, &options)
+}
+
+/// The job of a file, which messages name from here on.
+fn load(path: &str) -> Result<job::Job> {
+    set_job_file(path);
+    job::load(path)
 }
 
 /// Which process of which cluster the arguments speak of.
@@ -282,7 +363,8 @@ fn supervise(arguments: &Run) -> Result<()> {
     let all_here = arguments.hosts.is_empty();
     let program = std::env::current_exe().map_err(wrong("cannot find this program"))?;
     let given: Vec<std::ffi::OsString> = std::env::args_os().skip(1).filter(|a| *a != "--supervise").collect();
-    let commands = || {
+    let is_first = std::cell::Cell::new(true);
+    let commands = |reaped: &[u32]| {
         let hosts = match (all_here, usize::from(arguments.processes.unwrap_or(1))) {
             (true, 1) => Vec::new(),
             // Anew for each start: once the processes have met, their ports are anybody's.
@@ -295,7 +377,13 @@ fn supervise(arguments: &Run) -> Result<()> {
         };
         let command = |process: usize| {
             let mut command = std::process::Command::new(&program);
-            command.args(&given).arg("--stop-at-eof");
+            // Once: whoever takes over from us later is not to be ended by our next start.
+            let again = given.iter().filter(|argument| is_first.get() || **argument != "--take-over");
+            command.args(again).arg("--stop-at-eof");
+            if !reaped.is_empty() {
+                let ids: Vec<String> = reaped.iter().map(u32::to_string).collect();
+                command.arg("--reaped").arg(ids.join(","));
+            }
             if all_here && !hosts.is_empty() {
                 command.arg("--hosts").arg(hosts.join(","));
             }
@@ -304,7 +392,9 @@ fn supervise(arguments: &Run) -> Result<()> {
             }
             (process, command)
         };
-        Ok(processes.into_iter().map(command).collect())
+        let commands = processes.into_iter().map(command).collect();
+        is_first.set(false);
+        Ok(commands)
     };
     let signals = supervise::count_signals()?;
     match supervise::supervise(&commands, &signals)? {
@@ -316,7 +406,7 @@ fn supervise(arguments: &Run) -> Result<()> {
 
 fn dead_letters(arguments: &DeadLetters) -> Result<()> {
     let which = dead_letters::which(arguments.since.as_deref(), arguments.reason.as_deref())?;
-    let job = job::load(&arguments.job)?;
+    let job = load(&arguments.job)?;
     let groups = run::redshift(&job)?.dead_letters(&which).map_err(Error::of_tables)?;
     let shown = if arguments.json { dead_letters::json(&groups)? } else { dead_letters::text(&groups) };
     print(&shown);
@@ -329,7 +419,7 @@ fn print(text: &str) {
 }
 
 fn check(arguments: &Check) -> Result<()> {
-    let checked = check::check(&job::load(&arguments.job)?);
+    let checked = check::check(&load(&arguments.job)?);
     print(&if arguments.json { checked.json()? } else { checked.text() });
     match checked.is_good() {
         true => Ok(()),
@@ -338,7 +428,7 @@ fn check(arguments: &Check) -> Result<()> {
 }
 
 fn verify(arguments: &Verify) -> Result<()> {
-    let job = job::load(&arguments.job)?;
+    let job = load(&arguments.job)?;
     if arguments.sql {
         print(&inspect::sql(&job)?);
         return Ok(());
@@ -352,7 +442,7 @@ fn verify(arguments: &Verify) -> Result<()> {
 }
 
 fn gc(arguments: &Gc) -> Result<()> {
-    let collected = gc::gc(&job::load(&arguments.job)?, arguments.dry_run)?;
+    let collected = gc::gc(&load(&arguments.job)?, arguments.dry_run)?;
     let line = |file: &String| match arguments.json {
         true => serde_json::json!({ "file": file, "deleted": !arguments.dry_run }).to_string() + "\n",
         false => format!("{file}\n"),
@@ -409,8 +499,51 @@ fn explain(arguments: &Explain) -> Result<()> {
     }
 }
 
+fn accept_loss(arguments: &AcceptLoss) -> Result<()> {
+    let AcceptLoss { partition, from, to, .. } = arguments;
+    let person = person(&arguments.why, arguments.yes, arguments.nobody_runs)?;
+    let named = partition.rsplit_once('/').and_then(|(topic, number)| Some((topic, number.parse().ok()?)));
+    let Some((topic, number)) = named else {
+        return Err(Error::new(Code::Usage, format!("--partition {partition}: it is written as TOPIC/NUMBER")));
+    };
+    let loss = Accept::Loss { partition: checkpoint::TopicPartition::new(topic, number), from: *from, to: *to };
+    log::start(log::Format::Text, log::Detail::Normal);
+    accept::accept(&load(&arguments.job)?, &loss, &person, &mut print)
+}
+
+fn accept_new_source(arguments: &AcceptNewSource) -> Result<()> {
+    let AcceptNewSource { topic, keep_offsets, .. } = arguments;
+    let person = person(&arguments.why, arguments.yes, arguments.nobody_runs)?;
+    let source = Accept::NewSource { topic: topic.clone(), keep_offsets: *keep_offsets };
+    log::start(log::Format::Text, log::Detail::Normal);
+    accept::accept(&load(&arguments.job)?, &source, &person, &mut print)
+}
+
+/// What is said about a decision; why must fit into its column.
+fn person(why: &str, confirmed: bool, nobody_runs: bool) -> Result<Person<'_>> {
+    match why.len() <= accept::WHY_BYTES {
+        true => Ok(Person { why, confirmed, nobody_runs }),
+        false => {
+            Err(Error::new(Code::Usage, format!("--why has {} bytes, and may have {}", why.len(), accept::WHY_BYTES)))
+        }
+    }
+}
+
 fn init(arguments: &Init) -> Result<()> {
-    let job = job::load(&arguments.job)?;
+    let job = load(&arguments.job)?;
+    if arguments.adopt {
+        log::start(log::Format::Text, log::Detail::Normal);
+        let adopted = accept::adopt(&job, &person(&arguments.why, true, arguments.nobody_runs)?)?;
+        let Adopted { epoch, fence_id, instead_of } = &adopted;
+        print(&match arguments.json {
+            true => serde_json::json!({ "job": job.name, "adopted": adopted }).to_string() + "\n",
+            false => format!(
+                "the control tables belong to this database from epoch {epoch} on, under fence id {fence_id} instead of \
+                 {instead_of}\n"
+            ),
+        });
+        return Ok(());
+    }
     let made = warehouse(&job)?.init(&uuid::Uuid::new_v4().to_string()).map_err(Error::from)?;
     if arguments.json {
         print(&(serde_json::json!({ "job": job.name, "made": made }).to_string() + "\n"));

@@ -57,10 +57,14 @@ catalogue! {
         cause "A topic, table, column or bucket of the job file is not there, or not visible to the user." remedy "Correct the name, create it, or grant the right to see it.";
     NoTables "TG-1003" exit 3 "the job has no control tables"
         cause "They are made once for each job." remedy "Run `tidegate init` with the job file.";
+    OtherTables "TG-1006" exit 3 "the control tables are not of this program"
+        cause "Some of them are missing, or they have no version row, or one of another format: an older program made them, or somebody removed one." remedy "Restore what is missing. Tables of an older program, or of another one: drop them, or give the job another name.";
     Target "TG-1004" exit 3 "the query does not fit the target table"
         cause "A selected column is not in the table, has a type that cannot be loaded, or a required one is not selected." remedy "Change the query or the table.";
     Findings "TG-1005" exit 4 "something is not as it should be"
         cause "`check` found what is in the way of the job, or `verify` what its promise excludes; it is listed above." remedy "Each finding of `check` names its remedy. For `verify`, find out who changed the tables: `--sql` prints the statements, and rows that others write to a target are warnings with `--edited`.";
+    Unconfirmed "TG-1007" exit 4 "nothing was decided"
+        cause "What the decision would do is shown above." remedy "Run the same command with --yes, if that is what is meant.";
     Unreachable "TG-2001" exit 5 "another system cannot be reached"
         cause "A broker, the object store or the warehouse did not answer." remedy "Check addresses, network and that it runs; then start again.";
     Denied "TG-2002" exit 6 "not allowed"
@@ -79,16 +83,20 @@ catalogue! {
         cause "A topic has more partitions than when the job started." remedy "Start again: the new partitions are read from their beginning.";
     Fenced "TG-3001" exit 20 "another process has taken over"
         cause "A newer start of the same job holds the fence." remedy "Nothing, if that was meant. Else find out who started the job a second time.";
+    Running "TG-3002" exit 20 "a process of the job runs"
+        cause "It holds the fence and has a session open in Redshift." remedy "Stop it first. If it is gone and its session is not, wait until Redshift ends that, or end it by hand.";
     SourceReplaced "TG-3101" exit 21 "the topic is another one"
-        cause "A topic or partition that was read before is gone, or was made anew under the same name." remedy "Load the new topic under another job name.";
+        cause "A topic or partition that was read before is gone, or was made anew under the same name." remedy "If the new topic is to be read on under this name, run the command that is shown: it says what it will do. Else load it under another job name. A topic that is gone for good: take it out of the job file.";
     RecordsLost "TG-3102" exit 21 "records were deleted before they were loaded"
-        cause "Retention removed offsets that the manifest has not reached." remedy "Lengthen retention; decide whether the missing range may be skipped.";
+        cause "Retention removed offsets that the manifest has not reached." remedy "Lengthen retention. If the missing range may be passed over, run the command that is shown; a job that ran shows it when it is started again.";
     LogRewritten "TG-3103" exit 21 "the log is not the one that was loaded"
-        cause "The log was cut off or written anew below the loaded offsets, as by an unclean leader election." remedy "Find out what was lost before going on.";
+        cause "The log was cut off or written anew below the loaded offsets, as by an unclean leader election." remedy "Find out what was lost. If the log as it is now is to be read on, run the command that is shown.";
     Tables "TG-3201" exit 22 "the control tables do not add up"
         cause "A row of the fence, the manifest or the offsets was changed or removed by somebody else." remedy "Restore the tables to what they were; nothing was changed.";
     OtherDatabase "TG-3202" exit 22 "the control tables belong to another database"
-        cause "The database is a restored or cloned copy, whose original may still be loading." remedy "Give the copy a job name of its own, or stop the original first.";
+        cause "The database is a restored or cloned copy, whose original may still be loading." remedy "If the copy is to be loaded too, run the command that is shown: it goes on from the cut that was copied, and leaves the original alone.";
+    Witness "TG-3205" exit 22 "the control tables are not the ones that this job had"
+        cause "They were dropped and made anew, or restored to an earlier moment: what was loaded since would be loaded again." remedy "Restore tables and targets to the same moment, or make both empty; then run the command that is shown, which keeps the cut that the tables have now.";
     CopyMismatch "TG-3203" exit 22 "COPY did not load what was written"
         cause "The count of loaded rows is not that of the files." remedy "Nothing was changed. Please report it, with the whole output.";
     NotWhole "TG-3204" exit 22 "an epoch is not whole"
@@ -147,6 +155,14 @@ pub struct Error {
     pub source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
+/// The job file of this process, for the commands that messages show.
+static JOB_FILE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+
+/// From here on messages show commands with this job file.
+pub fn set_job_file(path: &str) {
+    let _ = JOB_FILE.set(path.into()); // a process has one
+}
+
 /// [`Error`] unless said otherwise.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -171,7 +187,27 @@ impl Error {
             text += &format!("  {}\n", self.what.trim_end().replace('\n', "\n  "));
         }
         self.causes().iter().for_each(|cause| text += &format!("  because: {cause}\n"));
-        text + &format!("  remedy: {}\n", self.code.remedy())
+        text += &format!("  remedy: {}\n", self.code.remedy());
+        if let Some(command) = self.command() {
+            text += &format!("  command: {command}\n");
+        }
+        text
+    }
+
+    /// The command by which a person decides that the job goes on all the same; `None` where there is none.
+    pub fn command(&self) -> Option<String> {
+        // A running process knows where its reader stands, not what is loaded: the next start says exactly what is missing.
+        let runs = self.source.as_ref().is_some_and(|source| source.is::<Failure>());
+        let file = JOB_FILE.get().map_or("JOB.toml", String::as_str);
+        let mut next: Option<&(dyn StdError + 'static)> = self.source();
+        while let Some(error) = next {
+            if let Some(halt) = error.downcast_ref::<Halt>() {
+                let is_exact = !(runs && matches!(halt, Halt::RecordsLost { .. }));
+                return way_out(halt, file).filter(|_| is_exact);
+            }
+            next = error.source();
+        }
+        None
     }
 
     /// What led to it, the nearest first.
@@ -197,6 +233,39 @@ impl StdError for Error {
     }
 }
 
+/// What a person may decide after a halt, as a command.
+fn way_out(halt: &Halt, file: &str) -> Option<String> {
+    let file = quoted(file);
+    let place = |p: &checkpoint::TopicPartition| format!("{}/{}", p.topic, p.partition);
+    Some(match halt {
+        Halt::RecordsLost { partition, from, to } => {
+            format!("tidegate accept-loss {file} --partition {} --from {from} --to {to}", place(partition))
+        }
+        Halt::TopicReplaced { topic, .. } => format!("tidegate accept-new-source {file} --topic {topic}"),
+        Halt::PartitionGone(partition) => format!("tidegate accept-new-source {file} --topic {}", partition.topic),
+        // What stands there now has other offsets than what was loaded, or the same ones: it is read on where both agree.
+        Halt::Truncated { partition, .. } | Halt::Rewritten { partition, .. } => {
+            format!("tidegate accept-new-source {file} --topic {} --keep-offsets", partition.topic)
+        }
+        Halt::OtherDatabase { .. } | Halt::Witness(_) => format!("tidegate init {file} --adopt"),
+        Halt::Tables(_)
+        | Halt::CopyIdle { .. }
+        | Halt::CopyCount { .. }
+        | Halt::ReadTwice { .. }
+        | Halt::TopicGone(_)
+        | Halt::NotWhole { .. } => return None,
+    })
+}
+
+/// A path for a shell.
+fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@%".contains(c);
+    if !path.is_empty() && path.chars().all(plain) {
+        return path.into();
+    }
+    format!("'{}'", path.replace('\'', r"'\''"))
+}
+
 /// For errors of a port before the job runs, when nobody waits for an outage to end.
 impl From<connectors::Error> for Error {
     fn from(error: connectors::Error) -> Error {
@@ -205,6 +274,8 @@ impl From<connectors::Error> for Error {
             Fault::Denied => Code::Denied,
             Fault::Missing => Code::Names,
             Fault::Refused => Code::Refused,
+            Fault::Foreign => Code::OtherTables,
+            Fault::Corrupt => Code::Tables,
             Fault::Bug => Code::Bug,
         };
         Error { code, what: String::new(), source: Some(Box::new(error)) }
@@ -216,11 +287,12 @@ impl From<Halt> for Error {
         let code = match &halt {
             Halt::OtherDatabase { .. } => Code::OtherDatabase,
             Halt::Tables(_) => Code::Tables,
+            Halt::Witness(_) => Code::Witness,
             Halt::TopicGone(_) | Halt::TopicReplaced { .. } | Halt::PartitionGone(_) => Code::SourceReplaced,
             Halt::RecordsLost { .. } => Code::RecordsLost,
             Halt::Truncated { .. } | Halt::Rewritten { .. } => Code::LogRewritten,
             Halt::CopyIdle { .. } | Halt::CopyCount { .. } => Code::CopyMismatch,
-            Halt::NotWhole { .. } => Code::NotWhole,
+            Halt::ReadTwice { .. } | Halt::NotWhole { .. } => Code::NotWhole,
         };
         Error { code, what: String::new(), source: Some(Box::new(halt)) }
     }
@@ -235,6 +307,8 @@ impl From<Failure> for Error {
             Failure::BadRecord { .. } => Code::BadRecord,
             Failure::TooManyBadRecords { .. } => Code::TooManyBadRecords,
             Failure::Bug(_) => Code::Bug,
+            // Where the reader stood, and not what is loaded: see `command`.
+            Failure::Halt(Halt::RecordsLost { .. }) => Code::RecordsLost,
             Failure::Halt(_) => {
                 let Failure::Halt(halt) = failure else { return Error::new(Code::Bug, "a halt that is none") };
                 return halt.into();
@@ -244,6 +318,8 @@ impl From<Failure> for Error {
                 Fault::Denied => Code::Denied,
                 Fault::Missing => Code::Names,
                 Fault::Refused => Code::Refused,
+                Fault::Foreign => Code::OtherTables,
+                Fault::Corrupt => Code::Tables,
                 Fault::Bug => Code::Bug,
             },
         };

@@ -114,10 +114,11 @@ mod tests {
             old.data(Epoch(3), 0, 0, "a"),
             old.copy_manifest(Epoch(3), Epoch(3), 0, 1),
             mine.data(Epoch(4), 0, 0, "b"),
-            mine.copy_manifest(Epoch(3), Epoch(4), 0, 1),
+            mine.copy_manifest(Epoch(2), Epoch(3), 0, 1),
         ];
         let needed = [
             mine.data(Epoch(5), 0, 0, "c"),
+            mine.copy_manifest(Epoch(4), Epoch(4), 0, 1),
             mine.copy_manifest(Epoch(4), Epoch(5), 0, 1),
             newer.data(Epoch(4), 0, 0, "d"),
             "j/f/notes.txt".to_string(),
@@ -127,7 +128,7 @@ mod tests {
         garbage.iter().chain(&needed).for_each(|key| objects.put(key, "x".into()).unwrap());
         let live = Live { generation: Generation(2), loaded: Some(Epoch(4)) };
         let said = collect(&objects, "j", "f", live, true).unwrap();
-        assert_eq!((said.garbage.len(), said.kept, objects.keys().len()), (4, 5, 10), "only said");
+        assert_eq!((said.garbage.len(), said.kept, objects.keys().len()), (4, 6, 11), "only said");
         assert_eq!(collect(&objects, "j", "f", live, false).unwrap(), said);
         let mut left = needed.to_vec();
         left.sort();

@@ -3,19 +3,29 @@
 use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
 use checkpoint::names::Staging;
-use connectors::{Acquired, Log, Objects, Warehouse};
+use connectors::{Log, Objects, Warehouse};
 use operators::{
-    Time,
+    Rows, Time,
     clock::ClockOptions,
     dead_letters::{RejectOptions, Rejects},
     decode::DecodeOptions,
     events::Watch,
     fetch::FetchOptions,
-    sink::{self, encode::EncodeOptions, load::LoadOptions, seal::SealOptions},
+    sink::{
+        self,
+        encode::{EncodeOptions, Encoded},
+        load::LoadOptions,
+        seal::SealOptions,
+    },
 };
-use timely::dataflow::{
-    ProbeHandle, Scope,
-    operators::{Concatenate, ConnectLoop, Feedback, Probe},
+use timely::{
+    Accountable,
+    container::NoopBuilder,
+    dataflow::{
+        ProbeHandle, Scope, Stream,
+        channels::pact::Pipeline,
+        operators::{Concatenate, ConnectLoop, Feedback, Probe, generic::operator::Operator},
+    },
 };
 
 use crate::{job::Job, plan::Plan, recover::Recovered, run::Options};
@@ -46,7 +56,16 @@ pub struct Context {
     pub seal: SealOptions,
     /// For load.
     pub load: LoadOptions,
+    /// For tests: who stands between the operators.
+    pub between: Option<Between>,
 }
+
+/// For tests of what is noticed when an operator loses a batch, or gives it twice. Called with the operator that a batch comes
+/// from and its rows; says how often it is given on.
+pub type Between = Arc<dyn Fn(Edge, u64) -> usize + Send + Sync>;
+
+/// Where a batch comes from: the name of the operator ("letters" for what was set aside), and the number of its stream or target.
+pub type Edge = (&'static str, usize);
 
 /// The three systems of a job.
 pub struct Ports {
@@ -69,12 +88,12 @@ impl Context {
         stop: Arc<AtomicBool>,
         watch: Watch,
     ) -> Context {
-        let Acquired { holder, fence_id, admitted } = recovered.acquired;
-        let first = admitted.next_epoch;
+        let Recovered { holder, fence_id, history, places } = recovered;
+        let first = history.next_epoch;
         let staging =
             Staging { job: job.name.clone(), fence_id, generation: holder.generation, nonce: holder.nonce.clone() };
         let staging = Arc::new(staging);
-        let partitions = recovered.places.len();
+        let partitions = places.len();
         let log = ports.log;
         Context {
             log: log.clone(),
@@ -94,20 +113,13 @@ impl Context {
             },
             fetch: FetchOptions {
                 first,
-                places: recovered.places.into(),
+                places: places.into(),
                 streams: plan.streams.len(),
                 // The last quarter waits in the client's own queue, before fetch.
                 budget_bytes: job.budget_bytes * 3 / 4 / options.cluster.workers as u64,
             },
             encode: EncodeOptions { compression: job.staging.compression, file_bytes: job.staging.file_bytes as usize },
-            seal: SealOptions {
-                first,
-                cut: admitted.cut,
-                digest: admitted.digest,
-                plan: plan.hash.clone(),
-                partitions,
-                targets: plan.targets.clone(),
-            },
+            seal: SealOptions { history, plan: plan.hash.clone(), partitions, targets: plan.targets.clone() },
             load: LoadOptions {
                 holder,
                 staging,
@@ -116,6 +128,7 @@ impl Context {
                 log,
             },
             plan,
+            between: None,
         }
     }
 }
@@ -129,33 +142,41 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let fetched = operators::fetch(scope, commands, told.clone(), log.clone(), fetch.clone(), watch.clone());
     operators::clock(scope, fetched.stats, told, context.clock.clone(), watch.clone()).connect_loop(to_fetch);
 
-    // What decode, query and fit set aside goes one way from here on: a target of its own, the last.
+    // What decode, query and fit set aside goes one way from here on: a target of its own, the last. What became of the records
+    // that go no further they say to seal.
     let rejects = Rejects::new(context.errors, fetch.places.clone());
-    let mut letters = Vec::new();
+    let (mut letters, mut pieces) = (Vec::new(), Vec::new());
     let mut decoded = Vec::new();
-    for (raw, stream) in fetched.streams.into_iter().zip(&plan.streams) {
+    for (number, (raw, stream)) in fetched.streams.into_iter().zip(&plan.streams).enumerate() {
         let options = DecodeOptions { stream: stream.name.clone(), columns: stream.columns.clone() };
-        let (rows, rejected) = operators::decode(raw, options, rejects.clone(), watch.clone());
-        letters.push(rejected);
-        decoded.push(rows);
+        let raw = between(("fetch", number), raw, context, Rows::len);
+        let split = operators::decode(raw, number, options, rejects.clone(), watch.clone());
+        letters.push(split.letters);
+        pieces.push(split.fates);
+        decoded.push(between(("decode", number), split.rows, context, Rows::len));
     }
 
     let mut fitted = Vec::new();
     for ((stream, query), target) in plan.queries.iter().zip(plan.targets.iter()) {
         let (rows, places) = (decoded[*stream].clone(), fetch.places.clone());
-        let (rows, rejected) = operators::query(rows, target.name(), query.clone(), places, rejects.clone());
-        letters.push(rejected);
-        let (rows, rejected) = sink::fit(rows, target.clone(), rejects.clone(), watch.clone());
-        letters.push(rejected);
-        fitted.push(rows);
+        let split = operators::query(rows, target, query.clone(), places, rejects.clone());
+        letters.push(split.letters);
+        pieces.push(split.fates);
+        let rows = between(("query", target.number), split.rows, context, Rows::len);
+        let split = sink::fit(rows, target.clone(), rejects.clone(), watch.clone());
+        letters.push(split.letters);
+        pieces.push(split.fates);
+        fitted.push(between(("fit", target.number), split.rows, context, Rows::len));
     }
-    fitted.push(scope.concatenate(letters));
+    fitted.push(between(("letters", 0), scope.concatenate(letters), context, Rows::len));
 
-    let pieces = fitted.into_iter().zip(plan.targets.iter()).map(|(rows, target)| {
-        let encoded = sink::encode(rows, target.clone(), context.encode.clone());
-        sink::upload(scope, encoded, target.number, staging.clone(), objects.clone(), watch.clone())
-    });
-    let pieces = scope.concatenate(pieces.collect::<Vec<_>>());
+    for (rows, target) in fitted.into_iter().zip(plan.targets.iter()) {
+        let files = sink::encode(rows, target.clone(), context.encode.clone());
+        let rows = |files: &Vec<Encoded>| files.iter().map(|file| file.rows as usize).sum();
+        let files = between(("encode", target.number), files, context, rows);
+        pieces.push(sink::upload(scope, files, target.number, staging.clone(), objects.clone(), watch.clone()));
+    }
+    let pieces = scope.concatenate(pieces);
 
     let sealed = sink::seal(scope, fetched.reports, pieces, context.seal.clone());
     // A lock that a panic poisoned: the process is ending anyway.
@@ -164,4 +185,23 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let (complete, loaded) = loaded.probe();
     loaded.connect_loop(to_clock);
     complete
+}
+
+/// The same stream, but for tests that put themselves between.
+fn between<'s, C: Accountable + Clone + Default + 'static>(
+    from: Edge,
+    stream: Stream<'s, Time, C>,
+    context: &Context,
+    rows: impl Fn(&C) -> usize + 'static,
+) -> Stream<'s, Time, C> {
+    let Some(times) = context.between.clone() else { return stream };
+    stream.unary::<NoopBuilder<C>, _, _, _>(Pipeline, "Between", move |_, _| {
+        move |input, output| {
+            input.for_each(|capability, data| {
+                for _ in 0..times(from, rows(data) as u64) {
+                    output.session_with_builder(&capability).give_container(&mut data.clone());
+                }
+            });
+        }
+    })
 }

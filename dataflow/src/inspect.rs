@@ -1,11 +1,14 @@
 //! `tidegate status`, `epochs` and `verify`: what the control tables say, and whether it is true.
 
-use checkpoint::{Cut, TopicPartition};
+use checkpoint::{
+    History, Micros, TopicPartition,
+    protocol::{self, Halt},
+};
 use connectors::{
-    Log,
+    HaltNote, Log, OpenSession, Warehouse,
     redshift::{
         epochs::EpochSummary,
-        verify::{Filled, Found, OriginColumns, Topic},
+        verify::{Filled, Found, OriginColumns, Topic, Verification},
     },
 };
 use operators::query::{Input, SourceValue, select::Value};
@@ -44,7 +47,7 @@ pub fn verify(job: &Job, edited: &[String]) -> Result<Verified> {
         }
     }
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
-    let (epochs, found) = run::redshift(job)?.verify(&targets)?;
+    let Verification { epochs, found, unproved } = run::redshift(job)?.verify(&targets).map_err(Error::of_tables)?;
     let warning = |found: &Found| found.edits_disturb && found.target.as_ref().is_some_and(|t| edited.contains(t));
     let (mut text, mut json) = (String::new(), String::new());
     for finding in &found {
@@ -56,6 +59,7 @@ pub fn verify(job: &Job, edited: &[String]) -> Result<Verified> {
         json += &(serde_json::to_string(&line).map_err(|e| Error::new(Code::Bug, e.to_string()))? + "\n");
     }
     let findings = found.iter().filter(|found| !warning(found)).count();
+    unproved.iter().for_each(|what| text += &format!("not proved: {what}\n"));
     let unplaced = targets.iter().filter(|target| target.origin.is_none());
     for target in unplaced {
         text += &format!(
@@ -101,6 +105,7 @@ fn filled(job: &Job, target: &Target) -> Filled {
 #[derive(Serialize)]
 struct EpochLine<'a> {
     epoch: u64,
+    kind: &'a str,
     generation: u64,
     closed_at: &'a str,
     loaded_at: &'a str,
@@ -115,9 +120,11 @@ pub fn epochs(job: &Job, most: u64, json: bool) -> Result<String> {
     let epochs = run::redshift(job)?.epochs(most)?;
     if json {
         let lines = epochs.iter().map(|epoch| {
-            let EpochSummary { epoch, generation, closed_at, loaded_at, offsets, rows, filtered, dead_letters } = epoch;
+            let EpochSummary { epoch, kind, generation, closed_at, loaded_at, offsets, rows, filtered, dead_letters } =
+                epoch;
             let line = EpochLine {
                 epoch: *epoch,
+                kind,
                 generation: *generation,
                 closed_at,
                 loaded_at,
@@ -130,19 +137,30 @@ pub fn epochs(job: &Job, most: u64, json: bool) -> Result<String> {
         });
         return lines.collect::<Result<_, _>>().map_err(|e| Error::new(Code::Bug, e.to_string()));
     }
-    let heads = ["epoch", "generation", "closed at", "loaded at", "offsets", "rows", "filtered", "dead letters"];
+    let heads =
+        ["epoch", "kind", "generation", "closed at", "loaded at", "offsets", "rows", "filtered", "dead letters"];
     let mut table = vec![heads.map(String::from)];
     table.extend(epochs.into_iter().map(|e| {
         let numbers = [e.offsets, e.rows, e.filtered, e.dead_letters].map(|n| n.to_string());
         let [offsets, rows, filtered, letters] = numbers;
-        [e.epoch.to_string(), e.generation.to_string(), e.closed_at, e.loaded_at, offsets, rows, filtered, letters]
+        [
+            e.epoch.to_string(),
+            e.kind,
+            e.generation.to_string(),
+            e.closed_at,
+            e.loaded_at,
+            offsets,
+            rows,
+            filtered,
+            letters,
+        ]
     }));
     let widths: Vec<usize> =
         (0..heads.len()).map(|i| table.iter().map(|row| row[i].len()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; 8]| {
+    let line = |row: &[String; 9]| {
         let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, width))| match i {
-            // Times begin at the left, numbers end at the right.
-            2 | 3 => format!("{cell:<width$}"),
+            // Words and times begin at the left, numbers end at the right.
+            1 | 3 | 4 => format!("{cell:<width$}"),
             _ => format!("{cell:>width$}"),
         });
         cells.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
@@ -156,13 +174,24 @@ struct StatusLine<'a> {
     generation: u64,
     /// Never guessed: only a process itself can say that it lives.
     process: &'static str,
-    sessions: u64,
+    sessions: Option<usize>,
+    halt: Option<HaltLine<'a>>,
     last_epoch: Option<u64>,
     complete_up_to: Option<&'a str>,
     loaded_at: Option<&'a str>,
     dead_letters: u64,
     lag_offsets: Option<u64>,
     topics: Vec<TopicLine>,
+}
+
+/// Why the job stands still.
+#[derive(Serialize)]
+struct HaltLine<'a> {
+    code: &'a str,
+    since: String,
+    host: &'a str,
+    process: u32,
+    reason: &'a str,
 }
 
 #[derive(Serialize)]
@@ -176,19 +205,34 @@ struct TopicLine {
 
 /// Where a job stands, by its control tables and the ends of its topics; for a person, or as one object.
 pub fn status(job: &Job, json: bool) -> Result<String> {
-    let redshift = run::redshift(job)?;
+    let mut redshift = run::redshift(job)?;
     let standing = redshift.standing().map_err(Error::of_tables)?;
-    let cut = redshift.cut()?;
+    // What is wrong with the tables is shown, and so is the halt that it led to.
+    let admitted = protocol::admit(&redshift.read().map_err(Error::of_tables)?);
     let newest = redshift.epochs(1)?.pop();
     let log = run::kafka(job, 1)?;
     let topics: Vec<TopicLine> =
-        job.streams.iter().flat_map(|s| &s.topics).map(|topic| topic_line(&log, topic, &cut)).collect();
+        job.streams.iter().flat_map(|s| &s.topics).map(|topic| topic_line(&log, topic, &admitted)).collect();
+    // One of an older generation is history; and beside an open session somebody works.
+    let is_current = |note: &&HaltNote| {
+        // A stopped process of an older generation works no more.
+        let works = |session: &OpenSession| session.generation.is_some_and(|generation| generation >= note.generation);
+        note.generation.0 == standing.generation && !standing.sessions.iter().flatten().any(works)
+    };
+    let halt = standing.halt.as_ref().filter(is_current);
     let lags: Option<Vec<u64>> = topics.iter().map(|topic| topic.lag_offsets).collect();
     let line = StatusLine {
         job: &job.name,
         generation: standing.generation,
         process: "unknown",
-        sessions: standing.sessions,
+        sessions: standing.sessions.as_ref().map(Vec::len),
+        halt: halt.map(|note| HaltLine {
+            code: &note.code,
+            since: seconds(note.since),
+            host: &note.process.host,
+            process: note.process.id,
+            reason: &note.reason,
+        }),
         last_epoch: newest.as_ref().map(|e| e.epoch),
         complete_up_to: newest.as_ref().map(|e| e.closed_at.as_str()),
         loaded_at: newest.as_ref().map(|e| e.loaded_at.as_str()),
@@ -208,11 +252,20 @@ pub fn status(job: &Job, json: bool) -> Result<String> {
         }
         _ => "nothing was loaded yet\n".to_string(),
     };
-    text += &match standing.sessions {
-        0 => {
+    if let Some(HaltLine { since, host, process, reason, .. }) = &line.halt {
+        text += &format!(
+            "halted since {since} UTC, process {process} on {host}:\n  {}\n",
+            reason.trim_end().replace('\n', "\n  ")
+        );
+    }
+    text += &match line.sessions {
+        None => "Redshift does not show sessions here; whether a process lives only that process can say\n".to_string(),
+        Some(0) => {
             "no session of the job is open in Redshift; whether a process lives only that process can say\n".to_string()
         }
-        n => format!("{n} open in Redshift; whether a process lives only that process can say\n", n = sessions(n)),
+        Some(n) => {
+            format!("{n} open in Redshift; whether a process lives only that process can say\n", n = sessions(n))
+        }
     };
     text += &format!("dead letters: {}\n", line.dead_letters);
     for TopicLine { topic, partitions, lag_offsets, problem } in &line.topics {
@@ -225,17 +278,26 @@ pub fn status(job: &Job, json: bool) -> Result<String> {
     Ok(text)
 }
 
-fn sessions(number: u64) -> String {
+/// To the second.
+fn seconds(at: Micros) -> String {
+    at.to_text().split('.').next().unwrap_or_default().into()
+}
+
+fn sessions(number: usize) -> String {
     if number == 1 { "1 session of the job is".into() } else { format!("{number} sessions of the job are") }
 }
 
-fn topic_line(log: &dyn Log, topic: &str, cut: &Cut) -> TopicLine {
+fn topic_line(log: &dyn Log, topic: &str, admitted: &Result<History, Halt>) -> TopicLine {
     let none =
         |problem: String| TopicLine { topic: topic.into(), partitions: 0, lag_offsets: None, problem: Some(problem) };
     let partitions = match log.partitions(topic) {
         Ok(Some(partitions)) => partitions,
         Ok(None) => return none("there is no such topic".into()),
         Err(error) => return none(format!("unknown: {error}")),
+    };
+    let cut = match admitted {
+        Ok(history) => &history.cut,
+        Err(halt) => return none(Error::from(halt.clone()).causes().join(": ")),
     };
     let lag = partitions.iter().map(|(number, facts)| {
         let at = cut.get(&TopicPartition::new(topic, *number)).map_or(facts.low, |position| position.end);

@@ -1,96 +1,346 @@
-//! Where a start begins: fence first, then read, then hold what was read against Kafka.
+//! Where a start begins: everything that can be found out without the fence first, then the fence, then the tables in one snapshot
+//! that is valid only with it, then what Kafka has of it.
+//!
+//! 1. *Unfenced, without effect*: the witnesses are listed, the tables read and admitted, Kafka is asked (after the cut was read,
+//!    so that its low watermarks are not older than that). What is wrong here ends the start, and harms nobody.
+//! 2. *The fence*: whoever holds it is waited for ([`crate::takeover`]); then one statement takes it.
+//! 3. *One snapshot* whose fence row is exactly ours. Only what is in it counts; what step 1 read is thrown away.
+//! 4. Topics that the cut does not know are announced, where Kafka says now that they begin; an ordinary load.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, Instant},
+};
 
 use checkpoint::{
-    Cut, Micros, Nonce, TopicPartition,
-    protocol::{self, Start},
+    Cut, Generation, History, Micros, Nonce, TopicPartition,
+    protocol::{self, Holder, Outcome, Range, Snapshot, SourceFacts, Start, TableFacts, Taken},
 };
-use connectors::{AcquireOutcome, Acquired, Happened, Log, Warehouse};
-use operators::{Failure, fetch::Place};
+use connectors::{Load, Log, Objects, OpenSession, Process, Took, Warehouse};
+use operators::{Failure, fetch::Place, outage::chain};
+use tracing::{info, warn};
 
 use crate::{
     error::{Code, Error, Result},
+    halts,
     job::Job,
     plan::Plan,
+    takeover::{self, TakeOver},
+    witness,
 };
 
 /// A start that may read and load.
 pub struct Recovered {
-    /// Its right, and where the manifest ends.
-    pub acquired: Acquired,
+    /// Its right to load.
+    pub holder: Holder,
+    /// Of the control tables.
+    pub fence_id: String,
+    /// Where it goes on.
+    pub history: History,
     /// All partitions of the job, sorted, each where its first epoch begins.
     pub places: Vec<Place>,
 }
 
-/// How often a start repeats an acquire whose outcome it does not know.
-const ACQUIRE_TRIES: u32 = 5;
+/// How long a start tries to take the fence, and to read a snapshot that is valid with it.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(120);
+/// How old a snapshot may be that the warehouse gives.
+const STALE_WITHIN: Duration = Duration::from_secs(3);
+/// The first pause between tries; it doubles up to [`LONGEST_PAUSE`].
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// How a start is to go about it.
+#[derive(Clone, Debug, Default)]
+pub struct Manner {
+    /// What is done about a process that holds the fence.
+    pub take_over: TakeOver,
+    /// Whether each place has an end.
+    pub until_caught_up: bool,
+}
 
 /// Takes the fence and finds out from where to read.
 pub fn recover(
     job: &Job,
     plan: &Plan,
     log: &dyn Log,
+    objects: &dyn Objects,
     warehouse: &mut dyn Warehouse,
-    until_caught_up: bool,
+    manner: &Manner,
 ) -> Result<Recovered> {
-    // Before the fence: questions to Kafka may take long, and the fence is locked while it is taken.
-    let starts = starts(job, log)?;
-    let wanted = topics(job);
-    let there: Vec<&str> = starts.keys().map(|partition| &*partition.topic).collect();
-    let targets: Vec<String> = plan.targets.iter().map(|t| t.name()).collect();
-    let acquired = acquire(warehouse, &mut |facts| {
-        // What is missing by mistake is said below, once it is known that nothing worse is wrong.
-        protocol::check_topics(&facts.cut, &wanted, &there)?;
-        protocol::admit(facts, &starts, &targets, now(), &plan.hash)
-    })?;
-    let cut = &acquired.admitted.cut;
-    let source = source_facts(job, log, cut)?;
-    let seek = protocol::check_source(cut, &source)?;
+    let targets: Vec<String> = plan.targets.iter().map(|target| target.name()).collect();
+    let facts = look(job, log, objects, warehouse, plan, &targets)?;
+    let (holder, facts) = acquire(job, objects, warehouse, &facts, &manner.take_over)?;
+    let mut history = protocol::admit(&facts)?;
+    again(|| warehouse.keep_plan(&plan.hash, &plan.text))?;
+    // Kafka once more: what has been read so far may be older than the cut by now. Announcement and check go by the same look.
+    let source = Source::ask(job, log, &history.cut)?;
+    if let Some(record) = protocol::announcement(&history, &source.starts, &targets, now(), &plan.hash) {
+        let link = history.link(record).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+        let (first, digest) = (link.record.epoch, link.digest.clone());
+        let range = Range { first, last: first, digest };
+        let load = Load { holder: holder.clone(), range, links: vec![link], copies: Vec::new(), adopt: None };
+        load_alone(warehouse, &load)?;
+    }
+    let seek = protocol::check_source(&history.cut, &source.facts)?;
     let places = seek.into_iter().map(|(partition, start)| {
-        let stream =
-            job.streams.iter().position(|s| s.topics.iter().any(|t| **t == *partition.topic)).unwrap_or_default();
-        let facts = &source[&partition];
+        let reads = |s: &crate::job::Stream| s.topics.iter().any(|t| **t == *partition.topic);
+        let facts = &source.facts[&partition];
         Place {
             topic_id: facts.topic_id.clone(),
-            stream,
+            stream: job.streams.iter().position(reads).unwrap_or_default(),
             start,
-            until: until_caught_up.then_some(facts.high),
+            until: manner.until_caught_up.then_some(facts.high),
             partition,
         }
     });
-    let places: Vec<Place> = places.collect();
-    Ok(Recovered { acquired, places })
+    Ok(Recovered { holder, fence_id: facts.fence.fence_id, places: places.collect(), history })
 }
 
-/// Where each partition would begin if no epoch had read it. A topic that is not there has none, and is an error unless
-/// the manifest knows it (which only the fence can tell).
-fn starts(job: &Job, log: &dyn Log) -> Result<BTreeMap<TopicPartition, Start>> {
-    let mut starts = BTreeMap::new();
-    for (stream, topic) in job.streams.iter().flat_map(|s| s.topics.iter().map(move |topic| (s, topic))) {
-        if log.partitions(topic)?.is_none() {
-            continue;
-        }
-        let of_topic = log.starts(topic, stream.start)?;
-        starts.extend(of_topic.into_iter().map(|(p, start)| (TopicPartition::new(topic.as_str(), p), start)));
-    }
-    Ok(starts)
-}
-
-/// Each try has a nonce of its own, so that a try whose outcome is not known is never mistaken for this one. A generation
-/// may be burnt by it, which harms nobody.
-fn acquire(warehouse: &mut dyn Warehouse, admit: connectors::Admit<'_>) -> Result<Acquired> {
-    let mut tries = 0;
+/// Everything that can be found out without the fence. Nothing of it has an effect.
+fn look(
+    job: &Job,
+    log: &dyn Log,
+    objects: &dyn Objects,
+    warehouse: &mut dyn Warehouse,
+    plan: &Plan,
+    targets: &[String],
+) -> Result<TableFacts> {
+    let mut facts = look_at_tables(job, objects, warehouse)?;
     loop {
-        tries += 1;
-        let nonce = Nonce::new(*uuid::Uuid::new_v4().as_bytes());
-        return match warehouse.acquire(&nonce, admit) {
-            Ok(AcquireOutcome::Acquired(acquired)) => Ok(acquired),
-            Ok(AcquireOutcome::Halted(halt)) => Err(halt.into()),
-            Ok(AcquireOutcome::Fenced { by }) => Err(Failure::Fenced { by }.into()),
-            Err(error) if error.happened == Happened::Unknown && tries < ACQUIRE_TRIES => continue,
-            Err(error) => Err(Error::of_tables(error)),
+        let mut history = protocol::admit(&facts)?;
+        let source = Source::ask(job, log, &history.cut)?;
+        if let Some(record) = protocol::announcement(&history, &source.starts, targets, now(), &plan.hash) {
+            history.link(record).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+        }
+        let Err(halt) = protocol::check_source(&history.cut, &source.facts) else { return Ok(facts) };
+        // Beside a job that works the cut moves on, and retention after it: what is missing may long be loaded.
+        let again = look_at_tables(job, objects, warehouse)?;
+        if again.fence.next_epoch == facts.fence.next_epoch {
+            return Err(halt.into());
+        }
+        facts = again;
+    }
+}
+
+/// Reads the tables, and holds them against the witnesses. A snapshot may be a moment old, and then looks like one of restored
+/// tables; so that is believed when it stays so.
+pub fn look_at_tables(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse) -> Result<TableFacts> {
+    let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let witnesses = witness::list(job, objects)?;
+    loop {
+        let facts = again(|| warehouse.read())?;
+        halts::found(facts.fence.generation);
+        protocol::admit(&TableFacts { namespace: facts.fence.namespace.clone(), ..facts.clone() })?;
+        match witness::check(job, &witnesses, &facts, warehouse) {
+            Err(error) if error.code == Code::Witness && since.elapsed() < STALE_WITHIN => pause = rest(pause),
+            result => return result.map(|()| facts),
+        }
+    }
+}
+
+/// Takes the fence as it was seen, and reads the snapshot that is valid with it. Puts a witness of it.
+pub fn acquire(
+    job: &Job,
+    objects: &dyn Objects,
+    warehouse: &mut dyn Warehouse,
+    seen: &TableFacts,
+    take_over: &TakeOver,
+) -> Result<(Holder, TableFacts)> {
+    let (holder, facts) = acquire_without_witness(warehouse, seen, take_over)?;
+    // Before anything is loaded: what comes after it can be missed then, should the tables be restored to a moment before. Under
+    // the fence id of the snapshot, which is the one that is ours.
+    witness::put(job, objects, &facts, &holder)?;
+    Ok((holder, facts))
+}
+
+/// The same without a witness, for tables that are about to get another fence id: in a clone the old one belongs to the original.
+pub fn acquire_without_witness(
+    warehouse: &mut dyn Warehouse,
+    seen: &TableFacts,
+    take_over: &TakeOver,
+) -> Result<(Holder, TableFacts)> {
+    let holder = take(warehouse, seen, take_over)?;
+    let facts = snapshot(warehouse, &holder)?;
+    Ok((holder, facts))
+}
+
+/// Records who we are, takes the fence, and says that we hold it.
+fn take(warehouse: &mut dyn Warehouse, seen: &TableFacts, take_over: &TakeOver) -> Result<Holder> {
+    let (process, nonce) = (takeover::myself(), Nonce::new(*uuid::Uuid::new_v4().as_bytes()));
+    again(|| warehouse.record(&process, &nonce))?;
+    let holder = take_as(warehouse, seen, &process, &nonce, take_over)?;
+    halts::taken(holder.generation);
+    again(|| warehouse.hold(&holder))?;
+    Ok(holder)
+}
+
+/// Takes the fence, from whoever holds it.
+fn take_as(
+    warehouse: &mut dyn Warehouse,
+    seen: &TableFacts,
+    process: &Process,
+    nonce: &Nonce,
+    take_over: &TakeOver,
+) -> Result<Holder> {
+    let mut fence = seen.fence.clone();
+    takeover::wait_for_holder(warehouse, &fence, process, take_over)?;
+    let (mut since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        let from = fence.generation;
+        let took = warehouse.take(from);
+        // Then it was ours, and whoever has it now has shut us out.
+        let was_ours = matches!(took, Ok(Took::Yes));
+        let error = match took {
+            // Held by a load that is under way, longer than we wait: its process is stopped, or cut off, or slow beyond all.
+            Ok(Took::Held) => {
+                end_others(warehouse, from)?;
+                None
+            }
+            Ok(Took::Yes | Took::No) => None,
+            Err(error) if error.is_retriable() => Some(error),
+            Err(error) => return Err(Error::of_tables(error)),
         };
+        // Whatever was answered, the row says whose it is.
+        let error = match warehouse.read() {
+            // Shown from a moment before: once more. The same statement again takes nothing twice.
+            Ok(facts) if facts.fence.generation < from && since.elapsed() < STALE_WITHIN => None,
+            Ok(facts) => match protocol::after_taking(from, nonce, &facts.fence)? {
+                Taken::Ours(holder) => return Ok(holder),
+                Taken::NotYet => error,
+                Taken::Moved { by } if was_ours => return Err(Failure::Fenced { by }.into()),
+                Taken::Moved { by } => {
+                    info!(event = "overtaken", generation = by.0, "generation {by} took the fence before us");
+                    fence = facts.fence;
+                    takeover::wait_for_holder(warehouse, &fence, process, take_over)?;
+                    since = Instant::now();
+                    continue;
+                }
+            },
+            Err(error) if error.is_retriable() => Some(error),
+            Err(error) => return Err(Error::of_tables(error)),
+        };
+        if since.elapsed() >= ACQUIRE_WITHIN {
+            return Err(match error {
+                Some(error) => error.into(),
+                None => Error::new(Code::Unreachable, "the fence is held by a session that could not be ended"),
+            });
+        }
+        pause = rest(pause);
+    }
+}
+
+/// Ends what sessions of others there are, but for those of a newer generation than the one that is to be taken over.
+fn end_others(warehouse: &mut dyn Warehouse, from: Generation) -> Result<()> {
+    let others = again(|| warehouse.sessions())?.unwrap_or_default();
+    let older: Vec<OpenSession> =
+        others.into_iter().filter(|other| other.generation.is_none_or(|generation| generation <= from)).collect();
+    for OpenSession { process, pid, .. } in &older {
+        let (host, id) = (&process.host, process.id);
+        warn!(
+            event = "session-ended",
+            host,
+            process = id,
+            "ending session {pid} of process {id} on {host}, which holds the fence"
+        );
+    }
+    again(|| warehouse.end(&older))
+}
+
+/// Reads until the snapshot is valid with our fence.
+fn snapshot(warehouse: &mut dyn Warehouse, holder: &Holder) -> Result<TableFacts> {
+    let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        let error = match warehouse.read() {
+            Ok(facts) => match protocol::check_snapshot(holder, &facts.fence)? {
+                Snapshot::Valid => return Ok(facts),
+                Snapshot::Fenced { by } => return Err(Failure::Fenced { by }.into()),
+                Snapshot::Older => None,
+            },
+            Err(error) if error.is_retriable() => Some(error),
+            Err(error) => return Err(Error::of_tables(error)),
+        };
+        if since.elapsed() >= ACQUIRE_WITHIN {
+            return Err(match error {
+                Some(error) => error.into(),
+                None => Error::new(Code::Unreachable, "the warehouse shows tables that are older than our fence"),
+            });
+        }
+        pause = rest(pause);
+    }
+}
+
+/// Loads an epoch that has no rows, however often it takes.
+pub fn load_alone(warehouse: &mut dyn Warehouse, load: &Load) -> Result<()> {
+    let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        let mut result = warehouse.load(load, &mut |_| {});
+        while let Err(error) = &result
+            && error.happened == connectors::Happened::Unknown
+        {
+            let (doing, why) = ("recording an epoch without rows", chain(error));
+            warn!(event = "retrying", doing, why, "the answer to COMMIT is lost: {why}");
+            result = warehouse.resolve(&load.holder, &load.range).map_err(connectors::Error::unknown);
+            if let Err(error) = &result
+                && (!error.is_retriable() || since.elapsed() >= ACQUIRE_WITHIN)
+            {
+                break;
+            }
+            pause = rest(pause);
+        }
+        match result {
+            Ok(Outcome::Committed) => return Ok(()),
+            Ok(Outcome::NotCommitted) => {}
+            Ok(Outcome::Fenced { by }) => return Err(Failure::Fenced { by }.into()),
+            Ok(Outcome::Halt(halt)) => return Err(halt.into()),
+            Err(error) if error.is_retriable() && since.elapsed() < ACQUIRE_WITHIN => {}
+            Err(error) => return Err(error.into()),
+        }
+        pause = rest(pause);
+    }
+}
+
+/// Does what may be done twice, again while that can help.
+pub fn again<T>(mut act: impl FnMut() -> connectors::Result<T>) -> Result<T> {
+    let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    loop {
+        match act() {
+            Err(error) if error.is_retriable() && since.elapsed() < ACQUIRE_WITHIN => pause = rest(pause),
+            result => return result.map_err(Error::of_tables),
+        }
+    }
+}
+
+fn rest(pause: Duration) -> Duration {
+    thread::sleep(pause);
+    (pause * 2).min(LONGEST_PAUSE)
+}
+
+/// What Kafka says of the topics of a job.
+pub struct Source {
+    /// Of every partition, and of its newest loaded record.
+    pub facts: BTreeMap<TopicPartition, SourceFacts>,
+    /// Where each partition of a topic that the cut does not know begins.
+    pub starts: BTreeMap<TopicPartition, Start>,
+}
+
+impl Source {
+    /// Asks. `cut` was read before, so nothing that is said is older than it.
+    pub fn ask(job: &Job, log: &dyn Log, cut: &Cut) -> Result<Source> {
+        let mut starts = BTreeMap::new();
+        for (stream, topic) in job.streams.iter().flat_map(|s| s.topics.iter().map(move |topic| (s, topic))) {
+            if cut.knows_topic(topic) || log.partitions(topic)?.is_none() {
+                continue;
+            }
+            let of_topic = log.starts(topic, stream.start)?;
+            starts.extend(of_topic.into_iter().map(|(p, start)| (TopicPartition::new(topic.as_str(), p), start)));
+        }
+        let facts = source_facts(job, log, cut)?;
+        // Retention goes on between the two answers. Nobody has read these partitions yet, so they begin where the later one says.
+        for (partition, start) in &mut starts {
+            start.offset = facts.get(partition).map_or(start.offset, |facts| start.offset.max(facts.low));
+        }
+        Ok(Source { facts, starts })
     }
 }
 
@@ -99,7 +349,7 @@ fn topics(job: &Job) -> Vec<&str> {
 }
 
 /// What Kafka says of every partition of the job, and of the newest loaded record of each.
-pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPartition, protocol::SourceFacts>> {
+pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<TopicPartition, SourceFacts>> {
     let mut facts = BTreeMap::new();
     let (wanted, mut there) = (topics(job), Vec::new());
     for topic in &wanted {
@@ -126,7 +376,8 @@ pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<Topi
     Ok(facts)
 }
 
-fn now() -> Micros {
+/// What time it is, in UTC.
+pub fn now() -> Micros {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     Micros(since.map_or(0, |d| d.as_micros() as i64))
 }

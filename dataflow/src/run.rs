@@ -20,10 +20,12 @@ use crate::{
     error::{Code, Error, Result},
     gc,
     graph::{self, Context, Ports},
+    halts,
     job::{Job, Property},
     report::{Report, facts::Facts, log, meter::Meter, screen, state::State},
     source,
     start::{self, Started},
+    takeover::TakeOver,
 };
 
 /// How long the open epoch may take to be loaded after a signal to stop.
@@ -44,6 +46,8 @@ pub struct Options {
     pub live: bool,
     /// A parent closes our standard input to say "stop", and when it is gone.
     pub stop_at_eof: bool,
+    /// What is done about a process that holds the fence.
+    pub take_over: TakeOver,
 }
 
 /// Runs a job until it is done or stopped.
@@ -61,11 +65,15 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     let log: Arc<dyn Log> = Arc::new(kafka(job, cluster.workers)?);
     let objects: Arc<dyn Objects> = Arc::new(staging(job)?);
     let is_first = cluster.process == 0;
-    let started = if is_first { start::first(job, options, &*log)? } else { start::other(job, options)? };
+    halts::arm(job);
+    let started = match is_first {
+        true => start::first(job, options, &*log, &*objects)?,
+        false => start::other(job, options, &*log, &*objects)?,
+    };
     let Started { plan, recovered, warehouse, sockets } = started;
 
     let places = &recovered.places;
-    let (generation, first) = (recovered.acquired.holder.generation, recovered.acquired.admitted.next_epoch);
+    let (generation, first) = (recovered.holder.generation, recovered.history.next_epoch);
     let (partitions, workers) = (places.len(), cluster.workers * cluster.processes());
     info!(
         event = "started",
@@ -247,7 +255,7 @@ fn stop_at_eof(stop: Arc<AtomicBool>) -> Result<()> {
 fn drain(stop: &AtomicBool) {
     stop.store(true, Ordering::Relaxed);
     if !WORKING.load(Ordering::SeqCst) {
-        // Nothing was read. If it is just taking the fence that is rolled back, or taken for nothing, which harms nobody.
+        // Nothing was read. If it has just taken the fence, whoever had it before finds itself shut out at its next load.
         info!(event = "state", state = State::Stopped.name(), "stopped before it began");
         screen::clear();
         signal_hook::low_level::exit(0);
@@ -270,7 +278,7 @@ pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
 
 /// A panic in any thread ends the process at once: the other workers would wait for the failed one for ever. The first one
 /// counts; what panics after it does so because of it.
-fn end_at_panic() {
+pub fn end_at_panic() {
     let default = std::panic::take_hook();
     let ending = AtomicBool::new(false);
     std::panic::set_hook(Box::new(move |info| {
@@ -297,5 +305,6 @@ fn end_at_panic() {
 /// Says why and ends, without running anything else: other threads may hold any lock.
 fn end(error: &Error) -> ! {
     log::error(error);
+    halts::note(error);
     signal_hook::low_level::exit(i32::from(error.code.exit_code()))
 }

@@ -2,11 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::{
-    Cut, Digest, Epoch, Generation, Nonce,
-    protocol::{Admitted, Holder},
-};
-use connectors::{Acquired, ColumnKind, Log, TableName, TargetColumn, Warehouse};
+use checkpoint::{Epoch, Generation, History, Nonce, protocol::Holder};
+use connectors::{ColumnKind, Log, Objects, TableName, TargetColumn, Warehouse};
 use tracing::info;
 
 use crate::{
@@ -16,9 +13,11 @@ use crate::{
         wire::{Column, Table, Welcome},
     },
     error::{Code, Error, Result},
+    halts,
     job::Job,
     plan::{Plan, meaning, plan},
-    recover::{Recovered, recover},
+    preflight::{self, preflight},
+    recover::{Manner, Recovered, recover},
     report::state::State,
     run::{Options, warehouse},
 };
@@ -36,14 +35,18 @@ pub struct Started {
 }
 
 /// Alone, or first: it waits for the others, then takes the fence, then tells them.
-pub fn first(job: &Job, options: &Options, log: &dyn Log) -> Result<Started> {
+pub fn first(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects) -> Result<Started> {
     let mut warehouse = warehouse(job)?;
+    // Before the catalog is asked for anything: whether there are control tables, all of them, and ours.
+    halts::found(warehouse.read().map_err(Error::of_tables)?.fence.generation);
     let mut tables = Vec::new();
     let plan = plan(job, &mut |table| {
         let found = warehouse.columns(table)?;
         tables.extend(found.as_ref().map(|columns| to_wire(table, columns)));
         Ok(found)
     })?;
+    let filled: Vec<TableName> = plan.targets.iter().map(|target| target.table.clone()).collect();
+    preflight(job, &filled, objects, &mut *warehouse)?;
     let cluster = &options.cluster;
     let gathered = match cluster.is_alone() {
         true => None,
@@ -53,27 +56,27 @@ pub fn first(job: &Job, options: &Options, log: &dyn Log) -> Result<Started> {
             Some(gather(cluster, &hello(cluster, &job.name, &meaning(job)?))?)
         }
     };
-    let recovered = recover(job, &plan, log, &mut *warehouse, options.until_caught_up)?;
+    let manner = Manner { take_over: options.take_over.clone(), until_caught_up: options.until_caught_up };
+    let recovered = recover(job, &plan, log, objects, &mut *warehouse, &manner)?;
     let sockets = match gathered {
         None => None,
-        Some(gathered) => {
-            let acquired = &recovered.acquired;
-            Some(gathered.welcome(Welcome {
-                start: start_id(&acquired.holder),
-                fence_id: acquired.fence_id.clone(),
-                next_epoch: acquired.admitted.next_epoch.0,
-                places: recovered.places.clone(),
-                tables,
-                plan: plan.hash.clone(),
-            })?)
-        }
+        Some(gathered) => Some(gathered.welcome(Welcome {
+            start: start_id(&recovered.holder),
+            fence_id: recovered.fence_id.clone(),
+            next_epoch: recovered.history.next_epoch.0,
+            places: recovered.places.clone(),
+            tables,
+            plan: plan.hash.clone(),
+        })?),
     };
     Ok(Started { plan, recovered, warehouse: Some(warehouse), sockets })
 }
 
 /// Not the first: it is told everything.
-pub fn other(job: &Job, options: &Options) -> Result<Started> {
+pub fn other(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects) -> Result<Started> {
     let cluster = &options.cluster;
+    // Before it says that it is there, after which the first takes the fence.
+    preflight::reach(job, log, objects)?;
     info!(event = "state", state = State::WaitingForPeers.name(), job = job.name, "waiting for process 0");
     let mut joined = join(cluster, hello(cluster, &job.name, &meaning(job)?))?;
     let told: BTreeMap<TableName, Vec<TargetColumn>> = joined.welcome.tables.drain(..).map(from_wire).collect();
@@ -84,11 +87,11 @@ pub fn other(job: &Job, options: &Options) -> Result<Started> {
         return Err(Error::new(Code::NotMet, "process 0 has another plan of this job"));
     };
     let holder = Holder { generation: Generation(welcome.start.generation), nonce };
+    halts::taken(holder.generation);
     // Where the manifest ends is process 0's business.
-    let (cut, digest) = (Cut::default(), Digest(String::new()));
-    let admitted = Admitted { announce: None, next_epoch: Epoch(welcome.next_epoch), digest, cut };
-    let acquired = Acquired { holder, fence_id: welcome.fence_id.clone(), admitted };
-    let recovered = Recovered { acquired, places: std::mem::take(&mut joined.welcome.places) };
+    let (fence_id, next_epoch) = (welcome.fence_id.clone(), Epoch(welcome.next_epoch));
+    let history = History { next_epoch, ..History::new(&fence_id) };
+    let recovered = Recovered { holder, fence_id, history, places: std::mem::take(&mut joined.welcome.places) };
     let sockets = Some(joined.meet(cluster)?);
     Ok(Started { plan, recovered, warehouse: None, sockets })
 }

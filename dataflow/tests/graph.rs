@@ -13,19 +13,20 @@ use std::{
     time::Duration,
 };
 
-use checkpoint::TopicPartition;
+use checkpoint::{Fate, TopicPartition};
 use connectors::{
     ColumnKind, TableName, TargetColumn, Warehouse, dead_letter_columns, dead_letter_table,
     memory::{Entry, MemoryLog, MemoryObjects, MemoryWarehouse},
 };
 use tidegate::{
     cluster::Cluster,
-    graph::{Context, Ports},
+    graph::{Between, Context, Ports},
     job::{self, Job},
     plan::plan,
-    recover::recover,
+    recover::{Manner, recover},
     report::meter::Meter,
     run::{self, Options},
+    takeover::TakeOver,
 };
 
 /// Two streams and three targets; of the second topic nothing is ever written.
@@ -80,6 +81,11 @@ const LETTERS: &str = "tidegate.graph_dead_letters";
 
 impl World {
     fn new() -> World {
+        World::end_at_panic();
+        World::without_hook()
+    }
+
+    fn end_at_panic() {
         // A worker that fails would be waited for by the others for ever; the program has a hook of its own for that.
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -90,6 +96,9 @@ impl World {
             }
             default(info);
         }));
+    }
+
+    fn without_hook() -> World {
         let path = std::env::temp_dir().join(format!(
             "tidegate-graph-{}-{:?}.toml",
             std::process::id(),
@@ -123,9 +132,21 @@ impl World {
 
     /// Runs the job with so many workers until it has caught up, or until `stop`.
     fn run(&self, workers: usize, stop: Option<Arc<AtomicBool>>) {
+        self.run_with(workers, stop, None);
+    }
+
+    /// The same, with somebody between the operators.
+    fn run_with(&self, workers: usize, stop: Option<Arc<AtomicBool>>, between: Option<Between>) {
         let cluster = Cluster::alone(workers);
         let until_caught_up = stop.is_none();
-        let options = Options { cluster: cluster.clone(), until_caught_up, live: false, stop_at_eof: false };
+        let options = Options {
+            cluster: cluster.clone(),
+            until_caught_up,
+            live: false,
+            stop_at_eof: false,
+            take_over: TakeOver::Now,
+        };
+        let manner = Manner { take_over: TakeOver::Now, until_caught_up };
         let ports = Ports {
             log: Arc::new(self.log.clone()),
             objects: Arc::new(self.objects.clone()),
@@ -133,9 +154,10 @@ impl World {
         };
         let mut warehouse = self.warehouse.clone();
         let plan = plan(&self.job, &mut |table| warehouse.columns(table)).unwrap();
-        let recovered = recover(&self.job, &plan, &self.log, &mut warehouse, until_caught_up).unwrap();
-        let context =
+        let recovered = recover(&self.job, &plan, &self.log, &self.objects, &mut warehouse, &manner).unwrap();
+        let mut context =
             Context::new(&self.job, plan, recovered, ports, &options, stop.unwrap_or_default(), Arc::new(|_| {}));
+        context.between = between;
         run::work(context, &cluster, None, Arc::new(Meter::new(workers))).unwrap();
     }
 
@@ -167,20 +189,20 @@ impl World {
         for record in &records {
             let in_spans = record.spans.iter().filter(|s| &*s.partition.topic == "a");
             let in_spans: u64 = in_spans.map(|s| self.log.seen(&s.partition, s.start, s.end) as u64).sum();
-            set_aside += record.counts["public.one"].undecoded;
+            set_aside += record.counts["public.one"].of(Fate::Undecoded);
             for (target, counts) in &record.counts {
                 if target == LETTERS {
                     continue;
                 }
-                set_aside += counts.dead_letters;
+                set_aside += counts.of(Fate::DeadLetter);
                 let expected = if target == "public.three" { 0 } else { in_spans };
                 assert_eq!(counts.records_read, expected, "epoch {}, {target}", record.epoch);
                 assert!(counts.add_up());
-                *rows.entry(target).or_default() += counts.row_count;
+                *rows.entry(target).or_default() += counts.loaded;
             }
         }
         // Cuts that do not follow each other fail here, and a position short of the end as well.
-        let cut = self.warehouse.clone().read_cut().unwrap();
+        let cut = self.warehouse.cut().unwrap();
         for (partition, position) in cut.iter().filter(|(p, _)| &*p.topic == "a") {
             let end = connectors::Log::partitions(&self.log, "a").unwrap().unwrap()[&partition.partition].high;
             assert_eq!(position.end, end, "{partition}");
@@ -287,8 +309,81 @@ fn a_log_that_was_written_anew_is_not_read_on() {
         (0..PARTITIONS as i32).for_each(|partition| other.log.append("a", partition, Entry::Unseen));
         let mut warehouse = world.warehouse.clone();
         let plan = plan(&world.job, &mut |table| warehouse.columns(table)).unwrap();
-        let error = recover(&world.job, &plan, &other.log, &mut warehouse, true).err().expect("it halts");
+        let manner = Manner { take_over: TakeOver::Now, until_caught_up: true };
+        let result = recover(&world.job, &plan, &other.log, &world.objects, &mut warehouse, &manner);
+        let error = result.err().expect("it halts");
         assert_eq!((error.code.id(), error.code.exit_code()), ("TG-3103", 21), "{}", error.render());
+    }
+}
+
+/// What is done to the batches that come from an operator.
+const SABOTAGE: [&str; 3] = ["lost", "twice", "one lost and another twice"];
+const OPERATORS: [&str; 6] = ["fetch", "decode", "query", "fit", "encode", "letters"];
+/// Says to [`a_saboteur`] which of them it is, and where.
+const SABOTEUR: &str = "TIDEGATE_TEST_SABOTEUR";
+
+/// How often the next batch is given on, if this was done to one before.
+fn sabotage(what: &str, operator: &'static str) -> Between {
+    let what = what.to_string();
+    // The size of the batch that is lost, until it is made up for.
+    let lost: Arc<std::sync::Mutex<(bool, Option<u64>)>> = Arc::default();
+    Arc::new(move |from, rows| {
+        let (done, owed) = &mut *lost.lock().unwrap();
+        if from != (operator, 0) {
+            return 1;
+        }
+        if *owed == Some(rows) {
+            *owed = None;
+            return 2;
+        }
+        if std::mem::replace(done, true) {
+            return 1;
+        }
+        match what.as_str() {
+            "lost" => 0,
+            "twice" => 2,
+            _ => {
+                *owed = Some(rows);
+                0
+            }
+        }
+    })
+}
+
+/// Not a test of its own: the process of [`a_batch_that_an_operator_loses_or_doubles_is_noticed`].
+#[test]
+fn a_saboteur() {
+    let Ok(task) = std::env::var(SABOTEUR) else { return };
+    let (operator, what) = task.split_once(": ").unwrap();
+    let operator = OPERATORS.into_iter().find(|o| *o == operator);
+    run::end_at_panic();
+    let mut world = World::without_hook();
+    // All in one epoch, and each batch in a file of its own: the numbers add up when one is lost and another comes twice.
+    world.job.epoch.interval = Duration::from_secs(600);
+    world.job.staging.file_bytes = 1;
+    world.fill(1000);
+    world.run_with(2, None, operator.map(|operator| sabotage(what, operator)));
+    world.check();
+}
+
+/// The program itself ends with 22, whichever operator it was.
+#[test]
+fn a_batch_that_an_operator_loses_or_doubles_is_noticed() {
+    let run = |task: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_saboteur", "--nocapture"]).env(SABOTEUR, task);
+        let output = command.output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = run("nobody: lost");
+    assert_eq!(code, Some(0), "{said}");
+    for operator in OPERATORS {
+        for what in SABOTAGE {
+            let (code, said) = run(&format!("{operator}: {what}"));
+            assert_eq!(code, Some(22), "{operator}, {what}: {said}");
+            let found = if what.contains("another") { "are not those that were read" } else { "met a fate" };
+            assert!(said.contains(found), "{operator}, {what}: {said}");
+        }
     }
 }
 
@@ -307,7 +402,7 @@ fn aborted_records_below_an_open_transaction_are_caught_up_with() {
     assert_eq!(end(), before + 2);
     for workers in [1, 3] {
         world.run(workers, None);
-        let cut = world.warehouse.clone().read_cut().unwrap();
+        let cut = world.warehouse.cut().unwrap();
         assert_eq!(cut.get(&partition).unwrap().end, before, "what is recorded is where the reader stands");
     }
     world.log.commit("a", 2);

@@ -57,16 +57,18 @@ fn verdict(ended: &[(usize, Option<i32>)], is_first: bool) -> Verdict {
     }
 }
 
-/// Makes the commands of all processes, anew for each start.
-pub type Commands<'a> = dyn Fn() -> Result<Vec<(usize, Command)>> + 'a;
+/// Makes the commands of all processes, anew for each start, given the ids of those whose ends were seen: their sessions need not
+/// be waited for.
+pub type Commands<'a> = dyn Fn(&[u32]) -> Result<Vec<(usize, Command)>> + 'a;
 
 /// Runs the processes until they are done, are told to stop, or need a person. `signals` counts the signals to stop. The exit
 /// code to end with.
 pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> {
     let (mut pause, mut is_first) = (FIRST_PAUSE, true);
+    let mut reaped = Vec::new();
     loop {
         let since = Instant::now();
-        let ended = run_once(commands()?, signals)?;
+        let ended = run_once(commands(&reaped)?, signals, &mut reaped)?;
         if since.elapsed() > GOOD_AFTER {
             pause = FIRST_PAUSE;
         }
@@ -135,8 +137,13 @@ pub fn count_signals() -> Result<Arc<AtomicUsize>> {
     spawned.map(|_| count).map_err(wrong)
 }
 
-/// Starts all and waits until all have ended.
-fn run_once(commands: Vec<(usize, Command)>, signals: &AtomicUsize) -> Result<Vec<(usize, Option<i32>)>> {
+/// Starts all and waits until all have ended. Their ids are added to `reaped`: one that ended before it had the fence leaves the
+/// session of its predecessor to be looked at.
+fn run_once(
+    commands: Vec<(usize, Command)>,
+    signals: &AtomicUsize,
+    reaped: &mut Vec<u32>,
+) -> Result<Vec<(usize, Option<i32>)>> {
     let mut children = Children(Vec::new());
     for (process, mut command) in commands {
         let child = command.stdin(Stdio::piped()).spawn().map_err(|e| Error {
@@ -147,6 +154,7 @@ fn run_once(commands: Vec<(usize, Command)>, signals: &AtomicUsize) -> Result<Ve
         info!(event = "process", process, pid = child.id(), "process {process} has pid {}", child.id());
         children.0.push((process, child));
     }
+    reaped.extend(children.0.iter().map(|(_, child)| child.id()));
     let mut ended: Vec<(usize, Option<i32>)> = Vec::new();
     let mut first_end = None;
     while !children.0.is_empty() {

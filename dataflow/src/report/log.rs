@@ -90,6 +90,7 @@ pub fn error(error: &Error) {
         what = error.what,
         causes = error.causes().join(": "),
         remedy = code.remedy(),
+        command = error.command(),
         "{}",
         code.title()
     );
