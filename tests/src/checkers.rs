@@ -63,24 +63,26 @@ fn of_job(job: &str, letters: &str) -> Checks {
         ),
         (
             "an epoch without counts",
-            format!("SELECT epoch FROM {job}_manifest WHERE epoch NOT IN (SELECT epoch FROM {job}_rows)"),
+            format!(
+                "SELECT epoch FROM {job}_manifest WHERE kind = 'data' AND epoch NOT IN (SELECT epoch FROM {job}_rows)"
+            ),
         ),
         (
             "counts do not add up",
             format!(
-                "SELECT * FROM {job}_rows WHERE records_read <> row_count + filtered + skipped + undecoded + dead_letters AND target <> '{letters}'"
+                "SELECT * FROM {job}_rows WHERE (records_read <> taken + filtered + skipped + undecoded + dead_letters OR loaded <> taken) AND target <> '{letters}'"
             ),
         ),
         (
             "an epoch has other dead letters than were counted",
             format!(
-                "SELECT r.epoch, r.row_count FROM {job}_rows r WHERE r.target = '{letters}' AND r.row_count <> (SELECT count(*) FROM {letters} d WHERE d.epoch = r.epoch)"
+                "SELECT r.epoch, r.loaded FROM {job}_rows r WHERE r.target = '{letters}' AND r.loaded <> (SELECT count(*) FROM {letters} d WHERE d.epoch = r.epoch)"
             ),
         ),
         (
             "an epoch has other dead letters than records that were set aside",
             format!(
-                "SELECT epoch FROM {job}_rows GROUP BY epoch HAVING sum(CASE WHEN target = '{letters}' THEN row_count ELSE 0 END) <> max(undecoded) + sum(dead_letters)"
+                "SELECT epoch FROM {job}_rows GROUP BY epoch HAVING sum(CASE WHEN target = '{letters}' THEN loaded ELSE 0 END) <> max(undecoded) + sum(dead_letters)"
             ),
         ),
         (
@@ -97,7 +99,7 @@ fn of_target(job: &str, table: &str) -> Checks {
         (
             "the table has other rows than were counted",
             format!(
-                "SELECT 1 FROM (SELECT sum(row_count) AS counted FROM {job}_rows WHERE target = 'public.{table}') c WHERE counted <> (SELECT count(*) FROM {table})"
+                "SELECT 1 FROM (SELECT sum(loaded) AS counted FROM {job}_rows WHERE target = 'public.{table}') c WHERE counted <> (SELECT count(*) FROM {table})"
             ),
         ),
         (
@@ -113,10 +115,10 @@ fn of_target(job: &str, table: &str) -> Checks {
         (
             "an epoch has other rows than were counted",
             format!(
-                "SELECT r.epoch, r.row_count, count(t.kafka_offset) FROM {job}_rows r \
+                "SELECT r.epoch, r.loaded, count(t.kafka_offset) FROM {job}_rows r \
              LEFT JOIN {job}_offsets o ON o.epoch = r.epoch AND o.end_offset > o.start_offset \
              LEFT JOIN {table} t ON t.kafka_partition = o.kafka_partition AND t.kafka_offset >= o.start_offset AND t.kafka_offset < o.end_offset \
-             WHERE r.target = 'public.{table}' GROUP BY 1, 2 HAVING r.row_count <> count(t.kafka_offset)"
+             WHERE r.target = 'public.{table}' GROUP BY 1, 2 HAVING r.loaded <> count(t.kafka_offset)"
             ),
         ),
     ]
@@ -138,7 +140,7 @@ impl Watcher {
         let stop = Arc::new(AtomicBool::new(false));
         let (samples, while_loading) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
         let sql = format!(
-            "SELECT coalesce(sum(r.row_count), 0), (SELECT count(*) FROM {0}) + (SELECT count(*) FROM tidegate.{0}_dead_letters) \
+            "SELECT coalesce(sum(r.loaded), 0), (SELECT count(*) FROM {0}) + (SELECT count(*) FROM tidegate.{0}_dead_letters) \
              FROM tidegate.{0}_rows r JOIN tidegate.{0}_manifest m ON m.epoch = r.epoch",
             world.name
         );

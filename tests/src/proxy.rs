@@ -21,7 +21,7 @@ pub enum Moment {
     Upload,
     /// The UPDATE that takes the fence, on its way to the server.
     Acquire,
-    /// The statement after that UPDATE: the fence is locked.
+    /// The statement after that UPDATE: the fence is taken.
     Acquired,
     /// The UPDATE of a load, on its way to the server.
     Fence,
@@ -60,7 +60,9 @@ struct Plan {
     last: Mutex<Option<Moment>>,
     loading: Arc<AtomicBool>,
     hold_commits: Mutex<Duration>,
+    hold_statements: Mutex<Duration>,
     down: AtomicBool,
+    keep_sessions: AtomicBool,
 }
 
 /// A proxy for one server.
@@ -138,6 +140,16 @@ impl Proxy {
         *self.plan.hold_commits.lock().expect("the plan") = time;
     }
 
+    /// Holds every statement for so long.
+    pub fn hold_statements(&self, time: Duration) {
+        *self.plan.hold_statements.lock().expect("the plan") = time;
+    }
+
+    /// Keeps a connection to the server open when its client is gone, as a network that loses the news does.
+    pub fn keep_sessions(&self, keep: bool) {
+        self.plan.keep_sessions.store(keep, Ordering::SeqCst);
+    }
+
     /// Takes no connection, or takes them again. Those that are open go on until they are used.
     pub fn down(&self, down: bool) {
         self.plan.down.store(down, Ordering::SeqCst);
@@ -167,6 +179,9 @@ fn pass(kind: Kind, client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
             Kind::S3 => requests(client_read, &server, &to_server, &back),
             Kind::Kafka => bytes(client_read, &server, &to_server),
         }
+        while to_server.keep_sessions.load(Ordering::SeqCst) {
+            thread::sleep(Duration::from_millis(50));
+        }
         let _ = server.shutdown(Shutdown::Both);
     });
     thread::spawn(move || {
@@ -177,7 +192,8 @@ fn pass(kind: Kind, client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
 
 /// From the client of a PostgreSQL server: frames, watched for the statements of a load.
 fn statements(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex<Option<Option<Action>>>) {
-    let (mut in_acquire, mut in_load) = (false, false);
+    // The first epoch announces the topics, which the moments of a load are not about.
+    let (mut in_acquire, mut in_load, mut in_first) = (false, false, false);
     let mut started = false;
     loop {
         // The first packet has no tag.
@@ -195,19 +211,25 @@ fn statements(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mu
             break;
         }
         if started && head[0] == b'Q' {
+            let hold = *plan.hold_statements.lock().expect("the plan");
+            thread::sleep(hold);
             let sql = String::from_utf8_lossy(&body).to_string();
             if in_acquire {
                 in_acquire = false;
                 action = plan.spring(Moment::Acquired);
-            } else if sql.starts_with("UPDATE") && sql.contains("SET generation = generation + 1") {
+            } else if sql.starts_with("UPDATE") && sql.contains("SET generation = ") {
                 in_acquire = true;
                 action = plan.spring(Moment::Acquire);
             } else if sql.starts_with("UPDATE") && sql.contains("SET next_epoch") && sql.contains("WHERE generation") {
                 in_load = true;
                 plan.loading.store(true, Ordering::SeqCst);
-                action = plan.spring(Moment::Fence);
-            } else if sql.starts_with("COPY") {
+                in_first = sql.trim_end_matches('\0').ends_with("next_epoch = 0");
+                action = if in_first { None } else { plan.spring(Moment::Fence) };
+            } else if in_load && sql.starts_with("COPY") {
                 action = plan.spring(Moment::Copy);
+            } else if in_load && in_first && sql.starts_with("COMMIT") {
+                in_load = false;
+                *answers.lock().expect("answers") = Some(None);
             } else if in_load && sql.starts_with("COMMIT") {
                 in_load = false;
                 let hold = *plan.hold_commits.lock().expect("the plan");
@@ -297,7 +319,9 @@ fn requests(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mute
         }
         let text = &buffer[..count.min(400)];
         let line = String::from_utf8_lossy(text);
-        if line.starts_with("PUT ") && line.lines().next().is_some_and(|l| l.contains(".parquet")) {
+        if line.starts_with("PUT ")
+            && line.lines().next().is_some_and(|l| l.contains(".parquet") && !l.contains("/check/"))
+        {
             match plan.spring(Moment::Upload) {
                 Some(Action::DoAndCut(act)) => {
                     act();

@@ -13,7 +13,7 @@ use std::{
 };
 
 use rdkafka::{
-    ClientConfig,
+    ClientConfig, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication},
     client::DefaultClientContext,
 };
@@ -106,6 +106,13 @@ impl World {
         let made = wait(admin().create_partitions(&[NewPartitions::new(topic, count)], &AdminOptions::new()))
             .expect("an answer");
         made.into_iter().next().expect("one result").expect("the partitions are made");
+    }
+
+    /// Deletes the records of a partition below an offset, as retention does.
+    pub fn delete_records(&self, topic: &str, partition: i32, below: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(below)).expect("a partition");
+        wait(admin().delete_records(&list, &AdminOptions::new())).expect("they are removed");
     }
 
     /// The end of each partition of a topic.

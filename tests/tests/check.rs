@@ -30,7 +30,7 @@ fn a_good_setup_and_fourteen_bad_ones() {
     send(name, &(0..50).map(|n| (n % 2, good.clone())).collect::<Vec<_>>());
     let own = world.own_job().display().to_string();
     let before = || {
-        let tables = ["fence", "manifest", "rows", "offsets", "sessions", "dead_letters"];
+        let tables = ["fence", "manifest", "rows", "offsets", "cuts", "sessions", "halts", "dead_letters"];
         let contents = tables.map(|table| world.sql(&format!("SELECT * FROM tidegate.{name}_{table} ORDER BY 1")));
         (contents, world.rows())
     };

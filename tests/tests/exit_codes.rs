@@ -51,8 +51,8 @@ fn a_job_that_cannot_start_says_why_and_changes_nothing() {
             5,
             &["TG-2001", "127.0.0.1:1"],
         ),
-        ("no such bucket", &[("S3_BUCKET", "nothing")], &own, 3, &["TG-1002", "cannot stage a file"]),
-        ("a wrong key", &[("AWS_SECRET_ACCESS_KEY", "wrong")], &own, 6, &["TG-2002", "cannot stage a file"]),
+        ("no such bucket", &[("S3_BUCKET", "nothing")], &own, 3, &["TG-1002", "a file cannot be staged"]),
+        ("a wrong key", &[("AWS_SECRET_ACCESS_KEY", "wrong")], &own, 6, &["TG-2002", "a file cannot be staged"]),
         (
             "a role that may not be assumed",
             &[("REDSHIFT_IAM_ROLE", "arn:aws:iam::1:role/other")],

@@ -4,6 +4,7 @@
 mod check;
 mod cluster;
 mod commit;
+mod decisions;
 mod demo;
 mod exactly_once;
 mod exit_codes;
@@ -16,6 +17,9 @@ mod reference;
 mod rows;
 mod source;
 mod sql;
+mod starts;
+mod stops;
+mod tables;
 mod takeover;
 mod tidy;
 mod verify;

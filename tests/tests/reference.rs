@@ -127,7 +127,22 @@ fn every_field_of_json_is_in_the_page_and_the_other_way_round() {
 
 /// Columns and types, as the database has them.
 fn control_tables(world: &World) {
-    for suffix in ["fence", "manifest", "rows", "offsets", "sessions", "dead_letters"] {
+    let suffixes = [
+        "version",
+        "fence",
+        "manifest",
+        "rows",
+        "offsets",
+        "cuts",
+        "times",
+        "watermarks",
+        "plans",
+        "sessions",
+        "halts",
+        "verified",
+        "dead_letters",
+    ];
+    for suffix in suffixes {
         let columns = world.sql(&format!(
             "SELECT a.attname, format_type(a.atttypid, a.atttypmod) FROM pg_attribute a \
              WHERE a.attrelid = 'tidegate.{}_{suffix}'::regclass AND a.attnum > 0 ORDER BY a.attnum",

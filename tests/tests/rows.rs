@@ -400,13 +400,13 @@ fn check(
     assert_eq!(letters.len(), dead, "dead letters that nobody expects");
     assert_eq!(rows.len(), sent.len() - dead - skipped);
     let counts = world.sql(&format!(
-        "SELECT sum(records_read), sum(row_count), sum(skipped), sum(undecoded), sum(dead_letters) FROM tidegate.{name}_rows WHERE target = 'public.{name}'"
+        "SELECT sum(records_read), sum(loaded), sum(skipped), sum(undecoded), sum(dead_letters) FROM tidegate.{name}_rows WHERE target = 'public.{name}'"
     ));
     let expected = [sent.len(), rows.len(), skipped, undecoded, dead - undecoded];
     assert_eq!(counts[0], expected.map(|n| Some(n.to_string())));
     assert_eq!(second.len(), tenth);
     let counts = world.sql(&format!(
-        "SELECT sum(records_read), sum(row_count), sum(filtered), sum(skipped), sum(undecoded) FROM tidegate.{name}_rows WHERE target = 'public.{name}_second'"
+        "SELECT sum(records_read), sum(loaded), sum(filtered), sum(skipped), sum(undecoded) FROM tidegate.{name}_rows WHERE target = 'public.{name}_second'"
     ));
     assert_eq!(
         counts[0],
@@ -494,7 +494,7 @@ query = "SELECT id, 10 / id AS q, _partition AS kafka_partition, _offset AS kafk
         .sql(&format!("SELECT note, count(*), sum(id), sum(q), sum(kafka_partition) FROM {name}_second GROUP BY note"));
     assert_eq!(sums, [["none", "2001", "4001", "10010", "0"].map(|text| Some(text.to_string())).to_vec()]);
     let counts = world.sql(&format!(
-        "SELECT sum(row_count), sum(filtered), sum(undecoded), sum(dead_letters) FROM tidegate.{name}_rows GROUP BY target HAVING sum(records_read) > 0 ORDER BY target"
+        "SELECT sum(loaded), sum(filtered), sum(undecoded), sum(dead_letters) FROM tidegate.{name}_rows GROUP BY target HAVING sum(records_read) > 0 ORDER BY target"
     ));
     let number = |n: i64| Some(n.to_string());
     assert_eq!(

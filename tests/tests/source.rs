@@ -80,7 +80,7 @@ fn records_that_retention_takes_while_they_wait_halt_the_job() {
     until(Duration::from_secs(30), "it works", || world.rows() == 1000);
     proxy.down(true);
     events.produce(300_000);
-    delete_records(&world, 0, 290_000);
+    world.delete_records(&world.name, 0, 290_000);
     proxy.down(false);
     let ended = running.end(Duration::from_secs(60));
     assert_eq!(ended.code, Some(21), "{}", ended.said);
@@ -96,25 +96,11 @@ fn records_that_retention_took_before_they_were_loaded_halt_the_job() {
     world.catch_up(1);
     let before = world.rows();
     events.produce(1000);
-    delete_records(&world, 0, 1500);
+    world.delete_records(&world.name, 0, 1500);
     let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
     assert_eq!(ended.code, Some(21), "{}", ended.said);
     assert!(ended.said.contains("TG-3102"), "{}", ended.said);
     assert_eq!(world.rows(), before);
-}
-
-fn delete_records(world: &World, partition: i32, below: i64) {
-    use rdkafka::{
-        Offset, TopicPartitionList,
-        admin::{AdminClient, AdminOptions},
-        client::DefaultClientContext,
-    };
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", STACK.kafka.brokers());
-    let admin: AdminClient<DefaultClientContext> = config.create().expect("an admin client");
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(&world.name, partition, Offset::Offset(below)).expect("a partition");
-    harness::world::wait(admin.delete_records(&list, &AdminOptions::new())).expect("they are removed");
 }
 
 #[test]

@@ -36,7 +36,8 @@ fn of_two_starts_at_once_one_works_and_the_other_is_fenced() {
     let other = tempfile::tempdir().expect("a folder");
     let copy = other.path().join("job.toml");
     std::fs::copy(world.own_job(), &copy).expect("a copy");
-    let mut both = [world.run(1, &[]), world.start_in(other.path(), &["run", &copy.display().to_string()])];
+    let second = ["run", &copy.display().to_string(), "--take-over"];
+    let mut both = [world.run(1, &["--take-over"]), world.start_in(other.path(), &second)];
     // A fenced one notices at its next load at the latest, so there is something to load until one is gone.
     until(Duration::from_secs(60), "one of them ends", || {
         events.produce(500);
@@ -62,7 +63,8 @@ fn a_stopped_process_that_comes_back_is_fenced() {
     until(Duration::from_secs(30), "it works", || world.rows() == events.ledger.len() as i64);
     zombie.signal(STOP);
     events.produce(1000);
-    world.catch_up(1);
+    let ended = world.run(1, &["--until-caught-up", "--take-over"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
     world.check(&events.ledger);
     // It has read nothing of what came since; now it reads it, seals it, and must not load it.
     zombie.signal(CONTINUE);
@@ -90,7 +92,7 @@ fn frozen_at(moment: Moment, prefix: &str) {
     pid.store(frozen.pid(), Ordering::SeqCst);
     until(Duration::from_secs(30), "it is stopped", || proxy.sprung() == 1);
     let since = Instant::now();
-    let ended = successor.run(1, &["--until-caught-up"]).end(TAKEN_WITHIN);
+    let ended = successor.run(1, &["--until-caught-up", "--take-over"]).end(TAKEN_WITHIN);
     println!("{moment:?}: the successor was done after {:.1} s", since.elapsed().as_secs_f64());
     assert_eq!(ended.code, Some(0), "{}", ended.said);
     world.check(&events.ledger);
@@ -111,7 +113,7 @@ fn a_process_stopped_before_commit_does_not_hold_up_its_successor() {
 
 #[test]
 fn a_process_stopped_in_the_middle_of_acquire_does_not_hold_up_its_successor() {
-    // Its UPDATE went through, and COMMIT does not come.
+    // Its UPDATE went through, and it does not know.
     frozen_at(Moment::Acquired, "stuck_acquire");
 }
 
@@ -140,7 +142,7 @@ fn inits_at_once_make_everything_once() {
                 "SELECT count(*) FROM pg_tables WHERE schemaname = '{schema}' AND tablename LIKE '{}\\_%'",
                 world.name
             );
-            assert_eq!(world.number(&tables), 6);
+            assert_eq!(world.number(&tables), 13);
             assert_eq!(world.number(&format!("SELECT count(*) FROM {schema}.{}_fence", world.name)), 1);
         }
     }

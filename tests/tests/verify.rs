@@ -55,7 +55,7 @@ fn each_change_of_the_tables_is_found() {
         (
             "the last manifest row removed",
             format!("DELETE FROM {manifest} WHERE epoch = (SELECT max(epoch) FROM {manifest})"),
-            "the fence does not stand behind the last epoch",
+            "the fence does not stand after the last epoch",
         ),
         (
             "a digest edited",
@@ -144,7 +144,7 @@ fn each_change_of_the_tables_is_found() {
     let newest = world.number(&format!("SELECT max(epoch) FROM {manifest}"));
     assert_eq!(epochs[0]["epoch"].as_i64(), Some(newest));
     let shown = world.output(&["epochs", &job]);
-    assert!(shown.starts_with("epoch  generation  closed at"), "{shown}");
+    assert!(shown.starts_with("epoch  kind          generation  closed at"), "{shown}");
     assert_eq!(shown.lines().count() as i64, newest + 2);
     let (code, _, said) = world.finish(&["explain", "tg-1005"]);
     assert_eq!(code, Some(0), "{said}");
