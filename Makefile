@@ -18,7 +18,7 @@ test: setup build
 
 # The same with big figures: a million events, 30 kills, 500 stops, two gigabytes behind a closed warehouse. Half an hour on 2 cores.
 proof: setup build
-	TIDEGATE_PROOF=1 cargo test --workspace --test model -- --nocapture --test-threads=1
+	TIDEGATE_PROOF=1 cargo test --workspace --test model --test graph -- --nocapture --test-threads=1
 	TIDEGATE_PROOF=1 cargo test --workspace --test all -- exactly_once:: outage:: stops:: --nocapture --test-threads=1
 
 # What a record costs on its whole way and in its parts, and what bad records cost: CPU time, as ratios measured in one run.
