@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Once, PoisonError,
+        Arc, Mutex, Once, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -33,8 +33,14 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 /// How long a cluster may take to end once all is loaded: somebody may be stopped just then, and no heart beats any more.
 const END_WITHIN: Duration = Duration::from_secs(60);
 
-/// Whether there is anything to drain.
-static WORKING: AtomicBool = AtomicBool::new(false);
+/// Whether there is anything to drain. Who looks keeps it until it has acted on that.
+static WORKING: Mutex<bool> = Mutex::new(false);
+
+/// From here on a stop drains. A process of a cluster says so before it says to another that it goes on: one that ended then would
+/// take the others with it.
+pub fn begin() {
+    *WORKING.lock().unwrap_or_else(PoisonError::into_inner) = true;
+}
 
 /// What the command line says about a run.
 pub struct Options {
@@ -102,7 +108,7 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     if is_first {
         gc::start(context.staging.clone(), objects, &report);
     }
-    WORKING.store(true, Ordering::SeqCst);
+    begin();
     work(context, cluster, sockets, meter)?;
     report.done(is_first);
     let why = drained.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -254,12 +260,14 @@ fn stop_at_eof(stop: Arc<AtomicBool>) -> Result<()> {
 
 fn drain(stop: &AtomicBool) {
     stop.store(true, Ordering::Relaxed);
-    if !WORKING.load(Ordering::SeqCst) {
+    let working = WORKING.lock().unwrap_or_else(PoisonError::into_inner);
+    if !*working {
         // Nothing was read. If it has just taken the fence, whoever had it before finds itself shut out at its next load.
         info!(event = "state", state = State::Stopped.name(), "stopped before it began");
         screen::clear();
         signal_hook::low_level::exit(0);
     }
+    drop(working);
     thread::spawn(|| {
         thread::sleep(DRAIN_WITHIN);
         end(&Error::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));

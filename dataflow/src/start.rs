@@ -19,7 +19,7 @@ use crate::{
     preflight::{self, preflight},
     recover::{Manner, Recovered, recover},
     report::state::State,
-    run::{Options, warehouse},
+    run::{Options, begin, warehouse},
 };
 
 /// A process that may begin.
@@ -58,6 +58,9 @@ pub fn first(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects)
     };
     let manner = Manner { take_over: options.take_over.clone(), until_caught_up: options.until_caught_up };
     let recovered = recover(job, &plan, log, objects, &mut *warehouse, &manner)?;
+    if gathered.is_some() {
+        begin();
+    }
     let sockets = match gathered {
         None => None,
         Some(gathered) => Some(gathered.welcome(Welcome {
@@ -79,6 +82,7 @@ pub fn other(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects)
     preflight::reach(job, log, objects)?;
     info!(event = "state", state = State::WaitingForPeers.name(), job = job.name, "waiting for process 0");
     let mut joined = join(cluster, hello(cluster, &job.name, &meaning(job)?))?;
+    begin();
     let told: BTreeMap<TableName, Vec<TargetColumn>> = joined.welcome.tables.drain(..).map(from_wire).collect();
     let plan = plan(job, &mut |table| Ok(told.get(table).cloned()))?;
     let welcome = &joined.welcome;

@@ -57,6 +57,15 @@ fn verdict(ended: &[(usize, Option<i32>)], is_first: bool) -> Verdict {
     }
 }
 
+/// The exit code after a stop, of children that do not all say 0. One that was told before it began, or after all was done, has
+/// ended well, and then others that miss it (10, 11) have nothing to say.
+fn stopped(ended: &[(usize, Option<i32>)]) -> i32 {
+    let missed = [Code::NotMet, Code::PeerLost].map(|code| Some(i32::from(code.exit_code())));
+    let is_well = ended.iter().any(|(_, code)| *code == Some(0));
+    let own = ended.iter().find(|(_, code)| *code != Some(0) && !(is_well && missed.contains(code)));
+    own.map_or(0, |(_, code)| code.unwrap_or(130))
+}
+
 /// Makes the commands of all processes, anew for each start, given the ids of those whose ends were seen: their sessions need not
 /// be waited for.
 pub type Commands<'a> = dyn Fn(&[u32]) -> Result<Vec<(usize, Command)>> + 'a;
@@ -85,7 +94,7 @@ pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> 
                 );
                 return Ok(code);
             }
-            Verdict::Again(_, code) if signals.load(Ordering::Relaxed) > 0 => return Ok(code.unwrap_or(130)),
+            Verdict::Again(..) if signals.load(Ordering::Relaxed) > 0 => return Ok(stopped(&ended)),
             Verdict::Again(process, code) => {
                 let seconds = pause.as_secs();
                 let with = code.map_or("a signal".into(), |code| code.to_string());
@@ -197,6 +206,20 @@ impl Drop for Children {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_missed_after_a_stop_has_ended_well() {
+        for (ended, code) in [
+            (&[(1, Some(0)), (0, Some(11))][..], 0),
+            (&[(0, Some(0)), (1, Some(10))], 0),
+            (&[(0, Some(12)), (1, Some(11))], 12),
+            (&[(0, Some(12)), (1, Some(0))], 12),
+            (&[(0, Some(11)), (1, Some(11))], 11),
+            (&[(0, None), (1, Some(11))], 130),
+        ] {
+            assert_eq!(stopped(ended), code, "{ended:?}");
+        }
+    }
 
     #[test]
     fn only_what_heals_by_a_start_is_started_again() {
