@@ -206,8 +206,15 @@ fn where_sessions_are_not_shown_a_start_says_so_and_takes_over() {
     let _alone = harness::gate::alone();
     let (world, mut events, running) = at_work("hidden");
     STACK.redshift.show_sessions(stack::redshift::USER, false).expect("it is done");
+    // Nor does anybody see that a process works, so a person's decision is not made beside it by mistake.
+    let own = world.own_job().display().to_string();
+    let before = fence(&world);
+    let decided = world.finish(&["accept-new-source", &own, "--topic", &world.name, "--keep-offsets", "--yes"]);
+    let untouched = fence(&world) == before;
     let second = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
     STACK.redshift.show_sessions(stack::redshift::USER, true).expect("it is done");
+    let (code, _, wrong) = decided;
+    assert!(code == Some(20) && wrong.contains("--nobody-runs") && untouched, "{code:?}: {wrong}");
     assert_eq!(second.code, Some(0), "{}", second.said);
     assert!(second.said.contains("does not show sessions here"), "{}", second.said);
     events.produce(500);
