@@ -49,6 +49,15 @@ fn loaded(world: &World, events: &Events) {
     until(Duration::from_secs(60), "all is loaded", || world.rows() == events.ledger.len() as i64);
 }
 
+/// The loader has done what follows a COMMIT: rows are seen a moment before their load has its witness.
+fn witnessed(world: &World) {
+    let has_it = |keys: &[String]| {
+        let witness = format!("/load/e={}.loaded", newest_load(keys).unwrap_or_default());
+        keys.iter().any(|key| key.ends_with(&witness))
+    };
+    until(Duration::from_secs(30), "the newest load has its witness", || has_it(&staged(world)));
+}
+
 #[test]
 fn what_a_killed_start_left_goes_and_what_is_needed_stays() {
     let mut world = World::new("garbage", 2);
@@ -70,6 +79,7 @@ fn what_a_killed_start_left_goes_and_what_is_needed_stays() {
     until(Duration::from_secs(20), "its successor has collected them", || of_generation(&world, 1) == 0);
     let job = world.own_job().display().to_string();
     let gc = |more: &[&str]| world.output(&[&["gc", &job], more].concat());
+    witnessed(&world);
     let before = staged(&world);
     assert!(!before.is_empty());
     assert_eq!(gc(&[]), "", "what was loaded just now is kept for a while");
