@@ -6,7 +6,7 @@ use harness::gate::alone;
 
 #[test]
 fn the_demonstration_ends_well() {
-    let _alone = alone(); // clicks come for some seconds, and a few seconds after them it must have read all
+    let _alone = alone(); // clicks come for some seconds, and the kill must be among them
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace");
     let output = Command::new(root.join("scripts/demo"))
         .env("DEMO_SECONDS", "9")
