@@ -16,6 +16,10 @@ pub enum Happened {
 pub enum Fault {
     /// The other system or the way to it: a later try may work.
     Outage,
+    /// An answer that nobody here knows. The same again may pass; what it is about, if it comes again and again, is for a person.
+    Strange,
+    /// The statement ran as long as it may: less at once may pass, the same will not.
+    TooLong,
     /// Credentials or rights.
     Denied,
     /// What the job names is not there, or not as it says.
@@ -69,9 +73,20 @@ impl Error {
         self
     }
 
+    /// It and its causes in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text += &format!(": {error}");
+            cause = error.source();
+        }
+        text
+    }
+
     /// Whether trying the same again can help.
     pub fn is_retriable(&self) -> bool {
-        self.fault == Fault::Outage
+        matches!(self.fault, Fault::Outage | Fault::Strange)
     }
 }
 

@@ -12,11 +12,13 @@
 
 pub mod conformance;
 mod error;
+pub mod faults;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod memory;
 #[cfg(feature = "redshift")]
 pub mod redshift;
+pub mod retry;
 #[cfg(feature = "s3")]
 pub mod s3;
 

@@ -270,7 +270,7 @@ fn quoted(path: &str) -> String {
 impl From<connectors::Error> for Error {
     fn from(error: connectors::Error) -> Error {
         let code = match error.fault {
-            Fault::Outage => Code::Unreachable,
+            Fault::Outage | Fault::Strange | Fault::TooLong => Code::Unreachable,
             Fault::Denied => Code::Denied,
             Fault::Missing => Code::Names,
             Fault::Refused => Code::Refused,
@@ -314,7 +314,7 @@ impl From<Failure> for Error {
                 return halt.into();
             }
             Failure::Port { source, .. } => match source.fault {
-                Fault::Outage => Code::Outage,
+                Fault::Outage | Fault::Strange | Fault::TooLong => Code::Outage,
                 Fault::Denied => Code::Denied,
                 Fault::Missing => Code::Names,
                 Fault::Refused => Code::Refused,
