@@ -21,6 +21,8 @@ pub mod redshift;
 pub mod retry;
 #[cfg(feature = "s3")]
 pub mod s3;
+mod secret;
+mod trust;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -31,6 +33,8 @@ use checkpoint::{
 };
 
 pub use error::{Error, Fault, Happened, Result};
+pub use secret::Secret;
+pub use trust::Trust;
 
 // ---------------------------------------------------------------------------------------------------------- Kafka
 

@@ -1,16 +1,16 @@
 //! S3 through `object_store`.
 
-use std::time::Duration;
+use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder},
+    BackoffConfig, ClientOptions, CredentialProvider, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
+    aws::{AmazonS3, AmazonS3Builder, AwsCredential},
     path::Path,
 };
 
-use crate::{Error, Fault, Objects, Result};
+use crate::{Error, Fault, Objects, Result, Secret, Trust};
 
 /// Where objects go, and by whose right. Without a key pair the usual chain decides (environment, web identity, instance).
 #[derive(Clone, Debug)]
@@ -24,7 +24,7 @@ pub struct Settings {
     /// `http://host:port` of another server that speaks S3's protocol.
     pub endpoint: Option<String>,
     /// Access key id and secret access key.
-    pub keys: Option<(String, String)>,
+    pub keys: Option<(Secret, Secret)>,
     /// How long a request is tried again: [`RETRIES_WITHIN`].
     pub retries_within: Duration,
 }
@@ -39,6 +39,43 @@ pub struct S3 {
     store: AmazonS3,
     settings: Settings,
     runtime: tokio::runtime::Runtime,
+    /// A right for each verb.
+    rights: Rights,
+}
+
+/// What was allowed before.
+#[derive(Default)]
+struct Rights {
+    put: Trust,
+    get: Trust,
+    delete: Trust,
+    list: Trust,
+}
+
+/// The key pair, read for each request.
+#[derive(Debug)]
+struct Keys(Secret, Secret);
+
+/// As `async_trait` spells what the trait asks for.
+type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+impl CredentialProvider for Keys {
+    type Credential = AwsCredential;
+
+    fn get_credential<'s, 'a>(&'s self) -> Answer<'a, object_store::Result<Arc<AwsCredential>>>
+    where
+        's: 'a,
+        Self: 'a,
+    {
+        let read = |secret: &Secret| {
+            let unread = |e: Error| object_store::Error::Unauthenticated { path: String::new(), source: Box::new(e) };
+            secret.read().map_err(unread)
+        };
+        Box::pin(async move {
+            let (key_id, secret_key) = (read(&self.0)?, read(&self.1)?);
+            Ok(Arc::new(AwsCredential { key_id, secret_key, token: None }))
+        })
+    }
 }
 
 impl S3 {
@@ -64,7 +101,7 @@ impl S3 {
             builder = builder.with_endpoint(endpoint);
         }
         if let Some((id, secret)) = &settings.keys {
-            builder = builder.with_access_key_id(id).with_secret_access_key(secret);
+            builder = builder.with_credentials(Arc::new(Keys(id.clone(), secret.clone())));
         }
         let store = builder.build().map_err(|e| Error::new(Fault::Refused, "cannot make an S3 client").because(e))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -73,7 +110,7 @@ impl S3 {
             .enable_all()
             .build()
             .map_err(|e| Error::bug("cannot start the S3 client").because(e))?;
-        Ok(S3 { store, settings, runtime })
+        Ok(S3 { store, settings, runtime, rights: Rights::default() })
     }
 
     fn path(&self, key: &str) -> Result<Path> {
@@ -119,8 +156,9 @@ fn wrote(error: Error) -> Error {
     if error.is_retriable() { error.unknown() } else { error }
 }
 
-impl Objects for S3 {
-    fn put(&self, key: &str, body: Bytes) -> Result<()> {
+/// The calls themselves.
+impl S3 {
+    fn try_put(&self, key: &str, body: Bytes) -> Result<()> {
         let (path, length) = (self.path(key)?, body.len() as u64);
         let what = || format!("cannot write {}", self.url(key));
         let options = PutOptions::from(PutMode::Create);
@@ -128,7 +166,13 @@ impl Objects for S3 {
             Ok(_) => Ok(()),
             // Nobody else uses this key, so it is our own earlier try, whose answer was lost. If it is whole.
             Err(object_store::Error::AlreadyExists { .. }) => {
-                let found = self.runtime.block_on(self.store.head(&path)).map_err(|e| failed(what(), e).unknown())?;
+                let found = match self.runtime.block_on(self.store.head(&path)) {
+                    // It is not: the crate says the same of a 409, which is a write of the same key that is under way.
+                    Err(e @ object_store::Error::NotFound { .. }) => {
+                        return Err(Error::new(Fault::Outage, what()).because(e).unknown());
+                    }
+                    other => other.map_err(|e| failed(what(), e).unknown())?,
+                };
                 if found.size == length {
                     return Ok(());
                 }
@@ -138,7 +182,7 @@ impl Objects for S3 {
         }
     }
 
-    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+    fn try_get(&self, key: &str) -> Result<Option<Bytes>> {
         let path = self.path(key)?;
         let read = async { self.store.get(&path).await?.bytes().await };
         match self.runtime.block_on(read) {
@@ -148,7 +192,7 @@ impl Objects for S3 {
         }
     }
 
-    fn delete(&self, key: &str) -> Result<()> {
+    fn try_delete(&self, key: &str) -> Result<()> {
         let path = self.path(key)?;
         match self.runtime.block_on(self.store.delete(&path)) {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
@@ -156,7 +200,7 @@ impl Objects for S3 {
         }
     }
 
-    fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+    fn try_list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
         let path = self.path(folder)?;
         let what = || format!("cannot list {}", self.url(folder));
         let mut found = self.store.list(Some(&path));
@@ -168,7 +212,7 @@ impl Objects for S3 {
         Ok(())
     }
 
-    fn children(&self, folder: &str) -> Result<Vec<String>> {
+    fn try_children(&self, folder: &str) -> Result<Vec<String>> {
         let path = self.path(folder)?;
         let found = self
             .runtime
@@ -180,6 +224,28 @@ impl Objects for S3 {
         let mut names: Vec<String> = objects.chain(folders).collect();
         names.sort();
         Ok(names)
+    }
+}
+
+impl Objects for S3 {
+    fn put(&self, key: &str, body: Bytes) -> Result<()> {
+        self.rights.put.judge(self.try_put(key, body))
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Bytes>> {
+        self.rights.get.judge(self.try_get(key))
+    }
+
+    fn delete(&self, key: &str) -> Result<()> {
+        self.rights.delete.judge(self.try_delete(key))
+    }
+
+    fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
+        self.rights.list.judge(self.try_list(folder, each))
+    }
+
+    fn children(&self, folder: &str) -> Result<Vec<String>> {
+        self.rights.list.judge(self.try_children(folder))
     }
 
     fn url(&self, key: &str) -> String {

@@ -11,6 +11,7 @@ use operators::{
     decode::DecodeOptions,
     events::Watch,
     fetch::FetchOptions,
+    outage::OUTAGE,
     sink::{
         self,
         encode::{EncodeOptions, Encoded},
@@ -126,6 +127,7 @@ impl Context {
                 targets: plan.targets.clone(),
                 idle_interval: job.epoch.idle_interval,
                 log,
+                retry: OUTAGE,
             },
             plan,
             between: None,

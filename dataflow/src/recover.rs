@@ -7,18 +7,17 @@
 //! 3. *One snapshot* whose fence row is exactly ours. Only what is in it counts; what step 1 read is thrown away.
 //! 4. Topics that the cut does not know are announced, where Kafka says now that they begin; an ordinary load.
 
-use std::{
-    collections::BTreeMap,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use checkpoint::{
     Cut, Generation, History, Micros, Nonce, TopicPartition,
     protocol::{self, Holder, Outcome, Range, Snapshot, SourceFacts, Start, TableFacts, Taken},
 };
-use connectors::{Load, Log, Objects, OpenSession, Process, Took, Warehouse};
-use operators::{Failure, fetch::Place, outage::chain};
+use connectors::{
+    Fault, Happened, Load, Log, Objects, OpenSession, Process, Took, Warehouse,
+    retry::{Policy, Retry},
+};
+use operators::{Failure, fetch::Place};
 use tracing::{info, warn};
 
 use crate::{
@@ -43,12 +42,14 @@ pub struct Recovered {
 }
 
 /// How long a start tries to take the fence, and to read a snapshot that is valid with it.
-const ACQUIRE_WITHIN: Duration = Duration::from_secs(120);
+const ACQUIRE: Policy = Policy {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(2),
+    within: Duration::from_secs(120),
+    attempts: u32::MAX,
+};
 /// How old a snapshot may be that the warehouse gives.
-const STALE_WITHIN: Duration = Duration::from_secs(3);
-/// The first pause between tries; it doubles up to [`LONGEST_PAUSE`].
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const STALE: Policy = Policy { within: Duration::from_secs(3), ..ACQUIRE };
 
 /// How a start is to go about it.
 #[derive(Clone, Debug, Default)]
@@ -126,14 +127,18 @@ fn look(
 /// Reads the tables, and holds them against the witnesses. A snapshot may be a moment old, and then looks like one of restored
 /// tables; so that is believed when it stays so.
 pub fn look_at_tables(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse) -> Result<TableFacts> {
-    let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let mut retry = Retry::new(STALE);
     let witnesses = witness::list(job, objects)?;
     loop {
         let facts = again(|| warehouse.read())?;
         halts::found(facts.fence.generation);
         protocol::admit(&TableFacts { namespace: facts.fence.namespace.clone(), ..facts.clone() })?;
         match witness::check(job, &witnesses, &facts, warehouse) {
-            Err(error) if error.code == Code::Witness && since.elapsed() < STALE_WITHIN => pause = rest(pause),
+            Err(error) if error.code == Code::Witness => {
+                if !retry.rest() {
+                    return Err(error);
+                }
+            }
             result => return result.map(|()| facts),
         }
     }
@@ -185,7 +190,7 @@ fn take_as(
 ) -> Result<Holder> {
     let mut fence = seen.fence.clone();
     takeover::wait_for_holder(warehouse, &fence, process, take_over)?;
-    let (mut since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let mut retry = Retry::new(ACQUIRE);
     loop {
         let from = fence.generation;
         let took = warehouse.take(from);
@@ -204,7 +209,7 @@ fn take_as(
         // Whatever was answered, the row says whose it is.
         let error = match warehouse.read() {
             // Shown from a moment before: once more. The same statement again takes nothing twice.
-            Ok(facts) if facts.fence.generation < from && since.elapsed() < STALE_WITHIN => None,
+            Ok(facts) if facts.fence.generation < from && retry.elapsed() < STALE.within => None,
             Ok(facts) => match protocol::after_taking(from, nonce, &facts.fence)? {
                 Taken::Ours(holder) => return Ok(holder),
                 Taken::NotYet => error,
@@ -213,20 +218,19 @@ fn take_as(
                     info!(event = "overtaken", generation = by.0, "generation {by} took the fence before us");
                     fence = facts.fence;
                     takeover::wait_for_holder(warehouse, &fence, process, take_over)?;
-                    since = Instant::now();
+                    retry = Retry::new(ACQUIRE);
                     continue;
                 }
             },
             Err(error) if error.is_retriable() => Some(error),
             Err(error) => return Err(Error::of_tables(error)),
         };
-        if since.elapsed() >= ACQUIRE_WITHIN {
+        if !retry.rest() {
             return Err(match error {
                 Some(error) => error.into(),
                 None => Error::new(Code::Unreachable, "the fence is held by a session that could not be ended"),
             });
         }
-        pause = rest(pause);
     }
 }
 
@@ -249,7 +253,7 @@ fn end_others(warehouse: &mut dyn Warehouse, from: Generation) -> Result<()> {
 
 /// Reads until the snapshot is valid with our fence.
 fn snapshot(warehouse: &mut dyn Warehouse, holder: &Holder) -> Result<TableFacts> {
-    let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let mut retry = Retry::new(ACQUIRE);
     loop {
         let error = match warehouse.read() {
             Ok(facts) => match protocol::check_snapshot(holder, &facts.fence)? {
@@ -260,60 +264,55 @@ fn snapshot(warehouse: &mut dyn Warehouse, holder: &Holder) -> Result<TableFacts
             Err(error) if error.is_retriable() => Some(error),
             Err(error) => return Err(Error::of_tables(error)),
         };
-        if since.elapsed() >= ACQUIRE_WITHIN {
+        if !retry.rest() {
             return Err(match error {
                 Some(error) => error.into(),
                 None => Error::new(Code::Unreachable, "the warehouse shows tables that are older than our fence"),
             });
         }
-        pause = rest(pause);
     }
 }
 
 /// Loads an epoch that has no rows, however often it takes.
 pub fn load_alone(warehouse: &mut dyn Warehouse, load: &Load) -> Result<()> {
-    let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let mut retry = Retry::new(ACQUIRE);
     loop {
         let mut result = warehouse.load(load, &mut |_| {});
         while let Err(error) = &result
-            && error.happened == connectors::Happened::Unknown
+            && error.happened == Happened::Unknown
         {
-            let (doing, why) = ("recording an epoch without rows", chain(error));
+            let (doing, why) = ("recording an epoch without rows", error.chain());
             warn!(event = "retrying", doing, why, "the answer to COMMIT is lost: {why}");
             result = warehouse.resolve(&load.holder, &load.range).map_err(connectors::Error::unknown);
-            if let Err(error) = &result
-                && (!error.is_retriable() || since.elapsed() >= ACQUIRE_WITHIN)
-            {
-                break;
+            match result.as_ref().err().map(|error| retry.after(error)) {
+                Some(Some(pause)) => thread::sleep(pause),
+                Some(None) => break,
+                None => {}
             }
-            pause = rest(pause);
         }
-        match result {
+        let failed = match result {
             Ok(Outcome::Committed) => return Ok(()),
-            Ok(Outcome::NotCommitted) => {}
+            Ok(Outcome::NotCommitted) => connectors::Error::new(Fault::Outage, "its transaction was rolled back"),
             Ok(Outcome::Fenced { by }) => return Err(Failure::Fenced { by }.into()),
             Ok(Outcome::Halt(halt)) => return Err(halt.into()),
-            Err(error) if error.is_retriable() && since.elapsed() < ACQUIRE_WITHIN => {}
-            Err(error) => return Err(error.into()),
-        }
-        pause = rest(pause);
+            Err(error) => error,
+        };
+        let pause = if failed.happened == Happened::No { retry.after(&failed) } else { None };
+        let Some(pause) = pause else { return Err(failed.into()) };
+        thread::sleep(pause);
     }
 }
 
 /// Does what may be done twice, again while that can help.
 pub fn again<T>(mut act: impl FnMut() -> connectors::Result<T>) -> Result<T> {
-    let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+    let mut retry = Retry::new(ACQUIRE);
     loop {
-        match act() {
-            Err(error) if error.is_retriable() && since.elapsed() < ACQUIRE_WITHIN => pause = rest(pause),
-            result => return result.map_err(Error::of_tables),
+        let result = act();
+        match result.as_ref().err().and_then(|error| retry.after(error)) {
+            Some(pause) => thread::sleep(pause),
+            None => return result.map_err(Error::of_tables),
         }
     }
-}
-
-fn rest(pause: Duration) -> Duration {
-    thread::sleep(pause);
-    (pause * 2).min(LONGEST_PAUSE)
 }
 
 /// What Kafka says of the topics of a job.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use connectors::{Log, Objects, Warehouse, kafka, redshift, s3};
+use connectors::{Log, Objects, Secret, Warehouse, kafka, redshift, s3};
 use operators::{Time, failure, heartbeat::HeartbeatOptions, query::SourceValue};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, WorkerConfig};
@@ -155,15 +155,20 @@ pub fn work(context: Context, cluster: &Cluster, sockets: Option<Sockets>, meter
     Ok(())
 }
 
+/// A secret that must be there now, and is read anew each time it is used.
+fn secret_of(secret: &crate::job::Secret, place: &str) -> Result<Secret> {
+    secret.resolve().map_err(|e| Error::new(Code::JobFile, format!("{place}: {e}")))?;
+    let secret = secret.clone();
+    Ok(Secret::new(move || secret.resolve()))
+}
+
 /// The Kafka of a job.
 pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
     let mut properties = Vec::new();
     for (name, value) in &job.properties {
         let value = match value {
-            Property::Plain(text) => text.clone(),
-            Property::Secret(secret) => {
-                secret.resolve().map_err(|e| Error::new(Code::JobFile, format!("[kafka] {name}: {e}")))?
-            }
+            Property::Plain(text) => Secret::from(text.as_str()),
+            Property::Secret(secret) => secret_of(secret, &format!("[kafka] {name}"))?,
         };
         properties.push((name.clone(), value));
     }
@@ -184,10 +189,8 @@ pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
 /// The staging place of a job.
 pub fn staging(job: &Job) -> Result<s3::S3> {
     let staging = &job.staging;
-    let resolve =
-        |secret: &crate::job::Secret| secret.resolve().map_err(|e| Error::new(Code::JobFile, format!("[staging] {e}")));
     let keys = match &staging.keys {
-        Some((id, secret)) => Some((resolve(id)?, resolve(secret)?)),
+        Some((id, secret)) => Some((secret_of(id, "[staging]")?, secret_of(secret, "[staging]")?)),
         None => None,
     };
     Ok(s3::S3::new(s3::Settings {
@@ -208,8 +211,7 @@ pub fn warehouse(job: &Job) -> Result<Box<dyn Warehouse>> {
 /// The Redshift of a job.
 pub fn redshift(job: &Job) -> Result<redshift::Redshift> {
     let redshift = &job.redshift;
-    let password =
-        redshift.password.resolve().map_err(|e| Error::new(Code::JobFile, format!("[redshift] password: {e}")))?;
+    let password = secret_of(&redshift.password, "[redshift] password")?;
     let settings = redshift::Settings {
         host: redshift.host.clone(),
         port: redshift.port,

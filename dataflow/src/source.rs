@@ -19,13 +19,7 @@ use checkpoint::{
     protocol::{self, Halt, SourceFacts},
 };
 use connectors::Log;
-use operators::{
-    Failure,
-    events::Event,
-    failure::fail,
-    fetch::Place,
-    outage::{OUTAGE_WITHIN, chain},
-};
+use operators::{Failure, events::Event, failure::fail, fetch::Place, outage::OUTAGE_WITHIN};
 use tracing::warn;
 
 use crate::{
@@ -129,7 +123,7 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, stop: Arc<AtomicBool>, report:
                 // Said once, not every five seconds.
                 Some(source) => {
                     let since = *failing_since.get_or_insert_with(|| {
-                        let why = chain(&source);
+                        let why = source.chain();
                         watch(Event::Retrying { doing: doing(), why });
                         Instant::now()
                     });

@@ -1,59 +1,60 @@
 //! What is done while another system is away: the same again, with growing pauses and a deadline, for everybody to see.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+use connectors::retry::{Policy, Retry};
 
 use crate::events::{Event, Watch};
 
 /// How long an outage of another system is waited for.
 pub const OUTAGE_WITHIN: Duration = Duration::from_secs(30 * 60);
+/// How a running job tries again.
+pub const OUTAGE: Policy = Policy::within(OUTAGE_WITHIN);
 
 /// How long a topic must be gone until that is believed: a broker that has just started may not know it yet. Less than a job may
 /// take to drain.
-pub const GONE_AFTER: Duration = Duration::from_secs(15);
+const GONE: Policy = Policy {
+    first: Duration::from_millis(500),
+    longest: Duration::from_secs(1),
+    within: Duration::from_secs(15),
+    attempts: u32::MAX,
+};
 
-/// Asks for what is of a topic until there is an answer. `Ok(None)` and an outage are believed after [`GONE_AFTER`]; any other
+/// Asks for what is of a topic until there is an answer. `Ok(None)` and an outage are believed after a quarter of a minute; any other
 /// error is given at once.
 pub fn until_known<T>(ask: impl Fn() -> connectors::Result<Option<T>>) -> connectors::Result<Option<T>> {
-    let since = Instant::now();
+    let mut retry = Retry::new(GONE);
     loop {
-        match ask() {
-            Ok(None) if since.elapsed() < GONE_AFTER => {}
-            Err(error) if error.is_retriable() && since.elapsed() < GONE_AFTER => {}
-            answer => return answer,
-        }
-        std::thread::sleep(Duration::from_secs(1));
+        let answer = ask();
+        let pause = match &answer {
+            Ok(None) => retry.pause(),
+            Ok(Some(_)) => None,
+            Err(error) => retry.after(error),
+        };
+        let Some(pause) = pause else { return answer };
+        std::thread::sleep(pause);
     }
 }
 
 /// Does something that may be done twice, again and again while that can help.
-pub fn try_again<T>(doing: &str, watch: &Watch, act: impl Fn() -> connectors::Result<T>) -> connectors::Result<T> {
-    let since = Instant::now();
-    let (mut pause, mut again) = (Duration::from_millis(200), false);
+pub fn try_again<T>(
+    doing: &str,
+    policy: Policy,
+    watch: &Watch,
+    act: impl Fn() -> connectors::Result<T>,
+) -> connectors::Result<T> {
+    let (mut retry, mut again) = (Retry::new(policy), false);
     loop {
-        match act() {
-            Err(error) if error.is_retriable() && since.elapsed() < OUTAGE_WITHIN => {
-                watch(Event::Retrying { doing: doing.into(), why: chain(&error) });
-                again = true;
-                std::thread::sleep(pause);
-                pause = (pause * 2).min(Duration::from_secs(10));
+        let result = act();
+        let pause = result.as_ref().err().and_then(|error| retry.after(error));
+        let (Some(pause), Err(error)) = (pause, &result) else {
+            if again && result.is_ok() {
+                watch(Event::Recovered { doing: doing.into() });
             }
-            result => {
-                if again && result.is_ok() {
-                    watch(Event::Recovered { doing: doing.into() });
-                }
-                return result;
-            }
-        }
+            return result;
+        };
+        watch(Event::Retrying { doing: doing.into(), why: error.chain() });
+        again = true;
+        std::thread::sleep(pause);
     }
-}
-
-/// An error and its causes in one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text += &format!(": {error}");
-        cause = error.source();
-    }
-    text
 }

@@ -235,7 +235,7 @@ fn s3(change: impl FnOnce(&mut s3::Settings)) -> S3 {
         prefix: "ports".into(),
         region: Some("us-east-1".into()),
         endpoint: Some(STACK.s3.endpoint()),
-        keys: Some((owner.id.clone(), owner.secret.clone())),
+        keys: Some((owner.id.as_str().into(), owner.secret.as_str().into())),
         retries_within: s3::RETRIES_WITHIN,
     };
     change(&mut settings);
@@ -296,7 +296,7 @@ fn redshift(job: &str, change: impl FnOnce(&mut Settings)) -> Redshift {
         port: env["REDSHIFT_PORT"].parse().expect("a port"),
         database: env["REDSHIFT_DATABASE"].clone(),
         user: env["REDSHIFT_USER"].clone(),
-        password: env["REDSHIFT_PASSWORD"].clone(),
+        password: env["REDSHIFT_PASSWORD"].as_str().into(),
         iam_role: env["REDSHIFT_IAM_ROLE"].clone(),
         tls: Tls::Off,
         statement_timeout: Duration::from_secs(60),

@@ -75,9 +75,11 @@ impl Client {
     /// One that is unlike the others in some of the properties that a job file cannot set.
     pub(super) fn with(settings: &Settings, others: &[(&str, &str)]) -> Result<Client> {
         let mut config = ClientConfig::new();
-        let properties = settings.properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in DEFAULTS.iter().copied().chain(properties) {
-            config.set(name, value);
+        for (name, value) in DEFAULTS {
+            config.set(*name, *value);
+        }
+        for (name, value) in &settings.properties {
+            config.set(name, value.read()?);
         }
         config
             .set("bootstrap.servers", &settings.brokers)

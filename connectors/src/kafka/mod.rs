@@ -24,7 +24,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{Error, Fault, Log, Reader, Result, StartAt};
+use crate::{Error, Fault, Log, Reader, Result, Secret, StartAt, Trust};
 use client::{Client, failed};
 use ends::{EndReader, are_read_up};
 use reader::KafkaReader;
@@ -70,8 +70,8 @@ pub struct Settings {
     pub brokers: String,
     /// Name of the job; the client's name in the brokers' logs and quotas.
     pub job: String,
-    /// Properties of librdkafka, secrets already resolved, none of [`OWNED`].
-    pub properties: Vec<(String, String)>,
+    /// Properties of librdkafka, none of [`OWNED`]; read for each client, since some of them are secrets.
+    pub properties: Vec<(String, Secret)>,
     /// What one reader may hold in librdkafka's own queue, in KiB.
     pub queue_kb: usize,
     /// Whether readers give the records' headers.
@@ -85,12 +85,14 @@ pub struct Kafka {
     settings: Settings,
     /// The client that asks about topics: a running job asks every few seconds, and a connection is dear.
     asking: Mutex<Option<Arc<Client>>>,
+    /// Whether we were let in before.
+    rights: Arc<Trust>,
 }
 
 impl Kafka {
     /// No connection is made yet.
     pub fn new(settings: Settings) -> Kafka {
-        Kafka { settings, asking: Mutex::default() }
+        Kafka { settings, asking: Mutex::default(), rights: Arc::default() }
     }
 
     fn asking(&self) -> Result<Arc<Client>> {
@@ -100,10 +102,20 @@ impl Kafka {
             None => Ok(asking.insert(Arc::new(Client::new(&self.settings)?)).clone()),
         }
     }
+
+    /// A refusal after a first success is an outage. The client that was refused keeps its secrets, so the next question is for a
+    /// new one.
+    fn judge<T>(&self, result: Result<T>) -> Result<T> {
+        if result.as_ref().is_err_and(|error| error.fault == Fault::Denied) {
+            *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+        self.rights.judge(result)
+    }
 }
 
-impl Log for Kafka {
-    fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>> {
+/// The questions themselves.
+impl Kafka {
+    fn try_partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>> {
         let (client, within) = (self.asking()?, self.settings.answer_within);
         let consumer = &client.consumer;
         let what = || format!("cannot read the partitions of topic {topic}");
@@ -130,15 +142,16 @@ impl Log for Kafka {
         Ok(Some(partitions))
     }
 
-    fn topic_id(&self, topic: &str) -> Result<Option<String>> {
+    fn try_topic_id(&self, topic: &str) -> Result<Option<String>> {
         let client = self.asking()?;
         let what = || format!("cannot ask for the id of topic {topic}");
         client.ask(self.settings.answer_within, &what, |wait| native::topic_id(client.consumer.client(), topic, wait))
     }
 
-    fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>> {
-        let partitions =
-            self.partitions(topic)?.ok_or_else(|| Error::new(Fault::Missing, format!("there is no topic {topic}")))?;
+    fn try_starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>> {
+        let partitions = self
+            .try_partitions(topic)?
+            .ok_or_else(|| Error::new(Fault::Missing, format!("there is no topic {topic}")))?;
         let mut offsets: BTreeMap<i32, i64> = BTreeMap::new();
         if let StartAt::Time(ms) = at {
             let mut asked = TopicPartitionList::new();
@@ -169,7 +182,7 @@ impl Log for Kafka {
             .collect())
     }
 
-    fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
+    fn try_record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
         let mut reader = EndReader::open(&self.settings, &[(partition.clone(), offset)])?;
         let (since, within) = (Instant::now(), self.settings.answer_within);
         while since.elapsed() < within {
@@ -196,12 +209,30 @@ impl Log for Kafka {
             format!("{partition}: no answer for the record at offset {offset} within {within:?}"),
         ))
     }
+}
+
+impl Log for Kafka {
+    fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>> {
+        self.judge(self.try_partitions(topic))
+    }
+
+    fn topic_id(&self, topic: &str) -> Result<Option<String>> {
+        self.judge(self.try_topic_id(topic))
+    }
+
+    fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>> {
+        self.judge(self.try_starts(topic, at))
+    }
+
+    fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
+        self.judge(self.try_record_at(partition, offset))
+    }
 
     fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>> {
-        are_read_up(&self.settings, at)
+        self.judge(are_read_up(&self.settings, at))
     }
 
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(KafkaReader::open(&self.settings, from)?))
+        Ok(Box::new(KafkaReader::open(&self.settings, from, self.rights.clone())?))
     }
 }

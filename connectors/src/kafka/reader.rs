@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use super::{
     client::{Client, Said, failed},
     native,
 };
-use crate::{Error, Fault, Moved, RawBatch, Reader, Result};
+use crate::{Error, Fault, Moved, RawBatch, Reader, Result, Trust};
 
 /// The longest a batch may be, in records.
 const BATCH_RECORDS: usize = 8192;
@@ -75,11 +76,13 @@ pub(super) struct KafkaReader {
     positions: Vec<i64>,
     /// Batches of one topic each that were taken together.
     ready: VecDeque<RawBatch>,
+    /// Whether anybody was let in before.
+    rights: Arc<Trust>,
 }
 
 impl KafkaReader {
     /// Begins at these offsets.
-    pub(super) fn open(settings: &Settings, from: &[(TopicPartition, i64)]) -> Result<KafkaReader> {
+    pub(super) fn open(settings: &Settings, from: &[(TopicPartition, i64)], rights: Arc<Trust>) -> Result<KafkaReader> {
         let client = Client::new(settings)?;
         assign(&client, from)?;
         Ok(KafkaReader {
@@ -88,12 +91,23 @@ impl KafkaReader {
             positions: from.iter().map(|(_, offset)| *offset).collect(),
             assigned: Assigned::new(from.iter().map(|(p, _)| p.clone()).collect()),
             ready: VecDeque::new(),
+            rights,
         })
     }
 }
 
 impl Reader for KafkaReader {
     fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
+        match self.try_next(wait) {
+            // Nobody was asked whether we are let in.
+            Ok(None) => Ok(None),
+            result => self.rights.judge(result),
+        }
+    }
+}
+
+impl KafkaReader {
+    fn try_next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
         if let Some(batch) = self.ready.pop_front() {
             return Ok(Some(batch));
         }

@@ -4,8 +4,9 @@
 //! PostgreSQL's), and a Parquet COPY is safe in it. Every wait has a deadline of ours, because a server that is stopped
 //! answers keep-alives and nothing else.
 //!
-//! [`session`] is a connection and its errors, [`tables`] the text of the control tables, [`snapshot`] reads them, and this file
-//! is the protocol: which statements in which order. What their answers mean is decided by `checkpoint::protocol`.
+//! [`session`] is a connection, [`verdict`] says what its errors mean, [`tables`] has the text of the control tables, [`snapshot`]
+//! reads them, and this file is the protocol: which statements in which order. What their answers mean is decided by
+//! `checkpoint::protocol`.
 
 pub mod dead_letters;
 pub mod epochs;
@@ -14,9 +15,10 @@ mod session;
 mod snapshot;
 mod tables;
 mod text;
+mod verdict;
 pub mod verify;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use checkpoint::{
     Digest, Epoch, Generation, Link, Nonce,
@@ -25,7 +27,8 @@ use checkpoint::{
 
 use crate::{
     ColumnKind, CopyFrom, Error, Fault, HaltNote, Happened, Load, LoadStep, OpenSession, Process, Result, TableName,
-    TargetColumn, Took, Warehouse,
+    TargetColumn, Took, Trust, Warehouse,
+    retry::{Policy, Retry},
 };
 use session::Session;
 pub use session::{Settings, Tls};
@@ -34,9 +37,13 @@ use text::{literal, name};
 
 /// How long a statement on the fence waits for a rival before somebody asks whose session that is.
 pub const FENCE_WAIT: Duration = Duration::from_secs(10);
-/// How often tables are made while others make the same, and the pause, which grows by itself.
-const INIT_TRIES: u32 = 10;
-const INIT_PAUSE: Duration = Duration::from_millis(50);
+/// How tables are made while others make the same.
+const RIVAL_INITS: Policy = Policy {
+    first: Duration::from_millis(50),
+    longest: Duration::from_secs(1),
+    within: Duration::from_secs(30),
+    attempts: 20,
+};
 /// Rows in one INSERT: far below the 16 MB that a statement may have.
 const ROWS_PER_INSERT: usize = 500;
 /// Bytes of a plan in one row.
@@ -51,6 +58,10 @@ pub struct Redshift {
     /// Who we are, once we have a nonce; every session records it before it touches the fence.
     identity: Option<(Process, Nonce)>,
     generation: Option<Generation>,
+    /// Whether a login was taken before.
+    logins: Trust,
+    /// Whether a load was possible before.
+    loads: Trust,
 }
 
 impl Redshift {
@@ -63,11 +74,20 @@ impl Redshift {
             .build()
             .map_err(|e| Error::bug("cannot start the Redshift client").because(e))?;
         let tables = Tables::new(schema, job);
-        Ok(Redshift { settings, tables, runtime, session: None, identity: None, generation: None })
+        Ok(Redshift {
+            settings,
+            tables,
+            runtime,
+            session: None,
+            identity: None,
+            generation: None,
+            logins: Trust::default(),
+            loads: Trust::default(),
+        })
     }
 
     fn connect(&self) -> Result<Session> {
-        Session::connect(&self.settings, self.runtime.handle())
+        self.logins.judge(Session::connect(&self.settings, self.runtime.handle()))
     }
 
     /// Runs `act` on the open session, or on a new one that has recorded itself. After an error the session is thrown
@@ -254,15 +274,40 @@ impl Redshift {
     fn copy_into(&self, session: &mut Session, table: &str, copy: &CopyFrom) -> Result<Result<(), Halt>> {
         let before: i64 = session.one_number("SELECT pg_last_copy_id()")?;
         let columns: Vec<String> = copy.columns.iter().map(|c| name(c)).collect();
-        session.run(&format!(
+        let since = Instant::now();
+        let copied = session.run(&format!(
             "COPY {table} ({}) FROM {} IAM_ROLE {} FORMAT AS PARQUET MANIFEST",
             columns.join(", "),
             literal(&copy.manifest_url),
             literal(&self.settings.iam_role)
-        ))?;
+        ));
+        // Somebody else may cancel it as well; then it did not run so long.
+        let outlasted = |e: &Error| session::cancelled(e) && since.elapsed() >= self.settings.statement_timeout;
+        copied.map_err(|e| match outlasted(&e) {
+            true => {
+                let limit_s = self.settings.statement_timeout.as_secs();
+                let what = format!(
+                    "{}: it ran for {limit_s} s, which is `redshift.statement_timeout`; a longer one helps, or a shorter \
+                     `epoch.interval`",
+                    e.what
+                );
+                Error { fault: Fault::TooLong, what, ..e }
+            }
+            false => e,
+        })?;
         let rows = session.run("SELECT pg_last_copy_id(), pg_last_copy_count()")?.rows;
         let Some(row) = rows.first() else { return Err(Error::bug("a function without a row")) };
         Ok(protocol::check_copy(&copy.target, before, row.number(0)?, row.number(1)?, &copy.counts))
+    }
+
+    /// Whether all tables of a load are there.
+    fn check_tables(&mut self, load: &Load) -> Result<()> {
+        for copy in &load.copies {
+            if self.columns(&copy.table)?.is_none() {
+                return Err(Error::new(Fault::Missing, format!("there is no table {} any more", copy.table)));
+            }
+        }
+        Ok(())
     }
 
     fn try_resolve(&mut self, session: &mut Session, holder: &Holder, range: &Range) -> Result<Outcome> {
@@ -306,15 +351,16 @@ impl Redshift {
 
 impl Warehouse for Redshift {
     fn init(&mut self, fence_id: &str) -> Result<Vec<String>> {
-        let mut tries = 0;
+        let mut retry = Retry::new(RIVAL_INITS);
         loop {
-            tries += 1;
             let mut session = self.connect()?;
             session.limit(self.settings.statement_timeout)?;
             match self.tables.make(&mut session, fence_id) {
                 // A rival made them at the same time: once it is done all are there.
-                Err(e) if e.happened == Happened::No && tables::rival_made_it(&e) && tries < INIT_TRIES => {
-                    std::thread::sleep(INIT_PAUSE * tries);
+                Err(e) if e.happened == Happened::No && tables::rival_made_it(&e) => {
+                    if !retry.rest() {
+                        return Err(e);
+                    }
                 }
                 other => return other,
             }
@@ -422,19 +468,33 @@ impl Warehouse for Redshift {
                 return Err(Error::new(Fault::Denied, what));
             }
         }
-        self.try_copy(copy)
+        self.try_copy(copy)?;
+        self.loads.earned();
+        Ok(())
     }
 
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome> {
-        match self.on_session(|this, session| this.try_load(session, load, progress)) {
-            Err(e) if session::timed_out(&e) && e.happened == Happened::No => {
+        let is_newer = |result: &Result<Outcome>| {
+            result.as_ref().err().is_some_and(|e| e.happened == Happened::No && session::newer_table(e))
+        };
+        let mut result = self.on_session(|this, session| this.try_load(session, load, progress));
+        // A table was made anew after our snapshot: the next one has it. If it has not, the catalog says why.
+        if is_newer(&result) {
+            result = self.on_session(|this, session| this.try_load(session, load, progress));
+            if is_newer(&result) {
+                self.check_tables(load)?;
+            }
+        }
+        let result = match result {
+            Err(e) if session::timed_out(&e) && e.happened == Happened::No && e.fault == Fault::Outage => {
                 match self.fence_is_stuck(&load.holder)? {
                     Some(outcome) => Ok(outcome),
                     None => Err(e),
                 }
             }
             other => other,
-        }
+        };
+        self.loads.judge(result)
     }
 
     fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome> {

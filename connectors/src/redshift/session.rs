@@ -8,7 +8,8 @@ use postgres_openssl::MakeTlsConnector;
 use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage, config::SslMode};
 
-use crate::{Error, Fault, Result};
+use super::verdict;
+use crate::{Error, Fault, Result, Secret};
 
 /// Where the database is and who asks.
 #[derive(Clone, Debug)]
@@ -21,8 +22,8 @@ pub struct Settings {
     pub database: String,
     /// User.
     pub user: String,
-    /// Their password, resolved.
-    pub password: String,
+    /// Their password, read for each session.
+    pub password: Secret,
     /// The role that COPY assumes to read from S3.
     pub iam_role: String,
     /// Encryption.
@@ -126,7 +127,7 @@ impl Session {
             .port(settings.port)
             .dbname(&settings.database)
             .user(&settings.user)
-            .password(&settings.password)
+            .password(settings.password.read()?)
             .application_name(&settings.application_name)
             .connect_timeout(CONNECT_WITHIN)
             .keepalives_idle(Duration::from_secs(30))
@@ -246,35 +247,16 @@ fn refused(what: String, error: tokio_postgres::Error) -> Error {
         return Error::new(fault, what).because(error);
     };
     let (state, message, detail) = (said.code().code(), said.message(), said.detail().unwrap_or_default());
-    let fault = classify(state, message, detail);
+    let fault = verdict::classify(state, message, detail);
     // The detail block tells which column of which file; its frame of dashes tells nothing.
     let detail: Vec<&str> = detail.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("---")).collect();
     let text = if detail.is_empty() { message.to_string() } else { format!("{message} ({})", detail.join("; ")) };
     Error::new(fault, what).because(Said { state: state.into(), text })
 }
 
-/// What an error of Redshift means. It has few codes of its own, so the text decides as well.
-fn classify(state: &str, message: &str, detail: &str) -> Fault {
-    let has = |text: &str| message.contains(text) || detail.contains(text);
-    match state {
-        "57014" | "57P01" | "57P02" | "57P03" | "53300" => Fault::Outage,
-        state if state.starts_with("08") => Fault::Outage,
-        "28000" | "28P01" | "42501" => Fault::Denied,
-        "42P01" | "3F000" | "3D000" => Fault::Missing,
-        "40001" | "40P01" => Fault::Outage,
-        "XX000" if message == "1023" || has("Serializable isolation violation") || has("deadlock detected") => {
-            Fault::Outage
-        }
-        "XX000" if has("not authorized to assume") || has("Status 403") => Fault::Denied,
-        "XX000" if has("does not exist in the database") => Fault::Missing,
-        _ => Fault::Refused,
-    }
-}
-
 /// Whether a statement ended because it took too long: by the server's limit or by ours.
 pub(super) fn timed_out(error: &Error) -> bool {
-    let Some(source) = &error.source else { return false };
-    source.is::<NoAnswer>() || source.downcast_ref::<Said>().is_some_and(|said| said.state == "57014")
+    error.source.as_ref().is_some_and(|source| source.is::<NoAnswer>()) || cancelled(error)
 }
 
 /// Whether the server does not show what was asked for.
@@ -284,34 +266,26 @@ pub(super) fn is_not_shown(error: &Error) -> bool {
 
 /// Whether another transaction was in the way, so that the same again may pass.
 pub(super) fn conflict(error: &Error) -> bool {
-    let said = error.source.as_ref().and_then(|s| s.downcast_ref::<Said>());
-    said.is_some_and(|s| {
-        s.state.starts_with("40") || (s.state == "XX000" && (s.text.starts_with("1023") || s.text.contains("deadlock")))
-    })
+    said(error).is_some_and(|said| verdict::is_conflict(&said.state, &said.text, ""))
+}
+
+/// Whether a table is newer than the snapshot of the transaction that asked for it.
+pub(super) fn newer_table(error: &Error) -> bool {
+    said(error).is_some_and(|said| verdict::is_newer(&said.state, &said.text, ""))
+}
+
+/// Whether the server ended a statement, for whatever reason.
+pub(super) fn cancelled(error: &Error) -> bool {
+    said(error).is_some_and(|said| said.state == "57014")
+}
+
+fn said(error: &Error) -> Option<&Said> {
+    error.source.as_ref()?.downcast_ref::<Said>()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_the_errors_of_redshift_mean() {
-        for (state, message, detail, fault) in [
-            ("XX000", "1023", "Serializable isolation violation on table", Fault::Outage),
-            ("XX000", "deadlock detected", "", Fault::Outage),
-            ("57014", "canceled on user's request", "", Fault::Outage),
-            ("XX000", "Spectrum Scan Error", "code: 15007", Fault::Refused),
-            ("XX000", "S3ServiceException:Access Denied,Status 403", "", Fault::Denied),
-            ("XX000", "User x is not authorized to assume IAM Role y", "", Fault::Denied),
-            ("XX000", "Relation x does not exist in the database.", "", Fault::Missing),
-            ("42P01", "relation does not exist", "", Fault::Missing),
-            ("0A000", "REGION argument is not supported for PARQUET based COPY", "", Fault::Refused),
-            ("25P02", "current transaction is aborted", "", Fault::Refused),
-            ("28000", "password authentication failed", "", Fault::Denied),
-        ] {
-            assert_eq!(classify(state, message, detail), fault, "{state} {message}");
-        }
-    }
 
     #[test]
     fn a_statement_in_a_message_is_short() {

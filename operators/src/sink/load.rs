@@ -8,8 +8,8 @@
 //!   wait for the next load or for `idle_interval`, so that control records alone do not make a load.
 //! * Before a load Kafka is asked whether the topics are still those that were read. A consumer does not notice: it goes on in
 //!   another topic of the same name, where it stood in the old one.
-//! * Failure: an outage is tried again with the same files for [`OUTAGE_WITHIN`]; a lost COMMIT is resolved, never
-//!   repeated blindly; everything else ends the process.
+//! * Failure: what may pass by itself is tried again with the same files, a COPY that outlasts its statement's limit with fewer
+//!   epochs; a lost COMMIT is resolved, never repeated blindly; everything else ends the process.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -23,7 +23,10 @@ use checkpoint::{
     names::Staging,
     protocol::{self, Holder, Outcome, Range},
 };
-use connectors::{CopyFrom, Happened, Load, Log, Objects, Warehouse};
+use connectors::{
+    CopyFrom, Fault, Happened, Load, Log, Objects, Warehouse,
+    retry::{Policy, Retry},
+};
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use serde::Serialize;
 use timely::{
@@ -41,7 +44,7 @@ use crate::{
     clock::MAX_OPEN_EPOCHS,
     events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
-    outage::{OUTAGE_WITHIN, chain, try_again, until_known},
+    outage::{try_again, until_known},
     stamp::hold,
 };
 
@@ -61,6 +64,8 @@ pub struct LoadOptions {
     pub idle_interval: Duration,
     /// Where the records come from.
     pub log: Arc<dyn Log>,
+    /// How a load is tried again: [`crate::outage::OUTAGE`].
+    pub retry: Policy,
 }
 
 /// Builds load. `warehouse` is taken on worker 0 and dropped unused elsewhere.
@@ -130,6 +135,13 @@ struct Loader {
     watch: Watch,
 }
 
+/// What became of a load.
+enum Tried {
+    Loaded,
+    /// It ran as long as a statement may: it did not happen, and less may pass.
+    TooMany,
+}
+
 /// A COPY manifest, as Redshift reads it.
 #[derive(Serialize)]
 struct CopyManifest {
@@ -155,6 +167,8 @@ impl Loader {
         let mut waiting: VecDeque<SealedEpoch> = VecDeque::new();
         let mut since = Instant::now();
         let mut ending = false;
+        // Fewer after a load that took too long; twice as many after each one that did not.
+        let mut most = MAX_OPEN_EPOCHS as usize;
         loop {
             if waiting.is_empty() {
                 match incoming.recv() {
@@ -174,22 +188,27 @@ impl Loader {
                 }
                 continue;
             }
-            let count = how_many(&waiting);
-            let epochs: Vec<SealedEpoch> = waiting.drain(..count).collect();
-            self.load(&epochs)?;
-            epochs.iter().for_each(|epoch| loaded(epoch.link.record.epoch.0));
+            let count = how_many(&waiting, most);
+            let epochs = &waiting.make_contiguous()[..count];
+            match self.load(epochs)? {
+                Tried::Loaded => {
+                    waiting.drain(..count).for_each(|epoch| loaded(epoch.link.record.epoch.0));
+                    most = (most * 2).min(MAX_OPEN_EPOCHS as usize);
+                }
+                Tried::TooMany => most = count / 2,
+            }
             since = Instant::now();
         }
     }
 
     /// Loads these epochs in one transaction, however often it takes.
-    fn load(&mut self, epochs: &[SealedEpoch]) -> Result<(), Failure> {
-        let (Some(first), Some(last)) = (epochs.first(), epochs.last()) else { return Ok(()) };
+    fn load(&mut self, epochs: &[SealedEpoch]) -> Result<Tried, Failure> {
+        let (Some(first), Some(last)) = (epochs.first(), epochs.last()) else { return Ok(Tried::Loaded) };
         let (first, last) = (&first.link, &last.link);
         let range = Range { first: first.record.epoch, last: last.record.epoch, digest: last.digest.clone() };
         self.check_topics(epochs)?;
         let _working = working(&self.watch, Stage::Load);
-        let (since, mut pause, mut attempts, mut again) = (Instant::now(), Duration::from_millis(200), 0, false);
+        let (mut retry, mut attempts) = (Retry::new(self.options.retry), 0);
         let doing = format!("loading epochs {} to {}", range.first, range.last);
         loop {
             attempts += 1;
@@ -201,45 +220,62 @@ impl Loader {
                 copies,
                 adopt: None,
             };
-            let watch = self.watch.clone();
-            let mut progress = |step| watch(Event::Step { first: range.first, step });
-            let mut result = self.warehouse.load(&load, &mut progress);
-            // The answer to COMMIT is lost: find out, and until that is known do nothing else.
-            while let Err(error) = &result {
-                if error.happened == Happened::No {
-                    break;
-                }
-                let why = format!("the answer to COMMIT is lost: {}", chain(error));
-                (self.watch)(Event::Retrying { doing: doing.clone(), why });
-                again = true;
-                result = self.warehouse.resolve(&self.options.holder, &range).map_err(connectors::Error::unknown);
-                if let Err(error) = &result {
-                    if !error.is_retriable() || since.elapsed() > OUTAGE_WITHIN {
-                        break;
-                    }
-                    pause = self.rest(pause);
-                }
-            }
-            match result {
+            let failed = match self.attempt(&load, &doing, &mut retry) {
                 Ok(Outcome::Committed) => {
-                    if again {
+                    if attempts > 1 {
                         (self.watch)(Event::Recovered { doing });
                     }
-                    (self.watch)(self.loaded(epochs, &range, since.elapsed(), attempts));
-                    return self.bear_witness(&range);
+                    (self.watch)(self.loaded(epochs, &range, retry.elapsed(), attempts));
+                    self.bear_witness(&range)?;
+                    return Ok(Tried::Loaded);
                 }
-                Ok(Outcome::NotCommitted) => {}
                 Ok(Outcome::Fenced { by }) => return Err(Failure::Fenced { by }),
                 Ok(Outcome::Halt(halt)) => return Err(Failure::Halt(halt)),
-                Err(error)
-                    if error.is_retriable() && error.happened == Happened::No && since.elapsed() < OUTAGE_WITHIN =>
-                {
-                    (self.watch)(Event::Retrying { doing: doing.clone(), why: chain(&error) });
-                    again = true;
-                    pause = self.rest(pause);
-                }
-                Err(source) => return Err(Failure::Port { doing: format!("gave up {doing}"), source }),
+                Ok(Outcome::NotCommitted) => connectors::Error::new(Fault::Outage, "its transaction was rolled back"),
+                Err(error) => error,
+            };
+            let is_too_long = failed.fault == Fault::TooLong && failed.happened == Happened::No;
+            if is_too_long && epochs.len() > 1 {
+                let why = format!("{}: with fewer epochs", failed.chain());
+                (self.watch)(Event::Retrying { doing, why });
+                return Ok(Tried::TooMany);
             }
+            // What may have happened is not done again.
+            let pause = if failed.happened == Happened::No { retry.after(&failed) } else { None };
+            let Some(pause) = pause else {
+                return Err(Failure::Port { doing: format!("gave up {doing}"), source: failed });
+            };
+            (self.watch)(Event::Retrying { doing: doing.clone(), why: failed.chain() });
+            thread::sleep(pause);
+        }
+    }
+
+    /// Loads once. If the answer to COMMIT is lost: finds out, and until that is known does nothing else.
+    fn attempt(&mut self, load: &Load, doing: &str, retry: &mut Retry) -> connectors::Result<Outcome> {
+        let watch = self.watch.clone();
+        let first = load.range.first;
+        let mut result = self.warehouse.load(load, &mut |step| watch(Event::Step { first, step }));
+        let mut is_lost = false;
+        loop {
+            let error = match result {
+                Err(error) if error.happened == Happened::Unknown => error,
+                known => {
+                    if is_lost {
+                        (self.watch)(Event::Recovered { doing: doing.into() });
+                    }
+                    return known;
+                }
+            };
+            let why = format!("the answer to COMMIT is lost: {}", error.chain());
+            (self.watch)(Event::Retrying { doing: doing.into(), why });
+            if is_lost {
+                match retry.after(&error) {
+                    Some(pause) => thread::sleep(pause),
+                    None => return Err(error),
+                }
+            }
+            is_lost = true;
+            result = self.warehouse.resolve(&load.holder, &load.range).map_err(connectors::Error::unknown);
         }
     }
 
@@ -259,7 +295,8 @@ impl Loader {
             let doing = format!("asking Kafka whether topic {topic} is still the same");
             // A topic that is gone for good was read before, and is loaded. But a broker that does not know it may not know yet
             // that it was made anew.
-            let found = until_known(|| try_again(&doing, &self.watch, || self.options.log.topic_id(topic)))
+            let ask = || self.options.log.topic_id(topic);
+            let found = until_known(|| try_again(&doing, self.options.retry, &self.watch, ask))
                 .map_err(|source| Failure::Port { doing: doing.clone(), source })?;
             if let Some(found) = found {
                 protocol::check_topic(topic, known, &found)?;
@@ -289,11 +326,6 @@ impl Loader {
         let spans = epochs.iter().flat_map(|e| e.link.record.spans.iter().cloned()).collect();
         let (first, last) = (range.first, range.last);
         Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, closed_at, spans }
-    }
-
-    fn rest(&self, pause: Duration) -> Duration {
-        thread::sleep(pause);
-        (pause * 2).min(Duration::from_secs(5))
     }
 
     /// One COPY for each target that has rows, in name order.
@@ -335,10 +367,10 @@ impl Loader {
     }
 }
 
-/// How many of the waiting epochs go into one load.
-fn how_many(waiting: &VecDeque<SealedEpoch>) -> usize {
+/// How many of the waiting epochs go into one load, of which there may be so many.
+fn how_many(waiting: &VecDeque<SealedEpoch>, most: usize) -> usize {
     let mut bytes = 0;
-    let fits = waiting.iter().take_while(|epoch| {
+    let fits = waiting.iter().take(most).take_while(|epoch| {
         bytes += epoch.files.iter().map(|f| f.bytes).sum::<u64>();
         bytes <= LOAD_BYTES
     });

@@ -25,7 +25,7 @@ use crate::{
     background::Background,
     events::{Stage, Watch, working},
     failure::{Failure, fail},
-    outage::try_again,
+    outage::{OUTAGE, try_again},
     stamp::{epoch_of, hold},
 };
 
@@ -84,5 +84,5 @@ pub fn upload<'s>(
 
 /// Writes an object, trying again while that can help.
 pub(super) fn put(objects: &dyn Objects, key: &str, body: Bytes, watch: &Watch) -> connectors::Result<()> {
-    try_again(&format!("writing {}", objects.url(key)), watch, || objects.put(key, body.clone()))
+    try_again(&format!("writing {}", objects.url(key)), OUTAGE, watch, || objects.put(key, body.clone()))
 }

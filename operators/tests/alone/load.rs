@@ -10,9 +10,12 @@ use connectors::{
     Fault, Process, Took, Warehouse,
     memory::{MemoryLog, MemoryObjects, MemoryWarehouse},
 };
-use operators::sink::{
-    load::{LoadOptions, load},
-    seal::SealedEpoch,
+use operators::{
+    outage::OUTAGE,
+    sink::{
+        load::{LoadOptions, load},
+        seal::SealedEpoch,
+    },
 };
 
 use crate::harness::{Alone, Input, Output};
@@ -48,6 +51,7 @@ impl Loading {
             targets: [].into(),
             idle_interval: Duration::from_secs(60),
             log: Arc::new(log),
+            retry: OUTAGE,
         };
         let port: Box<dyn Warehouse> = Box::new(warehouse.clone());
         let (alone, (sealed, loaded)) = Alone::build(|scope| {

@@ -1,0 +1,38 @@
+//! A secret that is read where it is used, each time anew: a password that was changed in its file is found without a restart.
+
+use std::{fmt, sync::Arc};
+
+use crate::{Error, Fault, Result};
+
+/// Reads a secret, or says why that cannot be done.
+type Read = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// A password or a key. Nothing prints it.
+#[derive(Clone)]
+pub struct Secret(Read);
+
+impl Secret {
+    /// One that is read by this each time.
+    pub fn new(read: impl Fn() -> Result<String, String> + Send + Sync + 'static) -> Secret {
+        Secret(Arc::new(read))
+    }
+
+    /// As it is now. One that cannot be read is a login that is refused.
+    pub fn read(&self) -> Result<String> {
+        (self.0)().map_err(|why| Error::new(Fault::Denied, why))
+    }
+}
+
+impl From<&str> for Secret {
+    /// One that never changes.
+    fn from(text: &str) -> Secret {
+        let text = text.to_string();
+        Secret::new(move || Ok(text.clone()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

@@ -1,0 +1,50 @@
+//! What a refusal means once the same was allowed: not that somebody configured it wrong, but that something moved since. A password
+//! was changed, a token ran out, a clock went wrong, a role is being rewritten. That heals by itself, so it is an outage.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::{Fault, Result};
+
+/// Whether something was allowed before.
+#[derive(Debug, Default)]
+pub struct Trust(AtomicBool);
+
+impl Trust {
+    /// Remembers a success; takes a refusal after one for an outage.
+    pub fn judge<T>(&self, result: Result<T>) -> Result<T> {
+        match result {
+            Ok(value) => {
+                self.earned();
+                Ok(value)
+            }
+            Err(mut error) => {
+                if error.fault == Fault::Denied && self.0.load(Ordering::Relaxed) {
+                    error.fault = Fault::Outage;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// It was allowed.
+    pub fn earned(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Error;
+
+    #[test]
+    fn a_refusal_is_an_outage_after_a_first_success_only() {
+        let trust = Trust::default();
+        let refused = |fault| trust.judge::<()>(Err(Error::new(fault, "no"))).unwrap_err().fault;
+        assert_eq!(refused(Fault::Denied), Fault::Denied);
+        assert_eq!(refused(Fault::Denied), Fault::Denied, "a refusal earns nothing");
+        trust.judge(Ok(())).unwrap();
+        assert_eq!(refused(Fault::Denied), Fault::Outage);
+        assert_eq!(refused(Fault::Missing), Fault::Missing, "what is not there is no refusal");
+    }
+}
