@@ -110,6 +110,20 @@ pub enum Halt {
         /// First offset that exists.
         to: i64,
     },
+    /// A batch of the log cannot be read: its checksum is wrong, or its compression, or its form.
+    #[error("{partition}: the batch at offset {offset} is damaged ({why}); offsets {from}..{to} cannot be read")]
+    Damaged {
+        /// Where.
+        partition: TopicPartition,
+        /// First offset that is not loaded.
+        from: i64,
+        /// First offset after the damage that can be read.
+        to: i64,
+        /// Where the damaged batch begins.
+        offset: i64,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The log ends before what was loaded from it.
     #[error("{partition}: the log ends at offset {high} and offsets up to {end} were read from it: it was cut off")]
     Truncated {
@@ -176,6 +190,7 @@ impl Halt {
             | TopicReplaced { .. }
             | PartitionGone(_)
             | RecordsLost { .. }
+            | Damaged { .. }
             | Truncated { .. }
             | Rewritten { .. } => true,
             OtherDatabase { .. }

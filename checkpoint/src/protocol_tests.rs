@@ -316,6 +316,8 @@ fn every_halt_is_reached() {
         Halt::Rewritten { .. } => "rewritten",
         Halt::CopyIdle { .. } => "copy idle",
         Halt::CopyCount { .. } => "copy count",
+        // Decided where records are read, in fetch.
+        Halt::Damaged { .. } => "damaged",
         // Decided where positions are entered, in fetch.
         Halt::ReadTwice { .. } => "read twice",
         Halt::NotWhole { .. } => "not whole",

@@ -20,6 +20,13 @@ pub enum Fault {
     Strange,
     /// The statement ran as long as it may: less at once may pass, the same will not.
     TooLong,
+    /// A batch of a log: its checksum is wrong, or its compression, or its form. A reader that goes on passes it.
+    Damaged {
+        /// The place of its partition in the list that was given to [`crate::Log::read`].
+        place: usize,
+        /// Where it begins.
+        offset: i64,
+    },
     /// Credentials or rights.
     Denied,
     /// What the job names is not there, or not as it says.

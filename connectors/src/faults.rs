@@ -127,6 +127,10 @@ impl<P: Log> Log for Faulty<P> {
         self.script.act("is_read_up", || self.port.is_read_up(at))
     }
 
+    fn next_readable(&self, partition: &TopicPartition, from: i64) -> Result<i64> {
+        self.script.act("next_readable", || self.port.next_readable(partition, from))
+    }
+
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
         let reader = self.script.act("read", || self.port.read(from))?;
         Ok(Box::new(Faulty::new(reader, self.script.clone())))

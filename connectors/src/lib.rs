@@ -70,6 +70,9 @@ pub trait Log: Send + Sync {
     /// known within a while.
     fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>>;
 
+    /// The first offset from this one on that can be read: of a record, or the end. What is damaged before it is passed.
+    fn next_readable(&self, partition: &TopicPartition, from: i64) -> Result<i64>;
+
     /// Begins to read partitions, each at its offset. Records of aborted transactions are not delivered. A partition that is
     /// not there, or goes away, may look like one to which nothing comes: [`Log::partitions`] knows.
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>>;
@@ -78,7 +81,8 @@ pub trait Log: Send + Sync {
 /// Reads on where the last batch ended.
 pub trait Reader: Send {
     /// The next batch; `None` if nothing came within `wait`, also while the brokers are away. A batch may have positions and no records: a partition
-    /// moved over control records or an aborted transaction.
+    /// moved over control records or an aborted transaction. After an error the reader is of no further use; what came before
+    /// the error was given before it, of a damaged batch ([`Fault::Damaged`]) and of what comes after it nothing.
     fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>>;
 }
 

@@ -63,6 +63,8 @@ pub enum Entry {
     },
     /// A control record, or one of an aborted transaction: nobody sees it.
     Unseen,
+    /// A batch of one record that cannot be read.
+    Damaged,
     /// A record of an aborted transaction that a reader's position passes only with what comes after it.
     Aborted,
     /// The value of a record of a transaction that is not at its end. The log ends before it.
@@ -196,6 +198,15 @@ impl Log for MemoryLog {
         at.iter().map(is_read_up).collect()
     }
 
+    fn next_readable(&self, partition: &TopicPartition, from: i64) -> Result<i64> {
+        self.1.pass()?;
+        let topics = lock(&self.0);
+        let (_, entries) = find(&topics, partition)?;
+        let end = end_of(entries);
+        let mut left = entries[..end].iter().enumerate().skip(from as usize);
+        Ok(left.find(|(_, entry)| matches!(entry, Entry::Record { .. })).map_or(end, |(at, _)| at) as i64)
+    }
+
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
         Ok(Box::new(MemoryReader { topics: self.0.clone(), bar: self.1.clone(), at: from.to_vec(), next: 0 }))
     }
@@ -239,6 +250,13 @@ impl Reader for MemoryReader {
             // Few at a time, so that a reader behind this meets more than one batch.
             let seen = entries.iter().enumerate().skip(*offset as usize).filter(|(_, e)| **e != Entry::Aborted);
             for (at, entry) in seen.take(100) {
+                if *entry == Entry::Damaged {
+                    if batch.moved.is_empty() {
+                        let fault = Fault::Damaged { place, offset: at as i64 };
+                        return Err(Error::new(fault, "its checksum is wrong"));
+                    }
+                    break;
+                }
                 if let Entry::Record { key, value, timestamp_ms } = entry {
                     last_row = Some(batch.len());
                     batch.partitions.push(place as i32);

@@ -4,7 +4,7 @@ use std::{error::Error as StdError, fmt};
 
 use checkpoint::protocol::Halt;
 use connectors::Fault;
-use operators::Failure;
+use operators::{Failure, ending::Ending};
 
 use crate::report::state::State;
 
@@ -88,7 +88,9 @@ catalogue! {
     SourceReplaced "TG-3101" exit 21 "the topic is another one"
         cause "A topic or partition that was read before is gone, or was made anew under the same name." remedy "If the new topic is to be read on under this name, run the command that is shown: it says what it will do. Else load it under another job name. A topic that is gone for good: take it out of the job file.";
     RecordsLost "TG-3102" exit 21 "records were deleted before they were loaded"
-        cause "Retention removed offsets that the manifest has not reached." remedy "Lengthen retention. If the missing range may be passed over, run the command that is shown; a job that ran shows it when it is started again.";
+        cause "Retention removed offsets that the manifest has not reached." remedy "Lengthen retention. If the missing range may be passed over, run the command that is shown.";
+    Damaged "TG-3104" exit 21 "a batch of the log is damaged"
+        cause "Its checksum is wrong, or its compression or form cannot be read, also when it was fetched again. What came before it is loaded." remedy "Restore it from a replica that has it whole. If the range may be passed over, run the command that is shown.";
     LogRewritten "TG-3103" exit 21 "the log is not the one that was loaded"
         cause "The log was cut off or written anew below the loaded offsets, as by an unclean leader election." remedy "Find out what was lost. If the log as it is now is to be read on, run the command that is shown.";
     Tables "TG-3201" exit 22 "the control tables do not add up"
@@ -196,14 +198,11 @@ impl Error {
 
     /// The command by which a person decides that the job goes on all the same; `None` where there is none.
     pub fn command(&self) -> Option<String> {
-        // A running process knows where its reader stands, not what is loaded: the next start says exactly what is missing.
-        let runs = self.source.as_ref().is_some_and(|source| source.is::<Failure>());
         let file = JOB_FILE.get().map_or("JOB.toml", String::as_str);
         let mut next: Option<&(dyn StdError + 'static)> = self.source();
         while let Some(error) = next {
             if let Some(halt) = error.downcast_ref::<Halt>() {
-                let is_exact = !(runs && matches!(halt, Halt::RecordsLost { .. }));
-                return way_out(halt, file).filter(|_| is_exact);
+                return way_out(halt, file);
             }
             next = error.source();
         }
@@ -238,7 +237,7 @@ fn way_out(halt: &Halt, file: &str) -> Option<String> {
     let file = quoted(file);
     let place = |p: &checkpoint::TopicPartition| format!("{}/{}", p.topic, p.partition);
     Some(match halt {
-        Halt::RecordsLost { partition, from, to } => {
+        Halt::RecordsLost { partition, from, to } | Halt::Damaged { partition, from, to, .. } => {
             format!("tidegate accept-loss {file} --partition {} --from {from} --to {to}", place(partition))
         }
         Halt::TopicReplaced { topic, .. } => format!("tidegate accept-new-source {file} --topic {topic}"),
@@ -273,6 +272,7 @@ impl From<connectors::Error> for Error {
             Fault::Outage | Fault::Strange | Fault::TooLong => Code::Unreachable,
             Fault::Denied => Code::Denied,
             Fault::Missing => Code::Names,
+            Fault::Damaged { .. } => Code::Damaged,
             Fault::Refused => Code::Refused,
             Fault::Foreign => Code::OtherTables,
             Fault::Corrupt => Code::Tables,
@@ -290,11 +290,22 @@ impl From<Halt> for Error {
             Halt::Witness(_) => Code::Witness,
             Halt::TopicGone(_) | Halt::TopicReplaced { .. } | Halt::PartitionGone(_) => Code::SourceReplaced,
             Halt::RecordsLost { .. } => Code::RecordsLost,
+            Halt::Damaged { .. } => Code::Damaged,
             Halt::Truncated { .. } | Halt::Rewritten { .. } => Code::LogRewritten,
             Halt::CopyIdle { .. } | Halt::CopyCount { .. } => Code::CopyMismatch,
             Halt::ReadTwice { .. } | Halt::NotWhole { .. } => Code::NotWhole,
         };
         Error { code, what: String::new(), source: Some(Box::new(halt)) }
+    }
+}
+
+/// For a job that has drained because it cannot be read on.
+impl From<Ending> for Error {
+    fn from(ending: Ending) -> Error {
+        match ending.halt() {
+            None => Error::new(Code::Grew, ending.to_string()),
+            Some(halt) => Error { what: ending.to_string(), ..halt.into() },
+        }
     }
 }
 
@@ -307,8 +318,6 @@ impl From<Failure> for Error {
             Failure::BadRecord { .. } => Code::BadRecord,
             Failure::TooManyBadRecords { .. } => Code::TooManyBadRecords,
             Failure::Bug(_) => Code::Bug,
-            // Where the reader stood, and not what is loaded: see `command`.
-            Failure::Halt(Halt::RecordsLost { .. }) => Code::RecordsLost,
             Failure::Halt(_) => {
                 let Failure::Halt(halt) = failure else { return Error::new(Code::Bug, "a halt that is none") };
                 return halt.into();
@@ -317,6 +326,7 @@ impl From<Failure> for Error {
                 Fault::Outage | Fault::Strange | Fault::TooLong => Code::Outage,
                 Fault::Denied => Code::Denied,
                 Fault::Missing => Code::Names,
+                Fault::Damaged { .. } => Code::Damaged,
                 Fault::Refused => Code::Refused,
                 Fault::Foreign => Code::OtherTables,
                 Fault::Corrupt => Code::Tables,

@@ -9,6 +9,7 @@ use operators::{
     clock::ClockOptions,
     dead_letters::{RejectOptions, Rejects},
     decode::DecodeOptions,
+    ending::Reason,
     events::Watch,
     fetch::FetchOptions,
     outage::OUTAGE,
@@ -68,6 +69,14 @@ pub type Between = Arc<dyn Fn(Edge, u64) -> usize + Send + Sync>;
 /// Where a batch comes from: the name of the operator ("letters" for what was set aside), and the number of its stream or target.
 pub type Edge = (&'static str, usize);
 
+/// What ends a run from outside: somebody who stops it, or a reason that is found beside the dataflow.
+pub struct Ends {
+    /// Set to stop.
+    pub stop: Arc<AtomicBool>,
+    /// Where a reason is left.
+    pub ending: Reason,
+}
+
 /// The three systems of a job.
 pub struct Ports {
     /// Kafka.
@@ -86,7 +95,7 @@ impl Context {
         recovered: Recovered,
         ports: Ports,
         options: &Options,
-        stop: Arc<AtomicBool>,
+        Ends { stop, ending }: Ends,
         watch: Watch,
     ) -> Context {
         let Recovered { holder, fence_id, history, places } = recovered;
@@ -110,6 +119,7 @@ impl Context {
                 max_rows: job.epoch.max_rows,
                 until_caught_up: options.until_caught_up,
                 stop,
+                ending,
                 threads: options.cluster.workers,
             },
             fetch: FetchOptions {
@@ -118,6 +128,8 @@ impl Context {
                 streams: plan.streams.len(),
                 // The last quarter waits in the client's own queue, before fetch.
                 budget_bytes: job.budget_bytes * 3 / 4 / options.cluster.workers as u64,
+                retry: OUTAGE,
+                ended: Reason::default(),
             },
             encode: EncodeOptions { compression: job.staging.compression, file_bytes: job.staging.file_bytes as usize },
             seal: SealOptions { history, plan: plan.hash.clone(), partitions, targets: plan.targets.clone() },
@@ -140,8 +152,9 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let Context { plan, log, objects, staging, watch, fetch, .. } = context;
     let (to_fetch, commands) = scope.feedback(1);
     let (to_clock, told) = scope.feedback(1);
+    let (from_seal, staged) = scope.feedback(1);
 
-    let fetched = operators::fetch(scope, commands, told.clone(), log.clone(), fetch.clone(), watch.clone());
+    let fetched = operators::fetch(scope, commands, staged, log.clone(), fetch.clone(), watch.clone());
     operators::clock(scope, fetched.stats, told, context.clock.clone(), watch.clone()).connect_loop(to_fetch);
 
     // What decode, query and fit set aside goes one way from here on: a target of its own, the last. What became of the records
@@ -181,6 +194,11 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let pieces = scope.concatenate(pieces);
 
     let sealed = sink::seal(scope, fetched.reports, pieces, context.seal.clone());
+    // Fetch looks at its frontier alone.
+    let is_staged = sealed
+        .clone()
+        .unary::<NoopBuilder<Vec<u64>>, _, _, _>(Pipeline, "Staged", |_, _| |input, _| input.for_each(|_, _| {}));
+    is_staged.connect_loop(from_seal);
     // A lock that a panic poisoned: the process is ending anyway.
     let warehouse = if scope.index() == 0 { context.warehouse.lock().ok().and_then(|mut w| w.take()) } else { None };
     let loaded = sink::load(scope, sealed, warehouse, objects.clone(), context.load.clone(), watch.clone());

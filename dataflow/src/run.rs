@@ -10,7 +10,7 @@ use std::{
 };
 
 use connectors::{Log, Objects, Secret, Warehouse, kafka, redshift, s3};
-use operators::{Time, failure, heartbeat::HeartbeatOptions, query::SourceValue};
+use operators::{Time, ending::Reason, failure, heartbeat::HeartbeatOptions, query::SourceValue};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, WorkerConfig};
 use tracing::info;
@@ -19,7 +19,7 @@ use crate::{
     cluster::{BEAT_EVERY, Cluster, DEAD_AFTER, Sockets, allocators},
     error::{Code, Error, Result},
     gc,
-    graph::{self, Context, Ports},
+    graph::{self, Context, Ends, Ports},
     halts,
     job::{Job, Property},
     report::{Report, facts::Facts, log, meter::Meter, screen, state::State},
@@ -96,26 +96,23 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     );
     let facts = Facts::new(places, cluster.workers, job.epoch.interval, options.until_caught_up, stop.clone());
     let report = Report::new(facts, options.live && is_first);
-    let mut drained = source::Reason::default();
+    let ending = Reason::default();
     if is_first {
         report.start();
-        drained = source::watch(places, log.clone(), stop.clone(), report.clone())?;
+        source::watch(places, log.clone(), ending.clone(), report.clone())?;
     }
 
     let meter = report.facts.meter.clone();
     let ports = Ports { log, objects: objects.clone(), warehouse };
-    let context = Context::new(job, plan, recovered, ports, options, stop, report.watch());
+    let context = Context::new(job, plan, recovered, ports, options, Ends { stop, ending }, report.watch());
+    let ended = context.fetch.ended.clone();
     if is_first {
         gc::start(context.staging.clone(), objects, &report);
     }
     begin();
     work(context, cluster, sockets, meter)?;
     report.done(is_first);
-    let why = drained.lock().unwrap_or_else(PoisonError::into_inner).take();
-    if let Some(why) = why {
-        return Err(why);
-    }
-    Ok(())
+    ended.get().map_or(Ok(()), |ending| Err(ending.into()))
 }
 
 /// Runs the workers of this process until the dataflow is complete.

@@ -6,10 +6,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -19,14 +16,16 @@ use checkpoint::{
     protocol::{self, Halt, SourceFacts},
 };
 use connectors::Log;
-use operators::{Failure, events::Event, failure::fail, fetch::Place, outage::OUTAGE_WITHIN};
-use tracing::warn;
-
-use crate::{
-    error::{Code, Error, Result},
-    report::Report,
-    run::spawn,
+use operators::{
+    Failure,
+    ending::{Ending, Reason},
+    events::Event,
+    failure::fail,
+    fetch::Place,
+    outage::OUTAGE_WITHIN,
 };
+
+use crate::{error::Result, report::Report, run::spawn};
 
 /// How often Kafka is asked.
 const EVERY: Duration = Duration::from_secs(5);
@@ -58,13 +57,9 @@ fn look(topic: &Arc<str>, known: &Known, found: Option<&BTreeMap<i32, SourceFact
     Ok(if found.len() > known.partitions { Seen::Grew } else { Seen::Same })
 }
 
-/// Why the job was drained.
-pub type Reason = Arc<Mutex<Option<Error>>>;
-
-/// Asks Kafka now and then. When a topic has more partitions, or is gone, the job is drained and the result says why in the end:
-/// what was read is loaded. When one is another the process ends.
-pub fn watch(places: &[Place], log: Arc<dyn Log>, stop: Arc<AtomicBool>, report: Arc<Report>) -> Result<Reason> {
-    let reason = Reason::default();
+/// Asks Kafka now and then. When a topic has more partitions, or is gone, the job is drained and ends with that: what was read is
+/// loaded. When one is another the process ends.
+pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Report>) -> Result<()> {
     let mut topics: BTreeMap<Arc<str>, Known> = BTreeMap::new();
     for place in places {
         let new = || Known { id: place.topic_id.clone(), partitions: 0 };
@@ -72,16 +67,10 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, stop: Arc<AtomicBool>, report:
     }
     // With an end that was set at the start, what comes later is of no interest.
     let to_the_end = places.iter().any(|place| place.until.is_some());
-    let given = reason.clone();
     spawn("source", move || {
         let watch = report.watch();
         let doing = || "asking Kafka how far its topics go".to_string();
         let mut gone: BTreeMap<Arc<str>, u32> = BTreeMap::new();
-        let drain = |why: Error| {
-            warn!(event = "draining", why = why.what, "{}: draining", why.what);
-            *given.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-            stop.store(true, Ordering::Relaxed);
-        };
         let mut failing_since: Option<Instant> = None;
         loop {
             let mut ends = Vec::new();
@@ -102,16 +91,14 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, stop: Arc<AtomicBool>, report:
                         let looks = gone.entry(topic.clone()).or_default();
                         *looks += 1;
                         if *looks >= GONE_AFTER_LOOKS {
-                            return drain(Error {
-                                what: format!("topic {topic} is gone"),
-                                ..Halt::TopicGone(topic.clone()).into()
-                            });
+                            ending.leave(Ending::TopicGone { topic: topic.to_string() });
+                            return;
                         }
                     }
                     Ok(Seen::Grew) => {
                         let (now, before) = (found.map_or(0, |found| found.len()), known.partitions);
-                        let what = format!("topic {topic} has {now} partitions instead of {before}");
-                        return drain(Error::new(Code::Grew, what));
+                        ending.leave(Ending::Grew { topic: topic.to_string(), before, now });
+                        return;
                     }
                 }
                 let facts = found.into_iter().flatten();
@@ -142,8 +129,7 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, stop: Arc<AtomicBool>, report:
             }
             thread::sleep(EVERY);
         }
-    })?;
-    Ok(reason)
+    })
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use connectors::{
 };
 use tidegate::{
     cluster::Cluster,
-    graph::{Between, Context, Ports},
+    graph::{Between, Context, Ends, Ports},
     job::{self, Job},
     plan::plan,
     recover::{Manner, recover},
@@ -155,8 +155,8 @@ impl World {
         let mut warehouse = self.warehouse.clone();
         let plan = plan(&self.job, &mut |table| warehouse.columns(table)).unwrap();
         let recovered = recover(&self.job, &plan, &self.log, &self.objects, &mut warehouse, &manner).unwrap();
-        let mut context =
-            Context::new(&self.job, plan, recovered, ports, &options, stop.unwrap_or_default(), Arc::new(|_| {}));
+        let ends = Ends { stop: stop.unwrap_or_default(), ending: operators::ending::Reason::default() };
+        let mut context = Context::new(&self.job, plan, recovered, ports, &options, ends, Arc::new(|_| {}));
         context.between = between;
         run::work(context, &cluster, None, Arc::new(Meter::new(workers))).unwrap();
     }

@@ -9,7 +9,7 @@
 //!   closed by the first of: age, bytes, rows, or a worker whose memory budget is used up by this epoch alone. At most
 //!   [`MAX_OPEN_EPOCHS`] are closed and not loaded.
 //! * The end of the job closes the open epoch in any case: a worker may have read and not have said so yet. If nothing
-//!   moved, seal drops it.
+//!   moved, seal drops it. The end is asked for from outside, or by a reason to end ([`crate::ending`]), which the last command has.
 //! * It alone knows what time it is: the time of an epoch is decided here and recorded with its cut.
 
 use std::{
@@ -34,6 +34,7 @@ use timely::{
 
 use crate::{
     Time,
+    ending::{Ending, Reason},
     events::{Event, Watch},
     failure::{Failure, fail},
     fetch::Stat,
@@ -46,7 +47,7 @@ pub const MAX_OPEN_EPOCHS: u64 = 64;
 const LOOK: Duration = Duration::from_millis(50);
 
 /// What the clock tells the fetch operators: the open epoch ends where each partition stands now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Close {
     /// The epoch.
     pub epoch: u64,
@@ -54,6 +55,8 @@ pub struct Close {
     pub closed_at: i64,
     /// It is the last one: read no more.
     pub last: bool,
+    /// Why the job ends by itself, if it does.
+    pub ending: Option<Ending>,
 }
 
 /// When epochs end.
@@ -71,6 +74,8 @@ pub struct ClockOptions {
     pub until_caught_up: bool,
     /// Set from outside to end the job: the open epoch is closed and loaded.
     pub stop: Arc<AtomicBool>,
+    /// A reason to end, given from outside: the same, and the job ends with it.
+    pub ending: Reason,
     /// Worker threads of a process: what those of other processes read is told here.
     pub threads: usize,
 }
@@ -84,6 +89,8 @@ struct Open {
     full: bool,
     /// Workers that have read up to where they were asked to.
     reached: BTreeMap<usize, bool>,
+    /// Why a worker cannot read on.
+    ending: Option<Ending>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +110,10 @@ impl Open {
             self.bytes += stat.bytes;
             self.rows += stat.rows;
         }
+        // As is this of the job, whatever epoch it is told in.
+        if self.ending.is_none() {
+            self.ending.clone_from(&stat.ending);
+        }
         // A partition does not go back, so this stays true.
         self.reached.insert(stat.worker, stat.reached);
     }
@@ -111,7 +122,7 @@ impl Open {
 /// Decides, given the age of the epoch and how many are closed and not loaded.
 fn decide(options: &ClockOptions, open: &Open, workers: usize, age: Duration, unloaded: u64, stop: bool) -> Decision {
     let caught_up = options.until_caught_up && open.reached.values().filter(|r| **r).count() == workers;
-    if stop || caught_up {
+    if stop || caught_up || open.ending.is_some() {
         return Decision::CloseAndStop;
     }
     if !open.moved || unloaded >= MAX_OPEN_EPOCHS {
@@ -168,14 +179,16 @@ pub fn clock<'s>(
             // Feedback adds one: the frontier is the oldest epoch that is not loaded, plus one.
             let oldest = frontiers[1].frontier().first().map_or(epoch, |f| f.saturating_sub(1));
             let stop = options.stop.load(Ordering::Relaxed);
+            open.ending = open.ending.take().or_else(|| options.ending.get());
             let decision = decide(&options, &open, workers, opened.elapsed(), epoch.saturating_sub(oldest), stop);
             let wait = if let Decision::Wait(wait) = decision { wait } else { LOOK };
             if matches!(decision, Decision::Close | Decision::CloseAndStop) {
                 last_time = now().max(last_time + 1);
-                let close = Close { epoch, closed_at: last_time, last: decision == Decision::CloseAndStop };
+                let last = decision == Decision::CloseAndStop;
+                let close = Close { epoch, closed_at: last_time, last, ending: open.ending.take() };
                 let mut output = output.activate();
                 let mut session = output.session(held);
-                (0..workers).for_each(|worker| session.give((worker, close)));
+                (0..workers).for_each(|worker| session.give((worker, close.clone())));
                 drop(session);
                 if close.last {
                     capability = None;
@@ -221,11 +234,13 @@ mod tests {
             max_rows: 10,
             until_caught_up: true,
             stop: Default::default(),
+            ending: Reason::default(),
             threads: 1,
         };
         let open = Open { moved: true, ..Open::default() };
         let idle = Open::default();
         let reached = |workers: &[bool]| workers.iter().copied().enumerate().collect();
+        let gone = Ending::TopicGone { topic: "t".into() };
         let young = Duration::from_secs(1);
         let old = Duration::from_secs(30);
         let cases = [
@@ -247,6 +262,7 @@ mod tests {
             ("stop", open.clone(), young, 0, true, Decision::CloseAndStop),
             ("stop, and nothing was heard", idle.clone(), young, 0, true, Decision::CloseAndStop),
             ("stop, and too many unloaded", open.clone(), young, MAX_OPEN_EPOCHS, true, Decision::CloseAndStop),
+            ("a reason to end", Open { ending: Some(gone), ..idle.clone() }, young, 0, false, Decision::CloseAndStop),
             (
                 "one of two caught up",
                 Open { reached: reached(&[true, false]), ..open.clone() },

@@ -108,6 +108,11 @@ pub enum Event {
         /// What was being done.
         doing: String,
     },
+    /// The job ends by itself, and loads what it has read.
+    Draining {
+        /// Why.
+        why: String,
+    },
     /// This thread, which is no worker's, begins to work for a stage.
     Works(Stage),
     /// It has nothing to do.

@@ -1,6 +1,6 @@
 //! Raw batches out of Kafka, each in the epoch that is open when it arrives.
 //!
-//! * Input: commands of the clock, and the frontier of loaded epochs; both over feedback loops that have no path to the
+//! * Input: commands of the clock, and the frontier of staged epochs; both over feedback loops that have no path to the
 //!   outputs, so they hold nothing back.
 //! * Output: for each stream raw batches; the spans of each epoch; statistics for the clock.
 //! * Time: a source. It holds a capability at the open epoch on each output and moves them on at "close"; at the last one
@@ -9,26 +9,19 @@
 //!   position as it was taken *with* the last batch that entered the epoch: never at "last record + 1", which a control
 //!   record at the end leaves behind for ever, and never at a position asked for later, when the consumer is ahead. And for
 //!   each stream which records left in the open epoch.
-//! * Bound: the bytes of the batches it has sent and whose epochs are not loaded stay below its budget. Between it and
-//!   its consumer thread stand [`BATCHES_AHEAD`] batches; behind that librdkafka's own bounded queue.
-//! * Failure: an error of the log ends the process. Brokers that are away are none: nothing comes.
+//! * Bound: the bytes of the batches it has sent and whose epochs are not staged stay below its budget: what is staged is on S3, and
+//!   how many epochs may wait there is for the clock to say. Between it and its consumer thread stand [`BATCHES_AHEAD`] batches;
+//!   after that librdkafka's own bounded queue.
+//! * Failure: where the log cannot be read on for good, the job drains ([`crate::ending`]); an outage is waited for
+//!   ([`consumer`]); any other error of the log ends the process.
 
-use std::{
-    collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+mod consumer;
 
-use checkpoint::{
-    Epoch, LastRecord, Span, Tally, TopicPartition, manifest,
-    protocol::{self, Halt},
-};
-use connectors::{Fault, Log, Moved, RawBatch};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use std::{collections::BTreeMap, sync::Arc, thread};
+
+use checkpoint::{Epoch, LastRecord, Span, Tally, TopicPartition, protocol::Halt};
+use connectors::{Log, retry::Policy};
+use crossbeam_channel::{Receiver, bounded};
 use serde::{Deserialize, Serialize};
 use timely::{
     container::{CapacityContainerBuilder, NoopBuilder},
@@ -40,30 +33,21 @@ use timely::{
             generic::{OutputBuilder, builder_rc::OperatorBuilder},
         },
     },
-    scheduling::SyncActivator,
 };
 
 use crate::{
     Rows, Time,
     clock::Close,
+    ending::{Ending, Reason},
     events::{Event, Watch},
     failure::{Failure, fail},
-    outage::until_known,
-    rows::Origin,
 };
+use consumer::{Arrival, Arrived, Came, Consumer, Wake};
 
 /// Batches that wait between the consumer thread and the operator.
 const BATCHES_AHEAD: usize = 2;
-/// How long the consumer thread waits for records before it looks whether it is still needed.
-const WAIT: Duration = Duration::from_millis(50);
-/// How long nothing comes before a partition that is short of where it is to be read is asked about; each further question waits
-/// twice as long.
-const ASK_AFTER: Duration = Duration::from_secs(1);
-const ASK_AFTER_AT_MOST: Duration = Duration::from_secs(30);
 /// Batches that one activation handles before it lets other operators run.
 const BATCHES_PER_TURN: usize = 8;
-/// What a record weighs beside its bytes: offset, timestamp, place and ends.
-const BYTES_PER_RECORD: u64 = 32;
 
 /// A partition of the job, and where this run reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +75,10 @@ pub struct FetchOptions {
     pub streams: usize,
     /// How many bytes this worker may have in flight.
     pub budget_bytes: u64,
+    /// How reading is tried again: [`crate::outage::OUTAGE`].
+    pub retry: Policy,
+    /// Where it is left why the job ended by itself.
+    pub ended: Reason,
 }
 
 /// What a worker tells the clock, at the epoch that is open for it.
@@ -110,6 +98,8 @@ pub struct Stat {
     pub full: bool,
     /// Whether every partition has been read as far as it is to be.
     pub reached: bool,
+    /// Why it cannot read on.
+    pub ending: Option<Ending>,
 }
 
 /// What a worker read in an epoch: the spans of all its partitions, moved or not.
@@ -133,24 +123,6 @@ pub struct Fetched<'s> {
     pub reports: Stream<'s, Time, Vec<Report>>,
     /// For the clock.
     pub stats: Stream<'s, Time, Vec<Stat>>,
-}
-
-/// A batch as the consumer thread hands it over.
-struct Arrived {
-    stream: usize,
-    rows: Rows,
-    bytes: u64,
-    moved: Vec<Arrival>,
-}
-
-/// Where one partition stands behind a batch.
-struct Arrival {
-    place: usize,
-    position: i64,
-    leader_epoch: Option<i32>,
-    last: Option<LastRecord>,
-    /// Whether there is no record any more below where it is to be read.
-    read_up: bool,
 }
 
 /// Where a partition stands: the span of the open epoch so far.
@@ -262,7 +234,7 @@ impl Positions {
 pub fn fetch<'s>(
     scope: Scope<'s, Time>,
     commands: Stream<'s, Time, Vec<(usize, Close)>>,
-    loaded: Stream<'s, Time, Vec<u64>>,
+    staged: Stream<'s, Time, Vec<u64>>,
     log: Arc<dyn Log>,
     options: FetchOptions,
     watch: Watch,
@@ -281,19 +253,19 @@ pub fn fetch<'s>(
     let (output, stats) = builder.new_output();
     let mut stat_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Stat>>>::from(output);
     let mut commands = builder.new_input_connection(commands, Pipeline, Vec::new());
-    let mut loaded = builder.new_input_connection(loaded, Pipeline, Vec::new());
+    let mut staged = builder.new_input_connection(staged, Pipeline, Vec::new());
     let address = builder.operator_info().address;
     let again = scope.activator_for(address.clone());
-    let wake = Wake { wake: scope.worker().sync_activator_for(address.to_vec()), pending: Arc::default() };
+    let wake = Wake::new(scope.worker().sync_activator_for(address.to_vec()));
 
     let mine: Vec<usize> = (0..options.places.len()).filter(|place| place % workers == me).collect();
-    let (sender, arrivals) = bounded::<Result<Arrived, Failure>>(BATCHES_AHEAD);
+    let (sender, arrivals) = bounded::<Came>(BATCHES_AHEAD);
     let needed = Arc::new(());
     if !mine.is_empty() {
-        let (places, mine, needed, wake) =
-            (options.places.clone(), mine.clone(), Arc::downgrade(&needed), wake.clone());
+        let consumer = Consumer::new(log, options.places.clone(), mine.clone(), options.retry, watch.clone());
+        let (needed, wake) = (Arc::downgrade(&needed), wake.clone());
         let spawned = thread::Builder::new().name(format!("consumer-{me}")).spawn(move || {
-            consume(log, &places, &mine, &sender, &wake, &|| needed.strong_count() > 0);
+            consumer.run(&sender, &wake, &|| needed.strong_count() > 0);
         });
         if let Err(e) = spawned {
             fail(Failure::Bug(format!("cannot start a consumer thread: {e}")));
@@ -311,12 +283,13 @@ pub fn fetch<'s>(
         let mut read: BTreeMap<usize, Tally> = BTreeMap::new();
         let mut source: Option<(Receiver<_>, Arc<()>)> = Some((arrivals, needed));
         let mut told: Option<(bool, bool)> = None;
+        let mut over: Option<Ending> = None;
         again.activate(); // to tell the clock where we stand, also if nothing ever comes
         move |frontiers| {
             let mut todo = Vec::new();
             commands.for_each(|_, data| todo.extend(data.drain(..).map(|(_, close)| close)));
-            loaded.for_each(|_, data| data.clear());
-            for Close { epoch, closed_at, last } in todo {
+            staged.for_each(|_, data| data.clear());
+            for Close { epoch, closed_at, last, ending } in todo {
                 let open = held.as_ref().map(|capabilities| *capabilities[options.streams].time());
                 let Some(capabilities) = held.as_mut().filter(|_| open == Some(epoch)) else {
                     fail(Failure::Bug(format!("close of epoch {epoch} in epoch {open:?}")));
@@ -327,6 +300,13 @@ pub fn fetch<'s>(
                     report_output.activate().session(&capabilities[options.streams]).give(report);
                 }
                 if last {
+                    if let Some(ending) = ending {
+                        let why = ending.to_string();
+                        // One of the workers of a process says so.
+                        if options.ended.leave(ending) {
+                            watch(Event::Draining { why });
+                        }
+                    }
                     held = None;
                     source = None; // the consumer thread sees it and ends
                     continue;
@@ -336,26 +316,32 @@ pub fn fetch<'s>(
                 }
                 told = None; // the clock has forgotten whether we are full
             }
-            let (Some(capabilities), Some((arrivals, _))) = (&held, &source) else { return };
+            let Some(capabilities) = &held else { return };
             let epoch = *capabilities[options.streams].time();
-            // Feedback adds one: epoch e is loaded once the frontier has passed e + 1.
+            // Feedback adds one: epoch e is staged once the frontier has passed e + 1.
             while in_flight.first_key_value().is_some_and(|(e, _)| !frontiers[1].less_equal(&(e + 1))) {
                 in_flight.pop_first();
             }
             let mut used: u64 = in_flight.values().sum();
             let (mut records, mut offsets, mut bytes) = (0, 0, 0);
-            wake.pending.store(false, Ordering::SeqCst); // before the queue is emptied, or a wake-up is lost
+            wake.reset(); // before the queue is emptied, or a wake-up is lost
             for turn in 0.. {
                 if used >= options.budget_bytes {
-                    break; // a loaded epoch wakes us
+                    break; // a staged epoch wakes us
                 }
                 if turn == BATCHES_PER_TURN {
                     again.activate();
                     break;
                 }
-                let Ok(arrived) = arrivals.try_recv() else { break };
-                let Arrived { stream, mut rows, bytes: weight, moved: arrivals } =
-                    arrived.unwrap_or_else(|failure| fail(failure));
+                let Some(Ok(came)) = source.as_ref().map(|(arrivals, _)| arrivals.try_recv()) else { break };
+                let Arrived { stream, mut rows, bytes: weight, moved: arrivals } = match came {
+                    Came::Batch(arrived) => *arrived,
+                    Came::Failed(failure) => fail(failure),
+                    Came::Over(ending) => {
+                        (over, source) = (Some(ending), None);
+                        break;
+                    }
+                };
                 let at = arrivals.iter().map(|arrival| (arrival.place, arrival.position)).collect();
                 let origins = rows.origin.iter().flat_map(|origin| origin.records());
                 let entered = positions.enter(&options.places, origins, arrivals);
@@ -373,9 +359,10 @@ pub fn fetch<'s>(
             }
             let full = used >= options.budget_bytes && in_flight.keys().all(|e| *e == epoch);
             let (moved, reached) = (offsets > 0, positions.reached(&options.places));
-            if moved || told != Some((full, reached)) {
+            if moved || over.is_some() || told != Some((full, reached)) {
                 told = Some((full, reached));
-                let stat = Stat { worker: me, rows: records, offsets, bytes, moved, full, reached };
+                let stat =
+                    Stat { worker: me, rows: records, offsets, bytes, moved, full, reached, ending: over.take() };
                 stat_output.activate().session(&capabilities[options.streams + 1]).give(stat);
             }
         }
@@ -385,177 +372,6 @@ pub fn fetch<'s>(
 
 fn give(output: &mut OutputBuilder<Time, NoopBuilder<Rows>>, at: &Capability<Time>, rows: &mut Rows) {
     output.activate().session_with_builder(at).give_container(rows);
-}
-
-/// Wakes the operator, once for each time it empties the queue.
-#[derive(Clone)]
-struct Wake {
-    wake: SyncActivator,
-    pending: Arc<AtomicBool>,
-}
-
-impl Wake {
-    /// False if the dataflow is gone.
-    fn up(&self) -> bool {
-        self.pending.swap(true, Ordering::SeqCst) || self.wake.activate().is_ok()
-    }
-}
-
-/// The consumer thread: reads until nobody needs it, and blocks when the operator does not take what it has.
-fn consume(
-    log: Arc<dyn Log>,
-    places: &[Place],
-    mine: &[usize],
-    to: &Sender<Result<Arrived, Failure>>,
-    wake: &Wake,
-    needed: &dyn Fn() -> bool,
-) {
-    let mut at: Vec<(TopicPartition, i64)> =
-        mine.iter().map(|p| (places[*p].partition.clone(), places[*p].start)).collect();
-    let ids: Vec<&str> = mine.iter().map(|p| places[*p].topic_id.as_str()).collect();
-    let mine_i32: Vec<i32> = mine.iter().map(|p| *p as i32).collect();
-    let mut reader = match log.read(&at) {
-        Ok(reader) => reader,
-        Err(error) => {
-            let _ = to.send(Err(stopped(&*log, &at, &ids, error))); // if nobody listens nobody needs to know
-            wake.up();
-            return;
-        }
-    };
-    let mut doubts = Doubts::new(mine.iter().map(|p| places[*p].until));
-    while needed() {
-        let next = match reader.next(WAIT) {
-            Ok(None) => None,
-            Ok(Some(batch)) => {
-                doubts.look(&batch.moved, &at);
-                batch.moved.iter().for_each(|moved| at[moved.partition as usize].1 = moved.position);
-                Some(Ok(arrived(batch, places, mine, &mine_i32)))
-            }
-            Err(error) => Some(Err(stopped(&*log, &at, &ids, error))),
-        };
-        let settled = if matches!(next, Some(Err(_))) { Vec::new() } else { doubts.settle(&*log, &at, &ids) };
-        let settled = (!settled.is_empty()).then(|| Ok(read_up(&settled, &at, places, mine)));
-        for next in next.into_iter().chain(settled) {
-            let last = next.is_err();
-            if to.send(next).is_err() || !wake.up() || last {
-                return;
-            }
-        }
-    }
-}
-
-/// Partitions that are short of where they are to be read although nothing comes of them. A reader's position passes records of aborted
-/// transactions only with what comes after them, and below an open transaction nothing does. The log knows whether
-/// anything is left; the position stays what the reader says.
-struct Doubts {
-    /// How far each partition is to be read, until it is known to be read up.
-    until: Vec<Option<i64>>,
-    since: Instant,
-    ask_after: Duration,
-}
-
-impl Doubts {
-    fn new(until: impl Iterator<Item = Option<i64>>) -> Doubts {
-        Doubts { until: until.collect(), since: Instant::now(), ask_after: ASK_AFTER }
-    }
-
-    fn is_short(&self, i: usize, at: &[(TopicPartition, i64)]) -> bool {
-        self.until[i].is_some_and(|until| at[i].1 < until)
-    }
-
-    /// These have moved from where they stood.
-    fn look(&mut self, moved: &[Moved], at: &[(TopicPartition, i64)]) {
-        if moved.iter().any(|moved| self.is_short(moved.partition as usize, at)) {
-            (self.since, self.ask_after) = (Instant::now(), ASK_AFTER);
-        }
-    }
-
-    /// Those that turn out to be read up, once none of those that are short has moved for a while.
-    fn settle(&mut self, log: &dyn Log, at: &[(TopicPartition, i64)], ids: &[&str]) -> Vec<usize> {
-        let short: Vec<usize> = (0..at.len()).filter(|i| self.is_short(*i, at)).collect();
-        if short.is_empty() || self.since.elapsed() < self.ask_after {
-            return Vec::new();
-        }
-        let question = short.iter().filter_map(|i| Some((at[*i].0.clone(), at[*i].1, self.until[*i]?)));
-        // Without an answer nothing is known: what is wrong with the log the reader says.
-        let answer = log.is_read_up(&question.collect::<Vec<_>>()).unwrap_or_default();
-        // Nor of a topic that is another one by now: the id is asked for after the answer.
-        let is_same = |i: usize| match log.topic_id(&at[i].0.topic) {
-            Ok(Some(id)) => checkpoint::cut::same_topic(&id, ids[i]),
-            _ => false,
-        };
-        let settled = short.into_iter().zip(answer).filter_map(|(i, yes)| (yes && is_same(i)).then_some(i));
-        let settled: Vec<usize> = settled.collect();
-        settled.iter().for_each(|i| self.until[*i] = None);
-        (self.since, self.ask_after) = (Instant::now(), (self.ask_after * 2).min(ASK_AFTER_AT_MOST));
-        settled
-    }
-}
-
-/// Says of partitions that nothing is left in them below where they are to be read.
-fn read_up(settled: &[usize], at: &[(TopicPartition, i64)], places: &[Place], mine: &[usize]) -> Arrived {
-    let moved = settled.iter().map(|i| Arrival {
-        place: mine[*i],
-        position: at[*i].1,
-        leader_epoch: None,
-        last: None,
-        read_up: true,
-    });
-    let moved: Vec<Arrival> = moved.collect();
-    let stream = moved.first().map_or(0, |m| places[m.place].stream);
-    Arrived { stream, rows: Rows::default(), bytes: 0, moved }
-}
-
-/// Why reading stopped. The log refuses to go on where there are no records any more; what is there instead it is asked.
-fn stopped(log: &dyn Log, at: &[(TopicPartition, i64)], ids: &[&str], error: connectors::Error) -> Failure {
-    let failed = |source| Failure::Port { doing: "cannot read on from Kafka".into(), source };
-    if error.fault != Fault::Refused {
-        return failed(error);
-    }
-    let mut topics = BTreeMap::new();
-    for ((partition, position), id) in at.iter().zip(ids) {
-        let topic = &partition.topic;
-        if !topics.contains_key(topic) {
-            // It may be in the middle of being made anew.
-            match until_known(|| log.partitions(topic)) {
-                Ok(Some(facts)) => topics.insert(topic.clone(), facts),
-                Ok(None) => return Failure::Halt(Halt::TopicGone(topic.clone())),
-                Err(error) => return failed(error),
-            };
-        }
-        let Some(facts) = topics[topic].get(&partition.partition) else {
-            return Failure::Halt(Halt::PartitionGone(partition.clone()));
-        };
-        let verdict = protocol::check_topic(topic, id, &facts.topic_id)
-            .and_then(|()| protocol::check_position(partition, *position, facts));
-        if let Err(halt) = verdict {
-            return Failure::Halt(halt);
-        }
-    }
-    failed(error)
-}
-
-fn arrived(batch: RawBatch, places: &[Place], mine: &[usize], mine_i32: &[i32]) -> Arrived {
-    let moved: Vec<Arrival> = batch
-        .moved
-        .iter()
-        .map(|moved| Arrival {
-            place: mine[moved.partition as usize],
-            position: moved.position,
-            leader_epoch: moved.leader_epoch,
-            last: moved.last_row.map(|row| LastRecord {
-                offset: batch.offsets[row],
-                timestamp_ms: batch.timestamps_ms[row],
-                fingerprint: manifest::fingerprint(batch.keys.get(row), batch.values.get(row)),
-            }),
-            read_up: false,
-        })
-        .collect();
-    let records = batch.len() as u64;
-    let stream = moved.first().map_or(0, |m| places[m.place].stream);
-    let bytes = batch.bytes() as u64 + records * BYTES_PER_RECORD;
-    let rows = Rows { origin: Some(Origin::new(batch, mine_i32)), ..Rows::default() };
-    Arrived { stream, rows, bytes, moved }
 }
 
 #[cfg(test)]

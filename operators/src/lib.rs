@@ -22,6 +22,7 @@ pub mod background;
 pub mod clock;
 pub mod dead_letters;
 pub mod decode;
+pub mod ending;
 pub mod events;
 pub mod failure;
 pub mod fetch;

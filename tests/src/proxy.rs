@@ -314,7 +314,7 @@ fn bytes(mut from: TcpStream, mut to: &TcpStream, plan: &Plan) {
 fn requests(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex<Option<Option<Action>>>) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = from.read(&mut buffer) {
-        if count == 0 {
+        if count == 0 || plan.down.load(Ordering::SeqCst) {
             return;
         }
         let text = &buffer[..count.min(400)];

@@ -41,6 +41,8 @@ pub struct World {
     pub env: Vec<(String, String)>,
     /// More of `[kafka] properties`, each behind a comma.
     pub properties: String,
+    /// Where the password for Redshift is, and the secret key for S3, as the job file says it.
+    pub secrets: [String; 2],
     /// Text of the job file behind `[[target]]`'s query; more sections.
     pub more: String,
     dir: tempfile::TempDir,
@@ -68,14 +70,16 @@ impl World {
         let _place = beside_others();
         let dir = tempfile::tempdir().expect("a folder");
         let more = "[epoch]\ninterval = \"300ms\"\n".into();
-        World { name, env: Vec::new(), properties: String::new(), more, dir, _place }
+        let secrets = ["REDSHIFT_PASSWORD", "AWS_SECRET_ACCESS_KEY"].map(|name| format!(r#"{{ env = "{name}" }}"#));
+        World { name, env: Vec::new(), properties: String::new(), secrets, more, dir, _place }
     }
 
     /// The same job from another folder, and with nothing between it and the servers.
     pub fn elsewhere(&self) -> World {
         let dir = tempfile::tempdir().expect("a folder");
         let (name, properties, more) = (self.name.clone(), self.properties.clone(), self.more.clone());
-        World { name, env: Vec::new(), properties, more, dir, _place: beside_others() }
+        let secrets = self.secrets.clone();
+        World { name, env: Vec::new(), properties, secrets, more, dir, _place: beside_others() }
     }
 
     /// Makes a topic.
@@ -184,19 +188,21 @@ url = "s3://${{S3_BUCKET}}/staging"
 region = "${{AWS_REGION}}"
 endpoint = "${{S3_ENDPOINT}}"
 access_key_id = {{ env = "AWS_ACCESS_KEY_ID" }}
-secret_access_key = {{ env = "AWS_SECRET_ACCESS_KEY" }}
+secret_access_key = {}
 [redshift]
 host = "${{REDSHIFT_HOST}}"
 port = "${{REDSHIFT_PORT}}"
 database = "${{REDSHIFT_DATABASE}}"
 user = "${{REDSHIFT_USER}}"
-password = {{ env = "REDSHIFT_PASSWORD" }}
+password = {}
 iam_role = "${{REDSHIFT_IAM_ROLE}}"
 tls = "off"
 {}
 {}"#,
             self.name,
             self.properties,
+            self.secrets[1],
+            self.secrets[0],
             self.more,
             lines.concat()
         );

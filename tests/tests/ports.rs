@@ -162,6 +162,10 @@ impl Log for Guarded {
         self.log().is_read_up(at)
     }
 
+    fn next_readable(&self, partition: &TopicPartition, from: i64) -> connectors::Result<i64> {
+        self.log().next_readable(partition, from)
+    }
+
     fn read(&self, from: &[(TopicPartition, i64)]) -> connectors::Result<Box<dyn Reader>> {
         self.log().read(from)
     }

@@ -38,7 +38,12 @@ impl EndReader {
     /// Batches of one topic each, and ends. A batch says nothing of positions.
     pub(super) fn take(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>)> {
         let (mut batches, mut ends) = (vec![RawBatch::default(); self.assigned.groups()], Vec::new());
-        self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends))?;
+        let error = self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends))?;
+        let is_empty = ends.is_empty() && batches.iter().all(RawBatch::is_empty);
+        // What came before it decides first.
+        if let Some(error) = error.filter(|_| is_empty) {
+            return Err(error);
+        }
         if let Some(said) = self.client.said().filter(Said::is_denied) {
             return Err(Error::new(Fault::Denied, "cannot read").because(said));
         }
@@ -71,5 +76,61 @@ pub(super) fn are_read_up(settings: &Settings, at: &[(TopicPartition, i64, i64)]
         }
     }
     let what = format!("no answer within {within:?} whether {} partitions are read up", at.len());
+    Err(Error::new(Fault::Outage, what))
+}
+
+/// What stands at an offset, or first after it.
+enum There {
+    /// A record, or the end of the partition, at this offset.
+    Readable(i64),
+    /// A damaged batch that begins here.
+    Damaged(i64),
+}
+
+/// [`crate::Log::next_readable`]. librdkafka says of a damaged batch where it begins, and not where it ends; and after one it may go on
+/// anywhere, because the end stands in what it does not read. But from any offset within the batch it meets the same batch. So its
+/// end is searched for: by steps that double, and then by halves.
+pub(super) fn next_readable(settings: &Settings, partition: &TopicPartition, from: i64) -> Result<i64> {
+    let mut at = from;
+    loop {
+        let batch = match look(settings, partition, at)? {
+            There::Readable(offset) => return Ok(offset),
+            There::Damaged(batch) => batch,
+        };
+        let is_same = |offset: i64| Ok(matches!(look(settings, partition, offset)?, There::Damaged(b) if b == batch));
+        // Of the batch, and the first that is known not to be.
+        let (mut inside, mut step) = (at, 1);
+        while is_same(at + step)? {
+            (inside, step) = (at + step, step * 2);
+        }
+        let mut outside = at + step;
+        while outside - inside > 1 {
+            let middle = inside + (outside - inside) / 2;
+            match is_same(middle)? {
+                true => inside = middle,
+                false => outside = middle,
+            }
+        }
+        at = outside;
+    }
+}
+
+fn look(settings: &Settings, partition: &TopicPartition, from: i64) -> Result<There> {
+    let mut reader = EndReader::open(settings, &[(partition.clone(), from)])?;
+    let (since, within) = (Instant::now(), settings.answer_within);
+    while since.elapsed() < within {
+        let (batches, ends) = match reader.take(Duration::from_millis(100), 1) {
+            Err(error) => match error.fault {
+                Fault::Damaged { offset, .. } => return Ok(There::Damaged(offset)),
+                _ => return Err(error),
+            },
+            Ok(taken) => taken,
+        };
+        let first = batches.iter().flat_map(|batch| batch.offsets.first()).min();
+        if let Some(found) = first.copied().or(ends.first().map(|(_, end)| *end)) {
+            return Ok(There::Readable(found));
+        }
+    }
+    let what = format!("{partition}: no answer within {within:?} what can be read from offset {from} on");
     Err(Error::new(Fault::Outage, what))
 }

@@ -26,7 +26,7 @@ use rdkafka::{
 
 use crate::{Error, Fault, Log, Reader, Result, Secret, StartAt, Trust};
 use client::{Client, failed};
-use ends::{EndReader, are_read_up};
+use ends::{EndReader, are_read_up, next_readable};
 use reader::KafkaReader;
 
 /// How long a question to the brokers may take, unless somebody has other wishes.
@@ -230,6 +230,10 @@ impl Log for Kafka {
 
     fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>> {
         self.judge(are_read_up(&self.settings, at))
+    }
+
+    fn next_readable(&self, partition: &TopicPartition, from: i64) -> Result<i64> {
+        self.judge(next_readable(&self.settings, partition, from))
     }
 
     fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {

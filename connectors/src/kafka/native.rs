@@ -30,7 +30,11 @@ use super::{
     ends::End,
     reader::Assigned,
 };
-use crate::{Error, Moved, RawBatch, Result};
+use crate::{Error, Fault, Moved, RawBatch, Result};
+
+/// What librdkafka says of a batch that it cannot read, once; then it goes on somewhere after it.
+const DAMAGE: [RDKafkaErrorCode; 3] =
+    [RDKafkaErrorCode::BadMessage, RDKafkaErrorCode::BadCompression, RDKafkaErrorCode::NotImplemented];
 
 /// A queue of a client.
 struct Handle {
@@ -122,8 +126,8 @@ impl Queue {
 
     /// Takes at most `most` messages, waiting at most `wait` for the first ones; one batch for each group that had any, in
     /// `batches`, which has an empty one for each group. The positions in `moved` are not filled in. The first message that is
-    /// an error fails everything, since what follows it is not known to be complete. Where a partition ends goes to `ends`, if
-    /// the client was made to say so.
+    /// an error is the result; what came before it is in the batches, and nothing of what comes after it, which is not known to be
+    /// complete. Where a partition ends goes to `ends`, if the client was made to say so.
     pub(super) fn take(
         &mut self,
         wait: Duration,
@@ -131,7 +135,7 @@ impl Queue {
         assigned: &Assigned,
         batches: &mut [RawBatch],
         mut ends: Option<&mut Vec<End>>,
-    ) -> Result<()> {
+    ) -> Result<Option<Error>> {
         self.messages.resize(most, ptr::null_mut());
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the array has room for `most` pointers.
@@ -160,9 +164,19 @@ impl Queue {
                 let code: RDKafkaErrorCode = message.err.into();
                 // SAFETY: the topic handle, where there is one, is alive with its message.
                 let topic = unsafe { topic_name(message) };
-                let place = topic
+                let place = topic.as_ref().and_then(|topic| assigned.place(topic, message.partition));
+                let at = topic
                     .map_or(String::new(), |t| format!("{t}[{}] at offset {}: ", message.partition, message.offset));
-                return Err(failed(format!("{place}cannot read"), KafkaError::MessageConsumption(code), None));
+                let error = failed(format!("{at}cannot read"), KafkaError::MessageConsumption(code), None);
+                return Ok(Some(match place {
+                    Some(place) if DAMAGE.contains(&code) => {
+                        // SAFETY: the payload of a message that is an error is its text.
+                        let said = unsafe { bytes(message.payload, message.len) }.unwrap_or_default();
+                        let what = String::from_utf8_lossy(said).trim_end_matches('\0').to_string();
+                        Error { fault: Fault::Damaged { place, offset: message.offset }, what, ..error }
+                    }
+                    _ => error,
+                }));
             }
             if (message.rkt, message.partition) != (run.0, run.1) {
                 // SAFETY: as above.
@@ -202,7 +216,7 @@ impl Queue {
                 None => batch.moved.push(moved),
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

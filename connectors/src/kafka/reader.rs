@@ -76,6 +76,8 @@ pub(super) struct KafkaReader {
     positions: Vec<i64>,
     /// Batches of one topic each that were taken together.
     ready: VecDeque<RawBatch>,
+    /// What came after those.
+    broken: Option<Error>,
     /// Whether anybody was let in before.
     rights: Arc<Trust>,
 }
@@ -91,6 +93,7 @@ impl KafkaReader {
             positions: from.iter().map(|(_, offset)| *offset).collect(),
             assigned: Assigned::new(from.iter().map(|(p, _)| p.clone()).collect()),
             ready: VecDeque::new(),
+            broken: None,
             rights,
         })
     }
@@ -111,10 +114,37 @@ impl KafkaReader {
         if let Some(batch) = self.ready.pop_front() {
             return Ok(Some(batch));
         }
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
         let mut batches = vec![RawBatch::default(); self.assigned.groups()];
-        self.queue.take(wait, BATCH_RECORDS, &self.assigned, &mut batches, None)?;
-        // Straight after the batch was taken, and before anything else can move it: what the consumer says now is
-        // where this batch ends, control records included.
+        let error = self.queue.take(wait, BATCH_RECORDS, &self.assigned, &mut batches, None)?;
+        match error {
+            None => self.ask_positions(&mut batches)?,
+            // The consumer's position has passed what it could not read. Ours ends with the last record that came before that.
+            Some(_) => self.end_with_records(&mut batches),
+        }
+        self.broken = error;
+        if let Some(moved) = batches.iter().flat_map(|b| &b.moved).find(|m| m.position < 0) {
+            return Err(Error::bug(format!(
+                "{}: records without a position",
+                self.assigned.partitions[moved.partition as usize]
+            )));
+        }
+        // Brokers that are away are waited for. Those that do not let us in will not do so later.
+        if let Some(said) = self.client.said().filter(Said::is_denied) {
+            return Err(Error::new(Fault::Denied, "cannot read").because(said));
+        }
+        self.ready.extend(batches.into_iter().filter(|batch| !batch.moved.is_empty()));
+        match self.ready.pop_front() {
+            Some(batch) => Ok(Some(batch)),
+            None => self.broken.take().map_or(Ok(None), Err),
+        }
+    }
+
+    /// Straight after the batches were taken, and before anything else can move it: what the consumer says now is where they
+    /// end, control records included.
+    fn ask_positions(&mut self, batches: &mut [RawBatch]) -> Result<()> {
         let what = || "cannot read the consumer's position".to_string();
         let positions = self.client.consumer.position().map_err(|e| failed(what(), e, None))?;
         for element in positions.elements() {
@@ -139,17 +169,17 @@ impl KafkaReader {
                 }
             }
         }
-        if let Some(moved) = batches.iter().flat_map(|b| &b.moved).find(|m| m.position < 0) {
-            return Err(Error::bug(format!(
-                "{}: records without a position",
-                self.assigned.partitions[moved.partition as usize]
-            )));
+        Ok(())
+    }
+
+    fn end_with_records(&mut self, batches: &mut [RawBatch]) {
+        for batch in batches {
+            for moved in &mut batch.moved {
+                if let Some(row) = moved.last_row {
+                    moved.position = batch.offsets[row] + 1;
+                    self.positions[moved.partition as usize] = moved.position;
+                }
+            }
         }
-        // Brokers that are away are waited for. Those that do not let us in will not do so later.
-        if let Some(said) = self.client.said().filter(Said::is_denied) {
-            return Err(Error::new(Fault::Denied, "cannot read").because(said));
-        }
-        self.ready.extend(batches.into_iter().filter(|batch| !batch.moved.is_empty()));
-        Ok(self.ready.pop_front())
     }
 }

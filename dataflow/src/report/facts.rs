@@ -28,6 +28,8 @@ const LOADING_WINDOW: Duration = Duration::from_secs(60);
 /// Everything that is known. Counters for what happens with every batch, a lock for what is rare.
 pub struct Facts {
     stop: Arc<AtomicBool>,
+    /// Whether the job ends by itself.
+    drains: AtomicBool,
     patience: Duration,
     /// Where the time goes.
     pub meter: Arc<Meter>,
@@ -193,6 +195,7 @@ impl Facts {
         };
         Facts {
             stop,
+            drains: AtomicBool::new(false),
             patience: interval * 3 + Duration::from_secs(15),
             meter: Arc::new(Meter::new(workers)),
             offsets: AtomicU64::default(),
@@ -242,6 +245,7 @@ impl Facts {
             }
             Event::Retrying { doing, why } => drop(self.rare().retrying.insert(doing.clone(), why.clone())),
             Event::Recovered { doing } => drop(self.rare().retrying.remove(doing)),
+            Event::Draining { .. } => self.drains.store(true, Ordering::Relaxed),
             Event::Works(stage) => self.meter.works(*stage),
             Event::Rests => self.meter.rests(),
         }
@@ -299,7 +303,7 @@ impl Facts {
             slowest: reading.and_then(|r| meter::slowest(&r.worked, &worked, now - r.at)),
         };
         snapshot.state = state::state(&Seen {
-            stopping: self.stop.load(Ordering::Relaxed),
+            stopping: self.stop.load(Ordering::Relaxed) || self.drains.load(Ordering::Relaxed),
             retrying: snapshot.retrying.is_some(),
             unloaded: snapshot.unloaded().filter(|_| rare.ends_known),
             behind: snapshot.behind(),

@@ -91,6 +91,10 @@ impl Report {
                 info!(event = "recovered", doing, "done after all: {doing}");
                 self.said();
             }
+            Event::Draining { why } => {
+                warn!(event = "draining", why, "{why}: draining");
+                self.said();
+            }
             Event::Fetched { .. } | Event::Changed { .. } | Event::Works(_) | Event::Rests => {}
         }
     }

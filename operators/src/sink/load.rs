@@ -178,7 +178,9 @@ impl Loader {
                 since = Instant::now();
             }
             waiting.extend(incoming.try_iter());
-            let idle = waiting.iter().all(|epoch| epoch.files.is_empty());
+            // So many that the clock would soon close no more.
+            let crowded = waiting.len() >= MAX_OPEN_EPOCHS as usize / 2;
+            let idle = !crowded && waiting.iter().all(|epoch| epoch.files.is_empty());
             let patience = self.options.idle_interval.saturating_sub(since.elapsed());
             if idle && !ending && !patience.is_zero() {
                 match incoming.recv_timeout(patience) {

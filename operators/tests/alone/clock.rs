@@ -11,6 +11,7 @@ use std::{
 use checkpoint::Epoch;
 use operators::{
     clock::{ClockOptions, Close, clock},
+    ending::{Ending, Reason},
     fetch::Stat,
 };
 
@@ -22,12 +23,13 @@ struct Ticking {
     loaded: Input<Vec<u64>>,
     commands: Output<Vec<(usize, Close)>>,
     stop: Arc<AtomicBool>,
+    ending: Reason,
 }
 
 impl Ticking {
     /// A clock that closes an epoch as soon as something moved.
     fn new(until_caught_up: bool) -> Ticking {
-        let stop = Arc::new(AtomicBool::new(false));
+        let (stop, ending) = (Arc::new(AtomicBool::new(false)), Reason::default());
         let options = ClockOptions {
             first: Epoch(3),
             interval: Duration::ZERO,
@@ -35,6 +37,7 @@ impl Ticking {
             max_rows: u64::MAX,
             until_caught_up,
             stop: stop.clone(),
+            ending: ending.clone(),
             threads: 1,
         };
         let (alone, (stats, loaded, commands)) = Alone::build(|scope| {
@@ -42,7 +45,7 @@ impl Ticking {
             let (loaded, done) = Input::new(scope);
             (stats, loaded, Output::of(clock(scope, told, done, options, Arc::new(|_| {}))))
         });
-        Ticking { alone, stats, loaded, commands, stop }
+        Ticking { alone, stats, loaded, commands, stop, ending }
     }
 
     fn commands(&mut self) -> Vec<(u64, Close)> {
@@ -53,7 +56,7 @@ impl Ticking {
 
 fn stat(moved: bool) -> Stat {
     let (rows, offsets, bytes) = if moved { (1, 1, 10) } else { (0, 0, 0) };
-    Stat { worker: 0, rows, offsets, bytes, moved, full: false, reached: false }
+    Stat { worker: 0, rows, offsets, bytes, moved, full: false, reached: false, ending: None }
 }
 
 /// What was sent in an epoch says nothing of the next one, however late it comes.
@@ -95,6 +98,32 @@ fn a_job_that_has_caught_up_ends_however_late_that_is_told() {
     let commands = ticking.commands();
     assert!(matches!(commands[..], [(4, Close { epoch: 4, last: true, .. })]), "{commands:?}");
     assert_eq!(ticking.commands.frontier(), None);
+}
+
+/// From outside, or from a worker that cannot read on, in whatever epoch its word arrives: the last command has it.
+#[test]
+fn a_reason_to_end_travels_with_the_last_close() {
+    let gone = |topic: &str| Ending::TopicGone { topic: topic.into() };
+    for told in [None, Some(3), Some(4)] {
+        let mut ticking = Ticking::new(false);
+        if told == Some(4) {
+            ticking.stats.give(3, vec![stat(true)]);
+            assert_eq!(ticking.commands().len(), 1);
+            // The epoch in which it was said is closed by now.
+            ticking.stats.give(3, vec![Stat { ending: Some(gone("worker")), ..stat(false) }]);
+        }
+        if told == Some(3) {
+            ticking.stats.give(3, vec![Stat { ending: Some(gone("worker")), ..stat(true) }]);
+            ticking.stats.give(3, vec![Stat { ending: Some(gone("other")), ..stat(true) }]);
+        }
+        if told.is_none() {
+            ticking.ending.leave(gone("outside"));
+        }
+        let commands = ticking.commands();
+        let [(_, Close { last: true, ending: Some(why), .. })] = &commands[..] else { panic!("{commands:?}") };
+        assert_eq!(*why, gone(if told.is_none() { "outside" } else { "worker" }), "the first one counts");
+        assert_eq!(ticking.commands.frontier(), None);
+    }
 }
 
 #[test]

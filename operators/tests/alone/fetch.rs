@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicUsize, Ordering},
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
@@ -15,24 +15,31 @@ use checkpoint::{
     Epoch, LastRecord, Tally, TopicPartition,
     protocol::{SourceFacts, Start},
 };
-use connectors::{Error, Log, Moved, RawBatch, Reader, StartAt};
+use connectors::{Error, Fault, Log, Moved, RawBatch, Reader, StartAt, retry::Policy};
 use operators::{
     Rows,
     clock::Close,
+    ending::{Ending, Reason},
     fetch::{FetchOptions, Place, Report, Stat, fetch},
 };
 
 use crate::harness::{Alone, Input, Output};
 
-/// A log whose batches the test hands over, one by one.
+/// A log whose batches the test hands over, one by one, or errors instead of them.
 struct ByHand {
-    batches: Mutex<Option<Receiver<RawBatch>>>,
+    came: Arc<Mutex<Receiver<connectors::Result<RawBatch>>>>,
     handed: Arc<AtomicUsize>,
+    /// Where each reader began.
+    opened: Arc<Mutex<Vec<Vec<i64>>>>,
+    /// The first offset that there is, of each partition.
+    low: Arc<AtomicI64>,
 }
 
 impl Log for ByHand {
     fn partitions(&self, _: &str) -> connectors::Result<Option<BTreeMap<i32, SourceFacts>>> {
-        Err(Error::bug("not asked here"))
+        let low = self.low.load(Ordering::SeqCst);
+        let facts = SourceFacts { topic_id: "id".into(), low, high: 1_000, last: None };
+        Ok(Some([(0, facts.clone()), (1, facts)].into()))
     }
 
     fn topic_id(&self, _: &str) -> connectors::Result<Option<String>> {
@@ -51,14 +58,19 @@ impl Log for ByHand {
         Err(Error::bug("not asked here"))
     }
 
-    fn read(&self, _: &[(TopicPartition, i64)]) -> connectors::Result<Box<dyn Reader>> {
-        let batches = self.batches.lock().unwrap().take().expect("it is read once");
-        Ok(Box::new(Hand { batches, handed: self.handed.clone(), given: false }))
+    /// A damaged batch has ten records.
+    fn next_readable(&self, _: &TopicPartition, from: i64) -> connectors::Result<i64> {
+        Ok(from + 10)
+    }
+
+    fn read(&self, from: &[(TopicPartition, i64)]) -> connectors::Result<Box<dyn Reader>> {
+        self.opened.lock().unwrap().push(from.iter().map(|(_, offset)| *offset).collect());
+        Ok(Box::new(Hand { came: self.came.clone(), handed: self.handed.clone(), given: false }))
     }
 }
 
 struct Hand {
-    batches: Receiver<RawBatch>,
+    came: Arc<Mutex<Receiver<connectors::Result<RawBatch>>>>,
     handed: Arc<AtomicUsize>,
     given: bool,
 }
@@ -69,11 +81,12 @@ impl Reader for Hand {
         if std::mem::take(&mut self.given) {
             self.handed.fetch_add(1, Ordering::SeqCst);
         }
-        match self.batches.recv_timeout(wait) {
-            Ok(batch) => {
+        match self.came.lock().unwrap().recv_timeout(wait) {
+            Ok(Ok(batch)) => {
                 self.given = true;
                 Ok(Some(batch))
             }
+            Ok(Err(error)) => Err(error),
             Err(RecvTimeoutError::Timeout) => Ok(None),
             Err(RecvTimeoutError::Disconnected) => {
                 thread::sleep(wait);
@@ -87,22 +100,37 @@ impl Reader for Hand {
 struct Fetching {
     alone: Alone,
     commands: Input<Vec<(usize, Close)>>,
-    _loaded: Input<Vec<u64>>,
+    staged: Input<Vec<u64>>,
     rows: Output<Rows>,
     reports: Output<Vec<Report>>,
     stats: Output<Vec<Stat>>,
-    log: Sender<RawBatch>,
+    log: Sender<connectors::Result<RawBatch>>,
     handed: Arc<AtomicUsize>,
+    opened: Arc<Mutex<Vec<Vec<i64>>>>,
+    low: Arc<AtomicI64>,
+    ended: Reason,
     offered: usize,
 }
 
 const START: u64 = 3;
+/// Few pauses, and short ones.
+const RETRY: Policy = Policy {
+    first: Duration::from_millis(1),
+    longest: Duration::from_millis(1),
+    within: Duration::from_secs(60),
+    attempts: 4,
+};
 
 impl Fetching {
     fn new() -> Fetching {
-        let (log, batches) = channel();
-        let handed = Arc::new(AtomicUsize::new(0));
-        let by_hand = ByHand { batches: Mutex::new(Some(batches)), handed: handed.clone() };
+        Fetching::with_budget(1 << 20)
+    }
+
+    fn with_budget(budget_bytes: u64) -> Fetching {
+        let (log, came) = channel();
+        let (handed, opened, low) = (Arc::<AtomicUsize>::default(), Arc::default(), Arc::<AtomicI64>::default());
+        let came = Arc::new(Mutex::new(came));
+        let by_hand = ByHand { came, handed: handed.clone(), opened: Arc::clone(&opened), low: low.clone() };
         let place = |partition| Place {
             partition: TopicPartition::new("t", partition),
             topic_id: "id".into(),
@@ -110,25 +138,28 @@ impl Fetching {
             start: 0,
             until: None,
         };
+        let ended = Reason::default();
         let options = FetchOptions {
             first: Epoch(START),
             places: [place(0), place(1)].into(),
             streams: 1,
-            budget_bytes: 1 << 20,
+            budget_bytes,
+            retry: RETRY,
+            ended: ended.clone(),
         };
-        let (alone, (commands, loaded, rows, reports, stats)) = Alone::build(|scope| {
+        let (alone, (commands, staged, rows, reports, stats)) = Alone::build(|scope| {
             let (commands, told) = Input::new(scope);
-            let (loaded, done) = Input::new(scope);
+            let (staged, done) = Input::new(scope);
             let mut fetched = fetch(scope, told, done, Arc::new(by_hand), options, Arc::new(|_| {}));
             let rows = Output::of(fetched.streams.pop().unwrap());
-            (commands, loaded, rows, Output::of(fetched.reports), Output::of(fetched.stats))
+            (commands, staged, rows, Output::of(fetched.reports), Output::of(fetched.stats))
         });
-        Fetching { alone, commands, _loaded: loaded, rows, reports, stats, log, handed, offered: 0 }
+        Fetching { alone, commands, staged, rows, reports, stats, log, handed, opened, low, ended, offered: 0 }
     }
 
     /// Lays a batch where fetch finds it with its next step, if it still `reads`.
     fn offer(&mut self, batch: RawBatch, reads: bool) {
-        let sent = self.log.send(batch);
+        let sent = self.log.send(Ok(batch));
         if !reads {
             return;
         }
@@ -142,7 +173,22 @@ impl Fetching {
     }
 
     fn close(&mut self, epoch: u64, last: bool) {
-        self.commands.give(epoch, vec![(0, Close { epoch, closed_at: epoch as i64, last })]);
+        self.close_for(epoch, last, None);
+    }
+
+    fn close_for(&mut self, epoch: u64, last: bool, ending: Option<Ending>) {
+        self.commands.give(epoch, vec![(0, Close { epoch, closed_at: epoch as i64, last, ending })]);
+    }
+
+    /// Why it says that it cannot read on, once it does.
+    fn ending(&mut self) -> Ending {
+        let mut found = None;
+        let stats = self.stats.of_same();
+        self.alone.until(|| {
+            found = found.take().or_else(|| stats.take_each().into_iter().find_map(|(_, stat)| stat.ending));
+            found.is_some()
+        });
+        found.unwrap()
     }
 }
 
@@ -254,4 +300,98 @@ fn a_batch_that_is_handed_over_twice_ends_the_process() {
     fetching.alone.settle();
     fetching.offer(records(0, 0..3), true);
     assert_eq!(fetching.alone.dies(), "the job must not go on");
+}
+
+/// Retention was faster. What was read is reported and leaves; nothing after it does.
+#[test]
+fn where_the_log_begins_after_what_was_read_the_job_drains() {
+    let mut fetching = Fetching::new();
+    fetching.offer(records(0, 0..3), true);
+    fetching.low.store(7, Ordering::SeqCst);
+    fetching.log.send(Err(Error::new(Fault::Refused, "there is no such offset"))).unwrap();
+    let lost = |partition, from| Ending::RecordsLost { partition: TopicPartition::new("t", partition), from, to: 7 };
+    assert_eq!(fetching.ending(), lost(0, 3), "from where it stands");
+    let _ = fetching.log.send(Ok(records(1, 0..5))); // nobody takes it
+    fetching.close_for(START, true, Some(lost(0, 3)));
+    fetching.alone.settle();
+    assert_eq!(whole(&fetching), [(START, 3)].into());
+    assert_eq!(fetching.ended.get(), Some(lost(0, 3)));
+}
+
+/// What was damaged on its way comes again whole.
+#[test]
+fn a_batch_that_was_damaged_once_is_read_again() {
+    for fault in [Fault::Damaged { place: 0, offset: 3 }, Fault::Outage, Fault::Strange] {
+        let mut fetching = Fetching::new();
+        fetching.offer(records(0, 0..3), true);
+        fetching.offer(records(1, 0..1), true);
+        fetching.alone.settle();
+        for at in [3, 5, 7] {
+            let fault = if let Fault::Damaged { .. } = fault { Fault::Damaged { place: 0, offset: at } } else { fault };
+            fetching.log.send(Err(Error::new(fault, "by chance"))).unwrap();
+            fetching.offer(records(0, at..at + 2), true);
+            fetching.alone.settle();
+        }
+        fetching.close(START, true);
+        fetching.alone.settle();
+        assert_eq!(whole(&fetching), [(START, 10)].into());
+        assert_eq!(*fetching.opened.lock().unwrap(), [[0, 0], [3, 1], [5, 1], [7, 1]], "each where it stood");
+    }
+}
+
+#[test]
+fn a_batch_that_stays_damaged_drains_the_job() {
+    let mut fetching = Fetching::new();
+    fetching.offer(records(0, 0..3), true);
+    for _ in 0..2 {
+        let damaged = Error::new(Fault::Damaged { place: 0, offset: 4 }, "its checksum is wrong");
+        fetching.log.send(Err(damaged)).unwrap();
+    }
+    let damaged = Ending::Damaged {
+        partition: TopicPartition::new("t", 0),
+        from: 3,
+        to: 14,
+        offset: 4,
+        why: "its checksum is wrong".into(),
+    };
+    assert_eq!(fetching.ending(), damaged);
+    fetching.close_for(START, true, Some(damaged.clone()));
+    fetching.alone.settle();
+    assert_eq!(whole(&fetching), [(START, 3)].into());
+    assert_eq!(fetching.ended.get(), Some(damaged));
+}
+
+#[test]
+fn an_outage_that_outlasts_its_retries_ends_the_process() {
+    let mut fetching = Fetching::new();
+    for _ in 0..RETRY.attempts {
+        fetching.log.send(Err(Error::new(Fault::Outage, "away"))).unwrap();
+    }
+    let opened = fetching.opened.clone();
+    fetching.alone.until(|| opened.lock().unwrap().len() == RETRY.attempts as usize);
+    // The last word is under way.
+    thread::sleep(Duration::from_millis(200));
+    assert_eq!(fetching.alone.dies(), "cannot read on from Kafka");
+}
+
+/// What is staged is not in memory any more, whether it is loaded or not.
+#[test]
+fn the_budget_is_given_back_when_an_epoch_is_staged() {
+    let mut fetching = Fetching::with_budget(40);
+    fetching.offer(records(0, 0..3), true);
+    fetching.alone.settle();
+    assert!(fetching.stats.take_each().iter().any(|(_, stat)| stat.full), "three records use it up");
+    fetching.close(START, false);
+    fetching.alone.settle();
+    fetching.offer(records(0, 3..4), true);
+    fetching.alone.settle();
+    assert_eq!(fetching.rows.take().len(), 1, "there is no room for the second batch");
+    // Feedback adds one.
+    fetching.staged.advance(START + 2);
+    let rows = fetching.rows.of_same();
+    let mut came = 0;
+    fetching.alone.until(|| {
+        came += rows.take().len();
+        came == 1
+    });
 }

@@ -69,6 +69,18 @@ impl Alone {
         }
     }
 
+    /// The reason for which an operator ends the process once a thread of it has failed, which it must.
+    pub fn ends(&mut self) -> String {
+        let step = |worker: &mut Worker| worker.step_or_park(Some(Duration::from_millis(1)));
+        let start = Instant::now();
+        loop {
+            assert!(start.elapsed() < PATIENCE, "it goes on");
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(|| step(&mut self.0))) {
+                return panic.downcast_ref::<String>().cloned().unwrap_or_default();
+            }
+        }
+    }
+
     /// The reason for which an operator ends the process, which it must.
     pub fn dies(mut self) -> String {
         let panic = catch_unwind(AssertUnwindSafe(|| self.settle())).expect_err("it goes on");

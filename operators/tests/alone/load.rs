@@ -7,15 +7,14 @@ use checkpoint::{
     protocol::Holder,
 };
 use connectors::{
-    Fault, Process, Took, Warehouse,
+    Error, Fault, Process, Took, Warehouse,
+    faults::{Faulty, Script},
     memory::{MemoryLog, MemoryObjects, MemoryWarehouse},
+    retry::Policy,
 };
-use operators::{
-    outage::OUTAGE,
-    sink::{
-        load::{LoadOptions, load},
-        seal::SealedEpoch,
-    },
+use operators::sink::{
+    load::{LoadOptions, load},
+    seal::SealedEpoch,
 };
 
 use crate::harness::{Alone, Input, Output};
@@ -25,8 +24,17 @@ struct Loading {
     sealed: Input<Vec<SealedEpoch>>,
     loaded: Output<Vec<u64>>,
     warehouse: MemoryWarehouse,
+    script: Script,
     history: History,
 }
+
+/// Few pauses, and short ones.
+const RETRY: Policy = Policy {
+    first: Duration::from_millis(1),
+    longest: Duration::from_millis(1),
+    within: Duration::from_secs(60),
+    attempts: 5,
+};
 
 impl Loading {
     /// A warehouse that is at epoch 0 of a topic with one partition. Epochs without rows wait for a minute.
@@ -51,14 +59,15 @@ impl Loading {
             targets: [].into(),
             idle_interval: Duration::from_secs(60),
             log: Arc::new(log),
-            retry: OUTAGE,
+            retry: RETRY,
         };
-        let port: Box<dyn Warehouse> = Box::new(warehouse.clone());
+        let script = Script::default();
+        let port: Box<dyn Warehouse> = Box::new(Faulty::new(warehouse.clone(), script.clone()));
         let (alone, (sealed, loaded)) = Alone::build(|scope| {
             let (sealed, epochs) = Input::new(scope);
             (sealed, Output::of(load(scope, epochs, Some(port), Arc::new(objects), options, Arc::new(|_| {}))))
         });
-        Loading { alone, sealed, loaded, warehouse, history: History::new("fence") }
+        Loading { alone, sealed, loaded, warehouse, script, history: History::new("fence") }
     }
 
     fn give(&mut self, epoch: u64) {
@@ -85,6 +94,11 @@ impl Loading {
         let log = MemoryLog::default();
         log.create("t", 1);
         log
+    }
+
+    /// The reason for which the process ends, as it must.
+    fn ends(&mut self) -> String {
+        self.alone.ends()
     }
 
     fn in_the_warehouse(&self) -> Vec<u64> {
@@ -124,6 +138,85 @@ fn an_epoch_is_held_until_the_warehouse_has_it() {
     let loaded = loading.loaded.of_same();
     loading.alone.until(|| loaded.frontier().is_none());
     assert_eq!(loading.in_the_warehouse(), [0]);
+}
+
+/// An error of one load, so often, and whether the epoch is loaded after all. The end of the process is its reason.
+#[test]
+fn a_load_is_tried_again_while_that_is_of_use() {
+    let error = |fault| move || Error::new(fault, "COPY").because("XX000: so it is");
+    for (fault, times, is_loaded) in [
+        (Fault::Outage, 3, true),
+        (Fault::Strange, 3, true),
+        (Fault::Refused, 1, false),
+        (Fault::Missing, 1, false),
+        (Fault::Denied, 1, false),
+        (Fault::Outage, RETRY.attempts as usize, false),
+        // One epoch alone is as few as there are.
+        (Fault::TooLong, 1, false),
+    ] {
+        let mut loading = Loading::new();
+        loading.script.fail("load", 0..times, error(fault));
+        loading.give(0);
+        loading.sealed.close();
+        let (loaded, script) = (loading.loaded.of_same(), loading.script.clone());
+        if is_loaded {
+            loading.alone.until(|| loaded.frontier().is_none());
+            assert_eq!(loading.in_the_warehouse(), [0], "{fault:?}");
+            assert_eq!(script.calls("load"), times + 1, "{fault:?}");
+        } else {
+            assert_eq!(loading.ends(), "gave up loading epochs 0 to 0", "{fault:?}");
+            assert_eq!(script.calls("load"), times, "{fault:?}");
+        }
+    }
+}
+
+/// Its transaction is rolled back at COMMIT, and so on: not for ever.
+#[test]
+fn a_load_whose_commit_is_rolled_back_each_time_ends_the_process() {
+    let mut loading = Loading::new();
+    // The answer is lost, and behind the barrier it turns out that nothing happened.
+    loading.script.fail("load", 0..1000, || Error::new(Fault::Outage, "COMMIT").unknown());
+    loading.give(0);
+    loading.sealed.close();
+    assert_eq!(loading.ends(), "gave up loading epochs 0 to 0");
+    assert_eq!(loading.script.calls("load"), RETRY.attempts as usize);
+    assert_eq!(loading.in_the_warehouse(), [0u64; 0]);
+}
+
+/// The answer to COMMIT is lost and it had happened; asking fails as well for a while. It is never loaded twice.
+#[test]
+fn a_lost_answer_is_asked_for_until_it_is_known() {
+    let mut loading = Loading::new();
+    loading.script.lose("load", 0..1, || Error::new(Fault::Outage, "COMMIT").unknown());
+    loading.script.fail("resolve", 0..2, || Error::new(Fault::Strange, "the barrier"));
+    loading.give(0);
+    loading.sealed.close();
+    let loaded = loading.loaded.of_same();
+    loading.alone.until(|| loaded.frontier().is_none());
+    assert_eq!((loading.script.calls("load"), loading.script.calls("resolve")), (1, 3));
+    assert_eq!(loading.in_the_warehouse(), [0]);
+    // And where it stays unknown nothing more is loaded.
+    let mut loading = Loading::new();
+    loading.script.lose("load", 0..1, || Error::new(Fault::Outage, "COMMIT").unknown());
+    loading.script.fail("resolve", 0..1000, || Error::new(Fault::Refused, "the barrier"));
+    loading.give(0);
+    loading.sealed.close();
+    assert_eq!(loading.ends(), "gave up loading epochs 0 to 0");
+    assert_eq!((loading.script.calls("load"), loading.script.calls("resolve")), (1, 1));
+}
+
+/// Eight epochs at once take too long, and so do four; two pass, and then more again.
+#[test]
+fn a_load_that_takes_too_long_is_tried_with_fewer_epochs() {
+    let mut loading = Loading::new();
+    loading.script.fail("load", 0..2, || Error::new(Fault::TooLong, "COPY"));
+    (0..8).for_each(|epoch| loading.give(epoch));
+    loading.sealed.close();
+    let loaded = loading.loaded.of_same();
+    loading.alone.until(|| loaded.frontier().is_none());
+    assert_eq!(loading.in_the_warehouse(), (0..8).collect::<Vec<_>>());
+    // 8, 4, then 2, 4, 2.
+    assert_eq!(loading.script.calls("load"), 5);
 }
 
 #[test]
