@@ -374,7 +374,7 @@ fn acquire(warehouse: &mut dyn Warehouse, nonce: u8) -> Started {
     let nonce = Nonce::new([nonce; 16]);
     warehouse.record(&process(), &nonce).unwrap();
     let from = warehouse.read().unwrap().fence.generation;
-    assert_eq!(warehouse.take(from).unwrap(), Took::Yes);
+    assert_eq!(warehouse.take(from, &mut |_| {}).unwrap(), Took::Yes);
     let facts = warehouse.read().unwrap();
     let Taken::Ours(holder) = protocol::after_taking(from, &nonce, &facts.fence).unwrap() else { panic!("{facts:?}") };
     assert_eq!(protocol::check_snapshot(&holder, &facts.fence), Ok(Snapshot::Valid));
@@ -466,7 +466,7 @@ pub fn warehouse(one: &mut dyn Warehouse, two: &mut dyn Warehouse, target: &Tabl
     // What is known of another generation takes nothing.
     two.record(&process(), &Nonce::new([8; 16])).unwrap();
     for from in [0, 2] {
-        assert_eq!(two.take(Generation(from)).unwrap(), Took::No);
+        assert_eq!(two.take(Generation(from), &mut |_| {}).unwrap(), Took::No);
     }
     assert_eq!(two.read().unwrap().fence.nonce, first.holder.nonce);
 

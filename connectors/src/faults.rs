@@ -186,8 +186,8 @@ impl<P: Warehouse> Warehouse for Faulty<P> {
         self.script.act("record", || self.port.record(process, nonce))
     }
 
-    fn take(&mut self, from: Generation) -> Result<Took> {
-        self.script.act("take", || self.port.take(from))
+    fn take(&mut self, from: Generation, progress: &mut dyn FnMut(LoadStep)) -> Result<Took> {
+        self.script.act("take", || self.port.take(from, progress))
     }
 
     fn hold(&mut self, holder: &Holder) -> Result<()> {

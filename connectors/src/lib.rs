@@ -455,6 +455,8 @@ pub struct Adoption {
 /// Where a load stands, for whoever watches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LoadStep {
+    /// The statement on the fence waits, and nobody is in its way: the warehouse has queued it.
+    Queued,
     /// The transaction is open and the fence is ours.
     Fenced,
     /// All COPY statements are answered.
@@ -493,7 +495,7 @@ pub trait Warehouse: Send {
 
     /// Takes the fence if it is still of this generation: one statement that commits itself, which nobody can be found holding.
     /// It waits for a load that is under way, until its deadline.
-    fn take(&mut self, from: Generation) -> Result<Took>;
+    fn take(&mut self, from: Generation, progress: &mut dyn FnMut(LoadStep)) -> Result<Took>;
 
     /// Says that we hold the fence now: sessions from here on are recorded with the generation.
     fn hold(&mut self, holder: &Holder) -> Result<()>;

@@ -527,7 +527,7 @@ impl Warehouse for MemoryWarehouse {
         Ok(())
     }
 
-    fn take(&mut self, from: Generation) -> Result<Took> {
+    fn take(&mut self, from: Generation, _: &mut dyn FnMut(LoadStep)) -> Result<Took> {
         self.bar.pass()?;
         let Some((_, nonce)) = &self.identity else { return Err(Error::bug("a fence taken by nobody")) };
         let mut tables = lock(&self.tables);

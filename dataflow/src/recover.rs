@@ -14,7 +14,7 @@ use checkpoint::{
     protocol::{self, Holder, Outcome, Range, Snapshot, SourceFacts, Start, TableFacts, Taken},
 };
 use connectors::{
-    Fault, Happened, Load, Log, Objects, OpenSession, Process, Took, Warehouse,
+    Fault, Happened, Load, LoadStep, Log, Objects, OpenSession, Process, Took, Warehouse,
     retry::{Policy, Retry},
 };
 use operators::{Failure, fetch::Place};
@@ -193,7 +193,7 @@ fn take_as(
     let mut retry = Retry::new(ACQUIRE);
     loop {
         let from = fence.generation;
-        let took = warehouse.take(from);
+        let took = warehouse.take(from, &mut |step| say_if_queued(step, "the statement that takes the fence"));
         // Then it was ours, and whoever has it now has shut us out.
         let was_ours = matches!(took, Ok(Took::Yes));
         let error = match took {
@@ -273,11 +273,17 @@ fn snapshot(warehouse: &mut dyn Warehouse, holder: &Holder) -> Result<TableFacts
     }
 }
 
+fn say_if_queued(step: LoadStep, what: &str) {
+    if step == LoadStep::Queued {
+        info!(event = "queued", "Redshift has queued {what}, nobody is in the way");
+    }
+}
+
 /// Loads an epoch that has no rows, however often it takes.
 pub fn load_alone(warehouse: &mut dyn Warehouse, load: &Load) -> Result<()> {
     let mut retry = Retry::new(ACQUIRE);
     loop {
-        let mut result = warehouse.load(load, &mut |_| {});
+        let mut result = warehouse.load(load, &mut |step| say_if_queued(step, "the load"));
         while let Err(error) = &result
             && error.happened == Happened::Unknown
         {

@@ -10,6 +10,7 @@ mod exactly_once;
 mod exit_codes;
 mod gc;
 mod guide;
+mod heals;
 mod live;
 mod outage;
 mod ports;

@@ -50,7 +50,7 @@ impl Redshift {
         self.tables.check(&mut session)?;
         let fence = self.read_fence(&mut session)?;
         let changed_at = session.one_text(&format!("SELECT changed_at::varchar FROM {}", self.tables.fence))?;
-        let sessions = self.open_sessions(&mut session)?;
+        let sessions = self.open_sessions(&mut session, false)?;
         let dead_letters = session.one_number(&format!("SELECT count(*) FROM {}", self.tables.dead_letters))?;
         let halt = self.newest_halt(&mut session)?;
         Ok(Standing { generation: fence.generation.0, changed_at, sessions, dead_letters, halt })

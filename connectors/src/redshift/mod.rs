@@ -6,10 +6,11 @@
 //!
 //! [`session`] is a connection, [`verdict`] says what its errors mean, [`tables`] has the text of the control tables, [`snapshot`]
 //! reads them, and this file is the protocol: which statements in which order. What their answers mean is decided by
-//! `checkpoint::protocol`.
+//! `checkpoint::protocol`. [`fence`] waits for the fence.
 
 pub mod dead_letters;
 pub mod epochs;
+mod fence;
 mod probe;
 mod session;
 mod snapshot;
@@ -127,8 +128,8 @@ impl Redshift {
         Ok(())
     }
 
-    /// The sessions of this job that are open, but for those of this start.
-    fn open_sessions(&self, session: &mut Session) -> Result<Option<Vec<OpenSession>>> {
+    /// The sessions of this job that are open; those of this start only if `with_ours`.
+    fn open_sessions(&self, session: &mut Session, with_ours: bool) -> Result<Option<Vec<OpenSession>>> {
         let alive = match session.run("SELECT process, starttime FROM stv_sessions") {
             Ok(answer) => answer.rows,
             Err(error) if session::is_not_shown(&error) => return Ok(None),
@@ -146,7 +147,7 @@ impl Redshift {
                 pids.join(", ")
             ))?
             .rows;
-        let ours = self.identity.as_ref().map(|(_, nonce)| nonce.as_str());
+        let ours = self.identity.as_ref().filter(|_| !with_ours).map(|(_, nonce)| nonce.as_str());
         let mut open = Vec::new();
         for row in recorded {
             let (nonce, pid, start) = (row.text(1)?, row.text(5)?, row.text(6)?);
@@ -218,17 +219,14 @@ impl Redshift {
     /// The statements of a load, from BEGIN to the read-back.
     fn try_load(&mut self, session: &mut Session, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome> {
         let (holder, range) = (&load.holder, &load.range);
-        session.limit(FENCE_WAIT)?;
-        session.run("BEGIN")?;
-        // Fence, idempotence check and lock in one. It must be the first statement: a snapshot that is older than the
-        // wait would see a fence that has moved since.
+        // Fence, idempotence check and lock in one.
         let Some(last) = load.links.last() else { return Err(Error::bug("a load of no epoch")) };
         let full = load.links.iter().rev().find(|link| link.full_cut.is_some());
         let cut_epoch = full.map_or(String::new(), |link| format!(", cut_epoch = {}", link.record.epoch));
         let adopt = load.adopt.as_ref().map_or(String::new(), |a| {
             format!(", fence_id = {}, namespace = {}", literal(&a.fence_id), literal(&a.namespace))
         });
-        let moved = session.run(&format!(
+        let sql = format!(
             "UPDATE {} SET next_epoch = {}, digest = {}, cut_digest = {}{cut_epoch}{adopt}, changed_at = sysdate \
              WHERE generation = {} AND nonce = {} AND next_epoch = {}",
             self.tables.fence,
@@ -238,15 +236,21 @@ impl Redshift {
             holder.generation,
             literal(holder.nonce.as_str()),
             range.first
-        ))?;
+        );
+        let moved = match self.begin_on_fence(session, &sql, holder, progress)? {
+            Ok(moved) => moved,
+            Err(outcome) => return Ok(outcome),
+        };
+        session.check_pid()?;
         if moved.count != 1 {
             session.run("ROLLBACK")?;
             // After a barrier, as below: what is read then is not older than whoever has refused us.
-            let (_, fence, loaded) = self.after_barrier(session, holder, range)?;
-            return Ok(protocol::after_refusal(holder, range, &fence, loaded.as_ref()));
+            return Ok(match self.after_barrier(session, holder, range)? {
+                Ok((_, fence, loaded)) => protocol::after_refusal(holder, range, &fence, loaded.as_ref()),
+                Err(outcome) => outcome,
+            });
         }
         progress(LoadStep::Fenced);
-        session.limit(self.settings.statement_timeout)?;
         for copy in &load.copies {
             if let Err(halt) = self.copy(session, copy)? {
                 session.run("ROLLBACK")?;
@@ -311,43 +315,29 @@ impl Redshift {
     }
 
     fn try_resolve(&mut self, session: &mut Session, holder: &Holder, range: &Range) -> Result<Outcome> {
-        let (rows, fence, loaded) = self.after_barrier(session, holder, range)?;
-        Ok(protocol::after_barrier(holder, range, rows, &fence, loaded.as_ref()))
+        Ok(match self.after_barrier(session, holder, range)? {
+            Ok((rows, fence, loaded)) => protocol::after_barrier(holder, range, rows, &fence, loaded.as_ref()),
+            Err(outcome) => outcome,
+        })
     }
 
     /// How many rows the barrier touched, the fence, and the digest of the newest epoch of the range, if it is in.
-    fn after_barrier(
-        &self,
-        session: &mut Session,
-        holder: &Holder,
-        range: &Range,
-    ) -> Result<(u64, Fence, Option<Digest>)> {
-        session.limit(FENCE_WAIT)?;
-        session.run("BEGIN")?;
+    fn after_barrier(&self, session: &mut Session, holder: &Holder, range: &Range) -> Result<Result<Behind, Outcome>> {
         // Waits for whoever holds the fence, and changes nothing.
-        let barrier = session
-            .run(&format!("UPDATE {} SET nonce = nonce WHERE generation = {}", self.tables.fence, holder.generation))?;
+        let sql = format!("UPDATE {} SET nonce = nonce WHERE generation = {}", self.tables.fence, holder.generation);
+        let barrier = match self.begin_on_fence(session, &sql, holder, &mut |_| {})? {
+            Ok(barrier) => barrier,
+            Err(outcome) => return Ok(Err(outcome)),
+        };
         let fence = self.read_fence(session)?;
         let loaded = self.read_digest(session, range.last)?;
         session.run("ROLLBACK")?;
-        Ok((barrier.count, fence, loaded))
-    }
-
-    /// When the fence did not become free in time: if a newer generation has it, that is the answer; else whoever of an older one
-    /// holds it is ended, and the caller tries again.
-    fn fence_is_stuck(&mut self, holder: &Holder) -> Result<Option<Outcome>> {
-        let mut session = self.connect()?;
-        let fence = self.read_fence(&mut session)?;
-        if fence.generation > holder.generation {
-            return Ok(Some(Outcome::Fenced { by: fence.generation }));
-        }
-        let others = self.open_sessions(&mut session)?.unwrap_or_default();
-        let older: Vec<OpenSession> =
-            others.into_iter().filter(|other| other.generation.is_none_or(|g| g <= holder.generation)).collect();
-        self.end_sessions(&mut session, &older)?;
-        Ok(None)
+        Ok(Ok((barrier.count, fence, loaded)))
     }
 }
+
+/// What is seen after the barrier.
+type Behind = (u64, Fence, Option<Digest>);
 
 impl Warehouse for Redshift {
     fn init(&mut self, fence_id: &str) -> Result<Vec<String>> {
@@ -389,30 +379,17 @@ impl Warehouse for Redshift {
         self.on_session(|_, _| Ok(()))
     }
 
-    fn take(&mut self, from: Generation) -> Result<Took> {
+    fn take(&mut self, from: Generation, progress: &mut dyn FnMut(LoadStep)) -> Result<Took> {
         let Some((_, nonce)) = self.identity.clone() else { return Err(Error::bug("a fence taken by nobody")) };
-        let taken = self.on_session(|this, session| {
-            session.limit(FENCE_WAIT)?;
-            let taken = session.run(&format!(
+        self.on_session(|this, session| {
+            let sql = format!(
                 "UPDATE {} SET generation = {}, nonce = {}, changed_at = sysdate WHERE generation = {from}",
                 this.tables.fence,
                 from.next(),
                 literal(nonce.as_str()),
-            ));
-            // It commits itself, so what is lost on the way may have been done.
-            let taken = taken.map_err(|e| if session::timed_out(&e) { e } else { e.unknown() })?;
-            session.limit(this.settings.statement_timeout)?;
-            Ok(taken.count)
-        });
-        match taken {
-            Ok(0) => Ok(Took::No),
-            Ok(1) => Ok(Took::Yes),
-            Ok(rows) => Err(Error::new(Fault::Corrupt, format!("{} has {rows} rows instead of 1", self.tables.fence))),
-            Err(error) if session::timed_out(&error) => Ok(Took::Held),
-            // Somebody else moved the row while we waited for it.
-            Err(error) if session::conflict(&error) => Ok(Took::No),
-            Err(error) => Err(error),
-        }
+            );
+            this.take_fence(session, &sql, progress)
+        })
     }
 
     fn hold(&mut self, holder: &Holder) -> Result<()> {
@@ -421,7 +398,7 @@ impl Warehouse for Redshift {
     }
 
     fn sessions(&mut self) -> Result<Option<Vec<OpenSession>>> {
-        self.open_sessions(&mut self.connect()?)
+        self.open_sessions(&mut self.connect()?, false)
     }
 
     fn end(&mut self, sessions: &[OpenSession]) -> Result<()> {
@@ -485,27 +462,13 @@ impl Warehouse for Redshift {
                 self.check_tables(load)?;
             }
         }
-        let result = match result {
-            Err(e) if session::timed_out(&e) && e.happened == Happened::No && e.fault == Fault::Outage => {
-                match self.fence_is_stuck(&load.holder)? {
-                    Some(outcome) => Ok(outcome),
-                    None => Err(e),
-                }
-            }
-            other => other,
-        };
         self.loads.judge(result)
     }
 
     fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome> {
         self.session = None;
-        match self.on_session(|this, session| this.try_resolve(session, holder, range)) {
-            Err(e) if session::timed_out(&e) => match self.fence_is_stuck(holder)? {
-                Some(outcome) => Ok(outcome),
-                None => Err(e),
-            },
-            other => other,
-        }
+        let result = self.on_session(|this, session| this.try_resolve(session, holder, range));
+        self.loads.judge(result)
     }
 
     fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()> {

@@ -1,6 +1,9 @@
 //! One connection: a statement goes out, its rows come back as text, or an error that says whether it happened.
 
-use std::{future::Future, time::Duration};
+use std::{
+    future::Future,
+    time::{Duration, Instant},
+};
 
 use checkpoint::Micros;
 use openssl::ssl::{SslConnector, SslMethod};
@@ -183,17 +186,42 @@ impl Session {
         let answer = within(&self.runtime, self.limit + GRACE, self.client.simple_query(sql))
             .map_err(|e| Error { what: what(), ..e })?
             .map_err(|e| refused(what(), e))?;
-        let mut result = Answer::default();
-        for message in answer {
-            match message {
-                SimpleQueryMessage::Row(row) => {
-                    result.rows.push(Row((0..row.len()).map(|i| row.get(i).map(String::from)).collect()));
-                }
-                SimpleQueryMessage::CommandComplete(count) => result.count = count,
-                _ => {}
+        Ok(collect(answer))
+    }
+
+    /// Runs a statement, and asks every so often whether it is to be waited for. `None` if not: then the session is of no further use.
+    pub(super) fn run_patiently(
+        &mut self,
+        sql: &str,
+        every: Duration,
+        go_on: &mut dyn FnMut() -> Result<bool>,
+    ) -> Result<Option<Answer>> {
+        let what = || format!("Redshift: {}", short(sql));
+        let (runtime, since) = (self.runtime.clone(), Instant::now());
+        let mut answer = Box::pin(self.client.simple_query(sql));
+        loop {
+            match within(&runtime, every, &mut answer) {
+                Ok(answer) => return answer.map(|answer| Some(collect(answer))).map_err(|e| refused(what(), e)),
+                Err(error) if since.elapsed() > self.limit + GRACE => return Err(Error { what: what(), ..error }),
+                Err(_) if go_on()? => {}
+                Err(_) => return Ok(None),
             }
         }
-        Ok(result)
+    }
+
+    /// Whether this is still the session that was recorded. With a pooler between us each transaction may have another, and who ends the
+    /// recorded one ends somebody else's.
+    pub(super) fn check_pid(&mut self) -> Result<()> {
+        let pid: i64 = self.one_number("SELECT pg_backend_pid() AS session")?;
+        if pid == self.pid {
+            return Ok(());
+        }
+        let what = format!(
+            "this transaction is in session {pid} of Redshift and the connection began in session {}: a pooler stands between; \
+             let the job connect to Redshift itself",
+            self.pid
+        );
+        Err(Error::new(Fault::Refused, what))
     }
 
     pub(super) fn one_text(&mut self, sql: &str) -> Result<String> {
@@ -212,6 +240,20 @@ impl Drop for Session {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+fn collect(answer: Vec<SimpleQueryMessage>) -> Answer {
+    let mut result = Answer::default();
+    for message in answer {
+        match message {
+            SimpleQueryMessage::Row(row) => {
+                result.rows.push(Row((0..row.len()).map(|i| row.get(i).map(String::from)).collect()));
+            }
+            SimpleQueryMessage::CommandComplete(count) => result.count = count,
+            _ => {}
+        }
+    }
+    result
 }
 
 /// Waits for an answer, and not for ever.

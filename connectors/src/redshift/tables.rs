@@ -144,6 +144,11 @@ impl Tables {
         }
     }
 
+    /// Schema and name of the fence.
+    pub(super) fn fence_name(&self) -> (&str, String) {
+        (&self.schema, format!("{}_fence", self.job))
+    }
+
     /// Those that a process writes to, and the right that it takes.
     pub(super) fn written(&self) -> Vec<(&str, &'static str)> {
         let Tables { fence, manifest, rows, offsets, cuts, plans, sessions, halts, .. } = self;

@@ -18,6 +18,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use connectors::LoadStep;
 use operators::events::{Event, Watch};
 use tracing::{debug, info, warn};
 
@@ -59,6 +60,14 @@ impl Report {
 
     fn say(&self, event: &Event) {
         match event {
+            Event::Step { first, step: LoadStep::Queued } => {
+                info!(
+                    event = "queued",
+                    first_epoch = first.0,
+                    "epoch {first}: Redshift has queued its load, nobody is in the way"
+                );
+                self.said();
+            }
             Event::Step { first, step } => {
                 debug!(event = "step", first_epoch = first.0, step = ?step, "epoch {first}: {step:?}");
             }

@@ -45,7 +45,7 @@ impl Loading {
         warehouse.init("fence").unwrap();
         let (process, nonce) = (Process { host: "h".into(), id: 1, started_at: Micros(0) }, Nonce::new([1; 16]));
         warehouse.record(&process, &nonce).unwrap();
-        assert_eq!(warehouse.take(Generation(0)).unwrap(), Took::Yes);
+        assert_eq!(warehouse.take(Generation(0), &mut |_| {}).unwrap(), Took::Yes);
         let holder = Holder { generation: Generation(1), nonce };
         let staging = Staging {
             job: "j".into(),

@@ -35,6 +35,7 @@ pub struct Broker {
     login: SocketAddr,
     sides: Mutex<Vec<SideDoor>>,
     jars: PathBuf,
+    data: PathBuf,
     _ports: Ports,
     _process: Process,
 }
@@ -126,7 +127,7 @@ impl Broker {
         let mut process = Process::start("kafka", dir, None, "KILL", &java("kafka.Kafka", &[&config]), &[])?;
         process.wait_until(READY_WITHIN, || TcpStream::connect(open).is_ok())?;
         let sides = Mutex::new(sides.into_iter().map(|(door, _)| door).collect());
-        Ok(Broker { open, login, sides, jars, _ports: ports, _process: process })
+        Ok(Broker { open, login, sides, jars, data: dir.join("data"), _ports: ports, _process: process })
     }
 
     /// `host:port` of the door that is open to everybody.
@@ -142,6 +143,11 @@ impl Broker {
     /// A door for a proxy that nobody has yet; there are some.
     pub fn side_door(&self) -> Option<SideDoor> {
         self.sides.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// The folder in which the broker keeps a partition.
+    pub fn partition_dir(&self, topic: &str, partition: i32) -> PathBuf {
+        self.data.join(format!("{topic}-{partition}"))
     }
 
     /// The folder of its jars, for its Java tools.

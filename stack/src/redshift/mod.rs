@@ -14,6 +14,7 @@
 //! [`postgres`] starts the server, [`session`] is the proxy, [`sql`] decides what a statement is, [`copy`] runs COPY,
 //! [`parquet`] turns files into rows, [`wire`] has the frames and [`errors`] the texts.
 
+mod accidents;
 pub mod client;
 mod copy;
 mod errors;
@@ -35,6 +36,7 @@ use crate::{
     error::{Error, Result},
     s3::{REGION, S3},
 };
+pub use accidents::Accident;
 pub use postgres::Postgres;
 
 /// The role that COPY may assume here.
@@ -59,6 +61,7 @@ pub struct Redshift {
     address: SocketAddr,
     postgres: postgres::Postgres,
     runtime: tokio::runtime::Runtime,
+    shared: Arc<Shared>,
 }
 
 /// What all sessions share.
@@ -73,6 +76,8 @@ pub(crate) struct Shared {
     pub(crate) bucket_name: String,
     /// The last query id that a COPY got.
     pub(crate) copy_ids: AtomicI64,
+    /// What is to happen to statements.
+    pub(crate) accidents: accidents::Accidents,
 }
 
 impl Redshift {
@@ -101,22 +106,29 @@ impl Redshift {
             bucket,
             bucket_name: s3.bucket().into(),
             copy_ids: AtomicI64::new(1000),
+            accidents: Default::default(),
         });
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
             .map_err(Error::io("listen for SQL sessions"))?;
+        let all = shared.clone();
         let address = listener.local_addr().map_err(Error::io("listen for SQL sessions"))?;
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(session::serve(socket, shared.clone()));
+                tokio::spawn(session::serve(socket, all.clone()));
             }
         });
-        Ok(Redshift { address, postgres, runtime })
+        Ok(Redshift { address, postgres, runtime, shared })
     }
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Lets this happen to the next so many statements that have all these texts in them, whoever sends them.
+    pub fn cause(&self, has: &[&str], times: usize, accident: Accident) {
+        self.shared.accidents.cause(has, times, accident);
     }
 
     /// The PostgreSQL behind it, as its superuser, for checks that must not go through the proxy.

@@ -12,7 +12,7 @@ use bytes::{Buf, Bytes};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{
-    Shared,
+    Accident, Shared,
     copy::{self, Copy},
     errors::{SqlError, translate},
     sql::{self, Statement},
@@ -140,6 +140,23 @@ impl Session {
             last_copy_count: self.last_copy_count,
         };
         let decision = sql::classify(sql, facts);
+        if let Some(accident) = self.shared.accidents.next(sql) {
+            if let Some(error) = accident.to_error() {
+                self.refuse(&error).await?;
+                return self.client.send(&ready(self.status)).await;
+            }
+            if let Accident::Instead(sql) = &accident {
+                self.relay(sql).await?;
+                return self.client.send(&ready(self.status)).await;
+            }
+            if let Accident::Queue(wait) = accident {
+                let waited = self.ask(&format!("SELECT pg_sleep({})", wait.as_secs_f64())).await?;
+                if waited.error.is_some() {
+                    self.pass_on(waited).await?;
+                    return self.client.send(&ready(self.status)).await;
+                }
+            }
+        }
         match decision {
             Err(error) => self.refuse(&error).await?,
             Ok(Statement::Empty) => self.client.send(&frame(b'I', b"")).await?,

@@ -100,6 +100,7 @@ const FUNCTIONS: &[&str] = &[
     "nvl2",
     "octet_length",
     "pg_backend_pid",
+    "pg_cancel_backend",
     "pg_terminate_backend",
     "position",
     "power",
