@@ -3,7 +3,8 @@
 //! One that is not answered waits for the lock of another session, or in a queue of the workload management. In the queue nobody is in
 //! the way, and to cancel the statement would only lose its place. So after [`FENCE_WAIT`], and then again and again, a second session
 //! asks who holds the lock. Nobody: the statement waits on, as long as a statement may. Somebody of ours who is older than us: that
-//! session is ended, and the statement goes through. The fence itself may have moved on meanwhile: then we are shut out.
+//! session is ended, and the statement goes through. The fence itself may have moved on meanwhile: then we are shut out. And where the
+//! server knows of no statement at all, it was lost on the way.
 
 use checkpoint::{
     Generation,
@@ -16,6 +17,19 @@ use super::{
     text::literal,
 };
 use crate::{Error, Fault, LoadStep, OpenSession, Result, Took};
+
+/// Whether the server has the statement of a session, running or queued. Where that is not shown it is believed.
+fn check_running(look: &mut Session, pid: i64) -> Result<()> {
+    match look.run(&format!("SELECT 1 FROM stv_recents WHERE pid = {pid} AND status = 'Running'")) {
+        Ok(answer) if answer.rows.is_empty() => {
+            let what = format!("Redshift: session {pid} has no statement that runs: it was lost on the way");
+            Err(Error::new(Fault::Outage, what))
+        }
+        Ok(_) => Ok(()),
+        Err(error) if session::is_not_shown(&error) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
 
 /// Who holds a lock on the fence, but for the session that waits for it.
 enum InTheWay {
@@ -48,6 +62,7 @@ impl Redshift {
             }
             let among = match self.in_the_way(&mut look, pid)? {
                 InTheWay::Nobody => {
+                    check_running(&mut look, pid)?;
                     progress(LoadStep::Queued);
                     return Ok(true);
                 }
@@ -82,7 +97,10 @@ impl Redshift {
         let taken = session.run_patiently(sql, FENCE_WAIT, &mut || {
             let mut look = self.connect()?;
             match self.in_the_way(&mut look, pid)? {
-                InTheWay::Nobody => progress(LoadStep::Queued),
+                InTheWay::Nobody => {
+                    check_running(&mut look, pid)?;
+                    progress(LoadStep::Queued);
+                }
                 InTheWay::Sessions(_) | InTheWay::NotShown => {
                     is_held = true;
                     look.run(&format!("SELECT pg_cancel_backend({pid})"))?;

@@ -23,11 +23,16 @@ CREATE VIEW pg_catalog.svv_redshift_databases AS
     FROM pg_database WHERE NOT datistemplate;
 -- Two nodes of two slices.
 CREATE VIEW pg_catalog.stv_slices AS SELECT slice / 2 AS node, slice FROM generate_series(0, 3) AS slice;
+CREATE VIEW pg_catalog.stv_recents AS
+    SELECT 1 AS userid, CASE state WHEN 'active' THEN 'Running' ELSE 'Done' END::varchar AS status,
+           (query_start AT TIME ZONE 'UTC')::timestamp AS starttime, usename::varchar AS user_name,
+           datname::varchar AS db_name, query::varchar AS query, pid
+    FROM pg_stat_activity WHERE backend_type = 'client backend';
 CREATE VIEW pg_catalog.svv_transactions AS
     SELECT a.usename::varchar AS txn_owner, a.datname::varchar AS txn_db, 0::bigint AS xid, l.pid,
            (a.xact_start AT TIME ZONE 'UTC')::timestamp AS txn_start, l.mode::varchar AS lock_mode,
            l.locktype::varchar AS lockable_object_type, l.relation, l.granted
     FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid;
 -- Sessions are shown to whoever has this role: every user, unless it is taken away.
-GRANT SELECT ON pg_catalog.stv_sessions, pg_catalog.svv_transactions TO sees_sessions;
+GRANT SELECT ON pg_catalog.stv_sessions, pg_catalog.svv_transactions, pg_catalog.stv_recents TO sees_sessions;
 GRANT SELECT ON pg_catalog.stv_slices, pg_catalog.svv_columns, pg_catalog.svv_redshift_databases TO PUBLIC;
