@@ -1,8 +1,9 @@
 //! `--supervise`: a parent that starts the processes of this machine, and starts them again where that helps.
 //!
 //! One process that ends takes the whole cluster with it, and a start is cheap, so the answer to most troubles is to start
-//! all again: after exit codes 10 to 13, and after a kill. After everything else a person is needed, or it is done. The
-//! pause between starts grows, and is short again once a start has lived for a while.
+//! all again: after exit codes 10 to 13, after a kill, and after 5, because a machine that comes up during an outage has nobody
+//! beside it either. After everything else a person is needed, or it is done. The pause between starts grows, and is short again once a
+//! start has lived for a while.
 //!
 //! The parent says "stop" by closing a child's standard input, so children end in good order when the parent is told to stop,
 //! and also when it is killed.
@@ -41,11 +42,11 @@ enum Verdict {
 }
 
 /// Decides. `ended` are the children's numbers and exit codes, in the order of their ends. "My peer is gone" is nobody's own
-/// reason, if somebody has another. What cannot be reached is a mistake of the first start, and an outage of a later one.
-fn verdict(ended: &[(usize, Option<i32>)], is_first: bool) -> Verdict {
+/// reason, if somebody has another.
+fn verdict(ended: &[(usize, Option<i32>)]) -> Verdict {
     let peer_lost = Some(i32::from(Code::PeerLost.exit_code()));
     let unreachable = Some(i32::from(Code::Unreachable.exit_code()));
-    let heals = |code| matches!(code, None | Some(0 | 10..=13)) || (code == unreachable && !is_first);
+    let heals = |code| matches!(code, None | Some(0 | 10..=13)) || code == unreachable;
     let fatal = ended.iter().find(|(_, code)| !heals(*code));
     if let Some((process, Some(code))) = fatal {
         return Verdict::GiveUp(*process, *code);
@@ -73,7 +74,7 @@ pub type Commands<'a> = dyn Fn(&[u32]) -> Result<Vec<(usize, Command)>> + 'a;
 /// Runs the processes until they are done, are told to stop, or need a person. `signals` counts the signals to stop. The exit
 /// code to end with.
 pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> {
-    let (mut pause, mut is_first) = (FIRST_PAUSE, true);
+    let mut pause = FIRST_PAUSE;
     let mut reaped = Vec::new();
     loop {
         let since = Instant::now();
@@ -81,9 +82,7 @@ pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> 
         if since.elapsed() > GOOD_AFTER {
             pause = FIRST_PAUSE;
         }
-        let verdict = verdict(&ended, is_first);
-        is_first = false;
-        match verdict {
+        match verdict(&ended) {
             Verdict::Done => return Ok(0),
             Verdict::GiveUp(process, code) => {
                 warn!(
@@ -232,13 +231,12 @@ mod tests {
             (&[(1, Some(11)), (0, Some(23))], Verdict::GiveUp(0, 23)),
             (&[(1, Some(11)), (0, Some(20))], Verdict::GiveUp(0, 20)),
             (&[(0, Some(13)), (1, Some(0))], Verdict::Again(0, Some(13))),
+            // From outside a wrong address looks like an outage, so it is said again and again.
+            (&[(1, Some(11)), (0, Some(5))], Verdict::Again(0, Some(5))),
             (&[(0, Some(3))], Verdict::GiveUp(0, 3)),
             (&[(0, Some(1)), (1, Some(11))], Verdict::GiveUp(0, 1)),
         ] {
-            assert_eq!(verdict(ended, true), expected, "{ended:?}");
+            assert_eq!(verdict(ended), expected, "{ended:?}");
         }
-        let unreachable = [(1, Some(11)), (0, Some(5))];
-        assert_eq!(verdict(&unreachable, true), Verdict::GiveUp(0, 5), "a wrong address");
-        assert_eq!(verdict(&unreachable, false), Verdict::Again(0, Some(5)), "the outage goes on");
     }
 }
