@@ -10,10 +10,10 @@ use std::{
 };
 
 use connectors::{Log, Objects, Secret, Warehouse, kafka, redshift, s3};
-use operators::{Time, ending::Reason, failure, heartbeat::HeartbeatOptions, query::SourceValue};
+use operators::{Time, ending::Reason, failure, fetch::Place, heartbeat::HeartbeatOptions, query::SourceValue};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, WorkerConfig};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     cluster::{BEAT_EVERY, Cluster, DEAD_AFTER, Sockets, allocators},
@@ -94,6 +94,16 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
         "job {}: generation {generation}, from epoch {first}, {partitions} partitions, {workers} workers",
         job.name
     );
+    let nameless = without_ids(places);
+    if is_first && !nameless.is_empty() {
+        let topics = nameless.join(", ");
+        warn!(
+            event = "no-topic-ids",
+            topics,
+            "the brokers give no ids of topics ({topics}): one that is deleted and made again while the job is down is noticed only if \
+             it ends before the loaded offsets, or has another record at the last one"
+        );
+    }
     let facts = Facts::new(places, cluster.workers, job.epoch.interval, options.until_caught_up, stop.clone());
     let report = Report::new(facts, options.live && is_first);
     let ending = Reason::default();
@@ -113,6 +123,14 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     work(context, cluster, sockets, meter)?;
     report.done(is_first);
     ended.get().map_or(Ok(()), |ending| Err(ending.into()))
+}
+
+/// The topics of which the brokers know no id: those before Kafka 2.8.
+fn without_ids(places: &[Place]) -> Vec<&str> {
+    let nameless = places.iter().filter(|place| place.topic_id.is_empty()).map(|place| &*place.partition.topic);
+    let mut topics: Vec<&str> = nameless.collect();
+    topics.dedup();
+    topics
 }
 
 /// Runs the workers of this process until the dataflow is complete.
@@ -314,4 +332,23 @@ fn end(error: &Error) -> ! {
     log::error(error);
     halts::note(error);
     signal_hook::low_level::exit(i32::from(error.code.exit_code()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use checkpoint::TopicPartition;
+
+    #[test]
+    fn topics_without_ids_are_named_once() {
+        let place = |topic: &str, partition, id: &str| Place {
+            partition: TopicPartition::new(topic, partition),
+            topic_id: id.into(),
+            stream: 0,
+            start: 0,
+            until: None,
+        };
+        let places = [place("a", 0, ""), place("a", 1, ""), place("b", 0, "id"), place("c", 0, "")];
+        assert_eq!(without_ids(&places), ["a", "c"]);
+    }
 }
