@@ -135,6 +135,54 @@ fn secrets_that_are_changed_while_the_job_runs() {
     }
 }
 
+/// A machine comes up while Redshift is away: nobody is there who would start the job once more.
+#[test]
+fn a_supervisor_outlives_an_outage_at_its_first_start() {
+    let mut world = World::new("first_start", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(500);
+    let proxy = Proxy::start(Kind::Redshift, STACK.redshift.address());
+    world.redshift_at(proxy.address());
+    proxy.down(true);
+    let parent = world.run(1, &["--supervise", "--processes", "2"]);
+    std::thread::sleep(Duration::from_secs(4));
+    proxy.down(false);
+    until(Duration::from_secs(90), "it works", || world.rows() == events.ledger.len() as i64);
+    parent.signal(15);
+    let ended = parent.end(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    assert!(ended.said.contains("ended with 5: all are started again"), "{}", ended.said);
+    world.check(&events.ledger);
+}
+
+/// How often this machine has tried to connect to somebody who refused.
+fn refused_connects() -> u64 {
+    let text = fs::read_to_string("/proc/net/snmp").expect("counters");
+    let mut tcp = text.lines().filter_map(|line| line.strip_prefix("Tcp: ")).map(str::split_whitespace);
+    let (names, values) = (tcp.next().expect("names"), tcp.next().expect("values"));
+    let found = names.zip(values).find(|(name, _)| *name == "AttemptFails").expect("AttemptFails");
+    found.1.parse().expect("a number")
+}
+
+/// The brokers tell of an address that refuses: a firewall, a wrong `advertised.listeners`. Nobody hammers at it.
+#[test]
+fn an_address_that_refuses_is_tried_with_pauses() {
+    let _alone = alone(); // the counter is the machine's
+    let mut world = World::new("refused", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(500);
+    let door = STACK.kafka.broker().expect("a real one").side_door().expect("nobody has it yet");
+    world.kafka_at(door.inside);
+    drop(door.outside);
+    let before = refused_connects();
+    let running = world.run(2, &[]);
+    std::thread::sleep(Duration::from_secs(15));
+    let tried = refused_connects() - before;
+    drop(running);
+    // It was twelve thousand a second. Pauses of a tenth of a second or longer are a few hundred, for three clients.
+    assert!(tried < 1500, "{tried} connects in 15 s");
+}
+
 /// The fence waits longer than it would wait for a rival, and nobody is in its way.
 #[test]
 fn a_load_that_is_queued_waits_on() {

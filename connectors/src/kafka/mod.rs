@@ -63,6 +63,11 @@ pub const DEFAULTS: &[(&str, &str)] = &[
     ("reconnect.backoff.max.ms", "5000"),
 ];
 
+/// For the client that asks for topic ids. A request to the controller waits for its connection, and with sparse connections librdkafka
+/// begins a new one whenever the last one failed, without a pause: at an address that refuses, twelve thousand times a second
+/// (`rd_kafka_broker_find_by_nodeid0` and `RD_KAFKA_OP_CONNECT` of 2.12.1). Without them it has a connection to each broker, and pauses.
+const PATIENT: &[(&str, &str)] = &[("enable.sparse.connections", "false")];
+
 /// How to reach a cluster.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -99,7 +104,7 @@ impl Kafka {
         let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
         match &*asking {
             Some(client) => Ok(client.clone()),
-            None => Ok(asking.insert(Arc::new(Client::new(&self.settings)?)).clone()),
+            None => Ok(asking.insert(Arc::new(Client::with(&self.settings, PATIENT)?)).clone()),
         }
     }
 
