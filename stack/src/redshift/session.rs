@@ -168,6 +168,11 @@ impl Session {
             Ok(Statement::Rollback) if self.status == b'I' => self.client.send(&complete("ROLLBACK")).await?,
             Ok(Statement::Rollback) => self.relay("ROLLBACK").await?,
             Ok(Statement::Plain(sql)) => self.relay(&sql).await?,
+            Ok(Statement::Sorted { create, index }) => {
+                let made = self.ask(&create).await?;
+                let sorted = if made.error.is_some() { Answer::default() } else { self.ask(&index).await? };
+                self.pass_on(Answer { error: made.error.or(sorted.error), ..made }).await?;
+            }
             Ok(Statement::Commits(sql)) => {
                 self.relay(&sql).await?;
                 if self.status == b'T' {

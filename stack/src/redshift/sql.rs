@@ -40,6 +40,13 @@ pub(super) enum Statement {
         /// The statement.
         sql: String,
     },
+    /// A table, and the index that stands for its sort key: what a condition on it excludes is not read.
+    Sorted {
+        /// The table.
+        create: String,
+        /// The index.
+        index: String,
+    },
     /// Commits the transaction it stands in (TRUNCATE).
     Commits(String),
     /// Done without PostgreSQL: a setting that has no effect here.
@@ -173,6 +180,7 @@ pub(super) fn classify(sql: &str, session: Session<'_>) -> Result<Statement, Sql
         _ => {}
     }
     let tokens = substitute(tokens, session);
+    let sort_key = sort_key(&tokens);
     let tokens = if words.first().is_some_and(|w| w == "create") { strip_layout(tokens) } else { tokens };
     let text: String = tokens.iter().map(Token::to_string).collect();
     let mut statements = Parser::new(&dialect).with_tokens(tokens).parse_statements().map_err(SqlError::syntax)?;
@@ -183,7 +191,23 @@ pub(super) fn classify(sql: &str, session: Session<'_>) -> Result<Statement, Sql
     if let ControlFlow::Break(error) = statement.visit(&mut Allow) {
         return Err(error);
     }
-    decide(statement, text)
+    let table = if let Ast::CreateTable(create) = &statement { Some(create.name.to_string()) } else { None };
+    Ok(match (decide(statement, text)?, table, sort_key) {
+        (Statement::Plain(create), Some(table), Some(key)) => {
+            Statement::Sorted { create, index: format!("CREATE INDEX ON {table} ({key})") }
+        }
+        (other, ..) => other,
+    })
+}
+
+/// The columns of SORTKEY(...), if there is one.
+fn sort_key(tokens: &[Token]) -> Option<String> {
+    let tokens: Vec<&Token> = tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
+    let is_word = |t: &Token| matches!(t, Token::Word(w) if w.value.eq_ignore_ascii_case("sortkey"));
+    let at = tokens.iter().position(|token| is_word(token))?;
+    let inside = tokens.get(at + 1..).filter(|rest| matches!(rest.first(), Some(Token::LParen)))?;
+    let end = inside.iter().position(|token| **token == Token::RParen)?;
+    Some(inside[1..end].iter().map(|token| token.to_string()).collect())
 }
 
 fn decide(statement: Ast, text: String) -> Result<Statement, SqlError> {
@@ -320,7 +344,7 @@ fn substitute(tokens: Vec<Token>, session: Session<'_>) -> Vec<Token> {
     out
 }
 
-/// DISTSTYLE, DISTKEY, SORTKEY and ENCODE say how Redshift lays a table out, and mean nothing here.
+/// DISTSTYLE, DISTKEY, SORTKEY and ENCODE say how Redshift lays a table out; of these only [`sort_key`] means something here.
 fn strip_layout(tokens: Vec<Token>) -> Vec<Token> {
     let tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
     let word = |i: usize| match tokens.get(i) {
@@ -590,9 +614,16 @@ mod tests {
         assert!(plain("INSERT INTO t VALUES (sysdate)").contains("transaction_timestamp()"));
         assert_eq!(
             plain(
-                "CREATE TABLE t (a varchar, b numeric PRIMARY KEY, c timestamptz ENCODE az64, UNIQUE (a)) DISTSTYLE KEY DISTKEY(a) COMPOUND SORTKEY(a, b)"
+                "CREATE TABLE t (a varchar, b numeric PRIMARY KEY, c timestamptz ENCODE az64, UNIQUE (a)) DISTSTYLE KEY DISTKEY(a)"
             ),
             "CREATE TABLE t (a VARCHAR(256), b NUMERIC(18,0), c TIMESTAMPTZ)"
+        );
+        assert_eq!(
+            decide("CREATE TABLE s.t (a varchar(5), b integer) DISTKEY(a) COMPOUND SORTKEY(a, b)"),
+            Ok(Statement::Sorted {
+                create: "CREATE TABLE s.t (a VARCHAR(5), b INTEGER)".into(),
+                index: "CREATE INDEX ON s.t (a,b)".into()
+            })
         );
         assert_eq!(
             plain("create user u password 'Ab1cdefg';"),
