@@ -56,23 +56,27 @@ pub const EXAMPLE_BYTES: usize = 200;
 impl Redshift {
     /// The dead letters of the job by target, stage, column and reason; the most frequent first.
     pub fn dead_letters(&self, which: &Which) -> Result<Vec<Group>> {
+        let mut session = self.connect_to_read()?;
+        let (letters, manifest) = (&self.tables.dead_letters, &self.tables.manifest);
         let mut conditions = vec!["true".to_string()];
-        conditions.extend(which.since.map(|since| format!("m.closed_at >= '{}+00'", since.to_text())));
+        if let Some(since) = which.since {
+            // Closed later does not always mean a higher number: clocks of two machines differ.
+            conditions
+                .push(format!("d.epoch IN (SELECT epoch FROM {manifest} WHERE closed_at >= '{}+00')", since.to_text()));
+        }
         conditions.extend(which.reason.as_ref().map(|part| format!("strpos(d.reason, {}) > 0", literal(part))));
         let group = "d.target, d.stage, d.column_name, split_part(d.reason, ':', 1)";
         let sql = format!(
-            "SELECT target, stage, column_name, kind, number, epoch, closed_at, topic, kafka_partition, kafka_offset, \
+            "SELECT target, stage, column_name, g.kind, number, g.epoch, m.closed_at, topic, kafka_partition, kafka_offset, \
              reason, substring(raw_bytes, 1, {hex}), length(raw_bytes) > {hex} OR raw_truncated FROM \
-             (SELECT d.*, m.closed_at, split_part(d.reason, ':', 1) AS kind, count(*) OVER (PARTITION BY {group}) AS number, \
+             (SELECT d.*, split_part(d.reason, ':', 1) AS kind, count(*) OVER (PARTITION BY {group}) AS number, \
              row_number() OVER (PARTITION BY {group} ORDER BY d.epoch DESC, d.topic, d.kafka_partition, d.kafka_offset DESC) \
-             AS place FROM {letters} d JOIN {manifest} m ON m.epoch = d.epoch WHERE {conditions}) g \
-             WHERE place = 1 ORDER BY number DESC, target, stage, column_name, kind",
+             AS place FROM {letters} d WHERE {conditions}) g JOIN {manifest} m ON m.epoch = g.epoch \
+             WHERE place = 1 ORDER BY number DESC, target, stage, column_name, g.kind",
             hex = EXAMPLE_BYTES * 2,
-            letters = self.tables.dead_letters,
-            manifest = self.tables.manifest,
             conditions = conditions.join(" AND "),
         );
-        let rows = self.connect()?.run(&sql)?.rows;
+        let rows = session.run(&sql)?.rows;
         let groups = rows.iter().map(|row| {
             let example = Example {
                 epoch: Epoch(row.number(5)?),

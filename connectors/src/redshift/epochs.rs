@@ -43,10 +43,13 @@ pub struct Standing {
     pub halt: Option<HaltNote>,
 }
 
+/// How many epochs are looked at first for one that has been in for a while.
+const RECENT: u64 = 1_000;
+
 impl Redshift {
     /// Where the job stands.
     pub fn standing(&self) -> Result<Standing> {
-        let mut session = self.connect()?;
+        let mut session = self.connect_to_read()?;
         self.tables.check(&mut session)?;
         let fence = self.read_fence(&mut session)?;
         let changed_at = session.one_text(&format!("SELECT changed_at::varchar FROM {}", self.tables.fence))?;
@@ -78,17 +81,23 @@ impl Redshift {
 
     /// The id of the fence, and what is live: an epoch counts as in once it was for so many minutes.
     pub fn live(&self, minutes: u32) -> Result<(String, Live)> {
-        let mut session = self.connect()?;
+        let mut session = self.connect_to_read()?;
         // The fence first: if it moves meanwhile, what is read behind it makes no more of its generation garbage than
         // its successor would.
         let fence = self.read_fence(&mut session)?;
-        let sql = format!(
-            "SELECT max(epoch) FROM {} WHERE loaded_at <= dateadd(minute, -{minutes}, sysdate)",
-            self.tables.manifest
-        );
-        let answer = session.run(&sql)?;
-        let loaded =
-            answer.rows.first().and_then(|row| row.optional(0)).and_then(|epoch| epoch.parse().ok()).map(Epoch);
+        // Nearly always among the newest.
+        let recent = fence.next_epoch.0.saturating_sub(RECENT);
+        let mut loaded = None;
+        for among in [format!("epoch >= {recent}"), format!("epoch < {recent}")] {
+            let answer = session.run(&format!(
+                "SELECT max(epoch) FROM {} WHERE loaded_at <= dateadd(minute, -{minutes}, sysdate) AND {among}",
+                self.tables.manifest
+            ))?;
+            loaded = answer.rows.first().map_or(Ok(None), |row| row.maybe_number(0))?.map(Epoch);
+            if loaded.is_some() || recent == 0 {
+                break;
+            }
+        }
         Ok((fence.fence_id, Live { generation: fence.generation, loaded }))
     }
 
@@ -96,15 +105,18 @@ impl Redshift {
     pub fn epochs(&self, most: u64) -> Result<Vec<EpochSummary>> {
         let (manifest, rows, offsets) = (&self.tables.manifest, &self.tables.rows, &self.tables.offsets);
         let letters = super::text::literal(&self.tables.dead_letters_name());
+        let mut session = self.connect_to_read()?;
+        // They are numbered without gaps.
+        let from = self.read_fence(&mut session)?.next_epoch.0.saturating_sub(most);
         let sql = format!(
             "SELECT m.epoch, m.generation, m.closed_at::varchar, m.loaded_at::varchar, coalesce(o.offsets, 0), \
              coalesce(r.loaded, 0), coalesce(r.filtered, 0), coalesce(r.letters, 0), m.kind FROM {manifest} m \
-             LEFT JOIN (SELECT epoch, sum(end_offset - start_offset) AS offsets FROM {offsets} GROUP BY epoch) o ON o.epoch = m.epoch \
+             LEFT JOIN (SELECT epoch, sum(end_offset - start_offset) AS offsets FROM {offsets} WHERE epoch >= {from} GROUP BY epoch) o ON o.epoch = m.epoch \
              LEFT JOIN (SELECT epoch, sum(CASE WHEN target = {letters} THEN 0 ELSE loaded END) AS loaded, \
              sum(filtered) AS filtered, sum(CASE WHEN target = {letters} THEN loaded ELSE 0 END) AS letters FROM {rows} \
-             GROUP BY epoch) r ON r.epoch = m.epoch ORDER BY m.epoch DESC LIMIT {most}"
+             WHERE epoch >= {from} GROUP BY epoch) r ON r.epoch = m.epoch WHERE m.epoch >= {from} ORDER BY m.epoch DESC LIMIT {most}"
         );
-        let answer = self.connect()?.run(&sql)?;
+        let answer = session.run(&sql)?;
         let epochs = answer.rows.iter().map(|row| {
             Ok(EpochSummary {
                 epoch: row.number(0)?,

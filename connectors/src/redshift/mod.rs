@@ -91,6 +91,13 @@ impl Redshift {
         self.logins.judge(Session::connect(&self.settings, self.runtime.handle()))
     }
 
+    /// For questions whose answer may take longer than a login.
+    fn connect_to_read(&self) -> Result<Session> {
+        let mut session = self.connect()?;
+        session.limit(self.settings.statement_timeout)?;
+        Ok(session)
+    }
+
     /// Runs `act` on the open session, or on a new one that has recorded itself. After an error the session is thrown
     /// away: what it had open is rolled back, and nobody knows what state it is in.
     fn on_session<T>(&mut self, act: impl FnOnce(&mut Redshift, &mut Session) -> Result<T>) -> Result<T> {
