@@ -4,6 +4,8 @@ use std::{io::Write, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
+use connectors::redshift::verify::Scope;
+
 use crate::{
     accept::{self, Accept, Adopted, Person},
     check,
@@ -80,6 +82,15 @@ struct Verify {
     /// A target that others write to as well: what their rows explain is a warning, no finding.
     #[arg(long, value_name = "SCHEMA.TABLE")]
     edited: Vec<String>,
+    /// Only so many of the newest epochs, and those before them back to a whole cut.
+    #[arg(long, value_name = "N", conflicts_with_all = ["since", "new"])]
+    last: Option<u64>,
+    /// Only epochs that were closed since: a time that has passed (90m, 24h, 7d) or a moment.
+    #[arg(long, value_name = "TIME", conflicts_with = "new")]
+    since: Option<String>,
+    /// Only epochs that were not verified yet.
+    #[arg(long)]
+    new: bool,
     /// Print the statements instead, to be run by anyone.
     #[arg(long, conflicts_with = "json")]
     sql: bool,
@@ -433,7 +444,13 @@ fn verify(arguments: &Verify) -> Result<()> {
         print(&inspect::sql(&job)?);
         return Ok(());
     }
-    let verified = inspect::verify(&job, &arguments.edited)?;
+    let scope = match (arguments.last, &arguments.since) {
+        (Some(number), _) => Scope::Last(number),
+        (None, Some(since)) => Scope::Since(dead_letters::since(since)?),
+        (None, None) if arguments.new => Scope::New,
+        (None, None) => Scope::All,
+    };
+    let verified = inspect::verify(&job, &arguments.edited, scope)?;
     print(if arguments.json { &verified.json } else { &verified.text });
     match verified.good {
         true => Ok(()),

@@ -89,15 +89,17 @@ fn plural(number: u64) -> &'static str {
 
 /// What `--since` and `--reason` ask for. `since` is a time that has passed (`90m`, `24h`, `7d`) or a moment.
 pub fn which(since: Option<&str>, reason: Option<&str>) -> Result<Which> {
-    let since = since.map(|text| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
-        let since = ago(text).and_then(|ago| now.checked_sub(ago)).or_else(|| moment(text));
-        since.filter(|at| (timestamp::FIRST..=timestamp::LAST).contains(at)).map(Micros).ok_or_else(|| {
-            let what = format!("--since {text:?}: write it like 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z");
-            Error::new(Code::Usage, what)
-        })
-    });
-    Ok(Which { since: since.transpose()?, reason: reason.map(String::from) })
+    Ok(Which { since: since.map(self::since).transpose()?, reason: reason.map(String::from) })
+}
+
+/// The moment of a `--since`.
+pub fn since(text: &str) -> Result<Micros> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
+    let since = ago(text).and_then(|ago| now.checked_sub(ago)).or_else(|| moment(text));
+    since.filter(|at| (timestamp::FIRST..=timestamp::LAST).contains(at)).map(Micros).ok_or_else(|| {
+        let what = format!("--since {text:?}: write it like 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z");
+        Error::new(Code::Usage, what)
+    })
 }
 
 fn ago(text: &str) -> Option<i64> {

@@ -66,7 +66,7 @@ catalogue! {
     Unconfirmed "TG-1007" exit 4 "nothing was decided"
         cause "What the decision would do is shown above." remedy "Run the same command with --yes, if that is what is meant.";
     Unreachable "TG-2001" exit 5 "another system cannot be reached"
-        cause "A broker, the object store or the warehouse did not answer." remedy "Check addresses, network and that it runs; then start again.";
+        cause "A broker, the object store or the warehouse did not answer, or with an error that may pass." remedy "Check addresses, network and that it runs; then start again.";
     Denied "TG-2002" exit 6 "not allowed"
         cause "Credentials are wrong or a right is missing." remedy "Check user, password, keys and role; the message names the statement or object.";
     Outage "TG-2003" exit 12 "an outage outlasted its deadline"

@@ -8,7 +8,7 @@ use connectors::{
     HaltNote, Log, OpenSession, Warehouse,
     redshift::{
         epochs::EpochSummary,
-        verify::{Filled, Found, OriginColumns, Topic, Verification},
+        verify::{Filled, Found, OriginColumns, Scope, Topic, Verification},
     },
 };
 use operators::query::{Input, SourceValue, select::Value};
@@ -40,14 +40,15 @@ struct FindingLine<'a> {
 
 /// Checks the control tables and targets of a job. Findings about targets that are named in `edited` are warnings: others
 /// write to them.
-pub fn verify(job: &Job, edited: &[String]) -> Result<Verified> {
+pub fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
     for table in edited {
         if !job.targets.iter().any(|target| target.table.to_string() == *table) {
             return Err(Error::new(Code::Usage, format!("--edited {table}: the job has no such target")));
         }
     }
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
-    let Verification { epochs, found, unproved } = run::redshift(job)?.verify(&targets).map_err(Error::of_tables)?;
+    let redshift = run::redshift(job)?;
+    let Verification { epochs, found, unproved, first } = redshift.verify(&targets, scope).map_err(Error::of_tables)?;
     let warning = |found: &Found| found.edits_disturb && found.target.as_ref().is_some_and(|t| edited.contains(t));
     let (mut text, mut json) = (String::new(), String::new());
     for finding in &found {
@@ -67,10 +68,11 @@ pub fn verify(job: &Job, edited: &[String]) -> Result<Verified> {
             target.table
         );
     }
+    let from = if first == 0 { String::new() } else { format!(" from epoch {first} on") };
     text += &match findings {
-        0 => format!("{epochs} epochs, all is as it was promised\n"),
-        1 => format!("{epochs} epochs, 1 finding\n"),
-        findings => format!("{epochs} epochs, {findings} findings\n"),
+        0 => format!("{epochs} epochs{from}, all is as it was promised\n"),
+        1 => format!("{epochs} epochs{from}, 1 finding\n"),
+        findings => format!("{epochs} epochs{from}, {findings} findings\n"),
     };
     Ok(Verified { text, json, good: findings == 0 })
 }

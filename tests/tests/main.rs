@@ -1,6 +1,7 @@
 //! Proof over the whole house, as one program: it is linked once, starts one local stack, and its tests run beside each other.
 //! What must have the machine for itself says `alone()`.
 
+mod age;
 mod check;
 mod cluster;
 mod commit;

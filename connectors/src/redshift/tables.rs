@@ -24,6 +24,7 @@ pub(super) struct Tables {
     pub(super) plans: String,
     pub(super) sessions: String,
     pub(super) halts: String,
+    pub(super) verified: String,
     pub(super) dead_letters: String,
 }
 
@@ -140,6 +141,7 @@ impl Tables {
             plans: table("plans"),
             sessions: table("sessions"),
             halts: table("halts"),
+            verified: table("verified"),
             dead_letters: table("dead_letters"),
         }
     }

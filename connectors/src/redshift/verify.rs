@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::{Cut, Epoch, EpochRecord, History, Position, Span, protocol};
+use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Micros, Position, Span, protocol};
 
 use super::{
     Redshift,
@@ -75,32 +75,63 @@ const SHOWN: usize = 3;
 /// How many epochs of the chain are read at once.
 const PAGE: u64 = 2_000;
 
+/// Which epochs are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// So many of the newest, and a few more: a range begins after a whole cut.
+    Last(u64),
+    /// Those that were closed since, and a few more.
+    Since(Micros),
+    /// Those after the newest one that was verified.
+    New,
+}
+
+/// The epochs that are looked at: all, or those after one with a whole cut.
+#[derive(Clone, Copy, Default)]
+struct Part {
+    cut: Option<Epoch>,
+    /// No offset of theirs is below this one. Rows come in the order of their loads, so that a constant lets Redshift pass over nearly
+    /// all older blocks of a target, whatever its sort key.
+    low: Option<i64>,
+}
+
+impl Part {
+    /// A condition for a table with a column of this name.
+    fn of(self, column: &str) -> String {
+        self.cut.map_or("true".into(), |cut| format!("{column} > {cut}"))
+    }
+}
+
 /// All checks that are one statement.
 /// `renewed` are topics of which more than one was read under the same name: a row's partition and offset do not say of which it is.
-fn checks(tables: &Tables, targets: &[Filled], renewed: &[String]) -> Vec<Check> {
+fn checks(tables: &Tables, targets: &[Filled], renewed: &[String], part: Part) -> Vec<Check> {
     let Tables { fence, manifest, rows, offsets, dead_letters, .. } = tables;
     let letters = literal(&tables.dead_letters_name());
+    let first = part.cut.map_or(0, |cut| cut.next().0);
+    let (in_part, of_m, of_r, of_d) = (part.of("epoch"), part.of("m.epoch"), part.of("r.epoch"), part.of("d.epoch"));
     let of_job = |what: &str, sql: String| Check { what: what.into(), target: None, edits_disturb: false, sql };
     let mut checks = vec![
         of_job(
             "an epoch is missing from the manifest, or there twice",
             format!(
-                "SELECT epoch FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 AS place FROM {manifest}) m \
-                 WHERE epoch <> place"
+                "SELECT epoch FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 + {first} AS place FROM {manifest} \
+                 WHERE {in_part}) m WHERE epoch <> place"
             ),
         ),
         of_job(
             "the fence does not stand after the last epoch",
             format!(
-                "SELECT f.next_epoch, m.number FROM {fence} f, (SELECT count(*) AS number FROM {manifest}) m \
-                 WHERE f.next_epoch <> m.number"
+                "SELECT f.next_epoch, m.number FROM {fence} f, \
+                 (SELECT count(*) + {first} AS number FROM {manifest} WHERE {in_part}) m WHERE f.next_epoch <> m.number"
             ),
         ),
         of_job(
             "the digest of the fence is not that of the last epoch",
             format!(
                 "SELECT f.digest, m.digest FROM {fence} f JOIN {manifest} m ON m.epoch = f.next_epoch - 1 \
-                 WHERE f.digest <> m.digest"
+                 WHERE f.digest <> m.digest AND {of_m}"
             ),
         ),
         of_job(
@@ -109,38 +140,44 @@ fn checks(tables: &Tables, targets: &[Filled], renewed: &[String]) -> Vec<Check>
             format!(
                 "SELECT topic, kafka_partition, epoch, start_offset, before FROM (SELECT topic, kafka_partition, epoch, \
                  start_offset, lag(end_offset) OVER (PARTITION BY topic, topic_id, kafka_partition ORDER BY epoch) AS before \
-                 FROM {offsets}) o WHERE start_offset <> before \
-                 AND epoch NOT IN (SELECT epoch FROM {manifest} WHERE kind = 'new-source')"
+                 FROM {offsets} WHERE {in_part}) o WHERE start_offset <> before \
+                 AND epoch NOT IN (SELECT epoch FROM {manifest} WHERE kind = 'new-source' AND {in_part})"
             ),
         ),
         of_job(
             "offsets of a partition go backwards",
-            format!("SELECT topic, kafka_partition, epoch FROM {offsets} WHERE end_offset < start_offset"),
+            format!(
+                "SELECT topic, kafka_partition, epoch FROM {offsets} WHERE end_offset < start_offset AND {in_part}"
+            ),
         ),
         of_job(
             "offsets or counts of an epoch that is not in the manifest",
             format!(
-                "SELECT DISTINCT x.epoch FROM (SELECT epoch FROM {offsets} UNION ALL SELECT epoch FROM {rows}) x \
-                 LEFT JOIN {manifest} m ON m.epoch = x.epoch WHERE m.epoch IS NULL"
+                "SELECT DISTINCT x.epoch FROM (SELECT epoch FROM {offsets} WHERE {in_part} UNION ALL \
+                 SELECT epoch FROM {rows} WHERE {in_part}) x \
+                 LEFT JOIN (SELECT epoch FROM {manifest} WHERE {in_part}) m ON m.epoch = x.epoch WHERE m.epoch IS NULL"
             ),
         ),
         of_job(
             "an epoch has no counts",
             format!(
-                "SELECT m.epoch FROM {manifest} m LEFT JOIN (SELECT DISTINCT epoch FROM {rows}) r ON r.epoch = m.epoch \
-                 WHERE r.epoch IS NULL AND m.kind = 'data'"
+                "SELECT m.epoch FROM {manifest} m LEFT JOIN (SELECT DISTINCT epoch FROM {rows} WHERE {in_part}) r \
+                 ON r.epoch = m.epoch WHERE r.epoch IS NULL AND m.kind = 'data' AND {of_m}"
             ),
         ),
         of_job(
             "the counts of an epoch do not add up",
-            format!("SELECT epoch, target FROM {rows} WHERE target <> {letters} AND {}", fates_do_not_add_up()),
+            format!(
+                "SELECT epoch, target FROM {rows} WHERE target <> {letters} AND {} AND {in_part}",
+                fates_do_not_add_up()
+            ),
         ),
         of_job(
             "an epoch has other dead letters than were counted",
             format!(
-                "SELECT r.epoch, r.loaded, coalesce(d.number, 0) FROM {rows} r \
-                 LEFT JOIN (SELECT epoch, count(*) AS number FROM {dead_letters} GROUP BY epoch) d ON d.epoch = r.epoch \
-                 WHERE r.target = {letters} AND r.loaded <> coalesce(d.number, 0)"
+                "SELECT r.epoch, r.loaded, coalesce(d.number, 0) FROM {rows} r LEFT JOIN (SELECT epoch, count(*) AS number \
+                 FROM {dead_letters} WHERE {in_part} GROUP BY epoch) d ON d.epoch = r.epoch \
+                 WHERE r.target = {letters} AND r.loaded <> coalesce(d.number, 0) AND {of_r}"
             ),
         ),
         of_job(
@@ -148,55 +185,84 @@ fn checks(tables: &Tables, targets: &[Filled], renewed: &[String]) -> Vec<Check>
             format!(
                 "SELECT d.epoch, d.topic, d.kafka_partition, d.kafka_offset FROM {dead_letters} d \
                  LEFT JOIN {offsets} o ON o.epoch = d.epoch AND o.topic = d.topic AND o.kafka_partition = d.kafka_partition \
-                 AND d.kafka_offset >= o.start_offset AND d.kafka_offset < o.end_offset WHERE o.epoch IS NULL"
+                 AND d.kafka_offset >= o.start_offset AND d.kafka_offset < o.end_offset WHERE o.epoch IS NULL AND {of_d}"
             ),
         ),
     ];
-    targets.iter().for_each(|target| checks.extend(of_target(tables, target, renewed)));
+    targets.iter().for_each(|target| checks.extend(of_target(tables, target, renewed, part)));
     checks
 }
 
-fn of_target(tables: &Tables, target: &Filled, renewed: &[String]) -> Vec<Check> {
-    let Tables { rows, offsets, .. } = tables;
+/// The checks of a target. A row has no epoch of its own, only its offset. The epochs of a partition follow each other without a gap, so
+/// what was read is one range a partition; and of which epoch a row is says the newest one that begins at its offset or before it. So
+/// no statement joins rows with epochs: each reads either once, and sorts.
+fn of_target(tables: &Tables, target: &Filled, renewed: &[String], part: Part) -> Vec<Check> {
+    let Tables { rows, offsets, cuts, .. } = tables;
     let (shown, known) = (target.table.to_string(), literal(&target.table.to_string()));
     let table = format!("{}.{}", name(&target.table.schema), name(&target.table.table));
     let check = |what: String, sql: String| Check { what, target: Some(shown.clone()), edits_disturb: true, sql };
-    let mut checks = vec![check(
-        format!("table {shown} has other rows than were counted"),
-        format!(
-            "SELECT c.counted, t.there FROM (SELECT coalesce(sum(loaded), 0) AS counted FROM {rows} WHERE target = {known}) c, \
-             (SELECT count(*) AS there FROM {table}) t WHERE c.counted <> t.there"
-        ),
-    )];
+    let mut checks = Vec::new();
+    if part.cut.is_none() {
+        checks.push(check(
+            format!("table {shown} has other rows than were counted"),
+            format!(
+                "SELECT c.counted, t.there FROM (SELECT coalesce(sum(loaded), 0) AS counted FROM {rows} WHERE target = {known}) c, \
+                 (SELECT count(*) AS there FROM {table}) t WHERE c.counted <> t.there"
+            ),
+        ));
+    }
     let Some(origin) = &target.origin else { return checks };
     // A target of several topics is left out whole as soon as one of them is another one by now.
     if !renewed.is_empty() && !matches!(&origin.topic, Topic::Only(topic) if !renewed.contains(topic)) {
         return checks;
     }
     let (partition, offset) = (name(&origin.partition), name(&origin.offset));
-    let (topic, same_topic) = match &origin.topic {
-        Topic::Column(column) => (format!("{}, ", name(column)), format!("o.topic = t.{}", name(column))),
-        Topic::Only(topic) => (String::new(), format!("o.topic = {}", literal(topic))),
+    let (topic, only) = match &origin.topic {
+        Topic::Column(column) => (format!("t.{}", name(column)), "true".into()),
+        Topic::Only(topic) => (literal(topic), format!("topic = {}", literal(topic))),
     };
-    checks.push(check(
-        format!("a record is in table {shown} twice"),
-        format!("SELECT {topic}{partition}, {offset}, count(*) FROM {table} GROUP BY {topic}{partition}, {offset} HAVING count(*) > 1"),
-    ));
-    let inside = format!(
-        "{same_topic} AND o.kafka_partition = t.{partition} AND t.{offset} >= o.start_offset AND t.{offset} < o.end_offset"
+    let in_part = part.of("epoch");
+    // Where each partition was read: from where the whole cut left it.
+    let cut = part.cut.map_or(String::new(), |cut| {
+        format!(
+            "SELECT topic, kafka_partition, end_offset AS low, end_offset AS high FROM {cuts} WHERE epoch = {cut} AND {only} UNION ALL "
+        )
+    });
+    let read = format!(
+        "(SELECT topic, kafka_partition, min(low) AS low, max(high) AS high FROM ({cut}SELECT topic, kafka_partition, \
+         start_offset AS low, end_offset AS high FROM {offsets} WHERE {only} AND {in_part}) s GROUP BY topic, kafka_partition)"
     );
+    let low = part.low.map_or(String::new(), |low| format!("t.{offset} >= {low} AND "));
+    let joined = format!("b.topic = {topic} AND b.kafka_partition = t.{partition}");
+    let above = if part.cut.is_some() { "" } else { &format!(" OR t.{offset} < b.low") };
     checks.push(check(
         format!("a row of table {shown} comes from outside of what was read"),
         format!(
-            "SELECT t.{partition}, t.{offset} FROM {table} t LEFT JOIN {offsets} o ON {inside} WHERE o.epoch IS NULL"
+            "SELECT t.{partition}, t.{offset} FROM {table} t LEFT JOIN {read} b ON {joined} \
+             WHERE {low}(b.topic IS NULL OR t.{offset} >= b.high{above})"
         ),
     ));
+    let inside =
+        format!("FROM {table} t JOIN {read} b ON {joined} WHERE {low}t.{offset} >= b.low AND t.{offset} < b.high");
+    checks.push(check(
+        format!("a record is in table {shown} twice"),
+        format!(
+            "SELECT b.topic, t.{partition}, t.{offset}, count(*) {inside} GROUP BY b.topic, t.{partition}, t.{offset} \
+             HAVING count(*) > 1"
+        ),
+    ));
+    let begins = format!(
+        "SELECT topic, kafka_partition, start_offset AS at, 0 AS is_row, epoch FROM {offsets} \
+         WHERE end_offset > start_offset AND {only} AND {in_part}"
+    );
     checks.push(check(
         format!("table {shown} has other rows of an epoch than were counted"),
         format!(
-            "SELECT r.epoch, r.loaded, coalesce(p.there, 0) FROM {rows} r LEFT JOIN (SELECT o.epoch, count(*) AS there \
-             FROM {table} t JOIN {offsets} o ON {inside} GROUP BY o.epoch) p ON p.epoch = r.epoch \
-             WHERE r.target = {known} AND r.loaded <> coalesce(p.there, 0)"
+            "SELECT r.epoch, r.loaded, coalesce(p.there, 0) FROM (SELECT epoch, loaded FROM {rows} WHERE target = {known} \
+             AND {in_part}) r LEFT JOIN (SELECT epoch, count(*) AS there FROM (SELECT is_row, max(epoch) OVER (PARTITION BY topic, \
+             kafka_partition ORDER BY at, is_row ROWS UNBOUNDED PRECEDING) AS epoch FROM ({begins} UNION ALL \
+             SELECT b.topic, t.{partition}, t.{offset}, 1, CAST(NULL AS bigint) {inside}) x) y WHERE is_row = 1 \
+             GROUP BY epoch) p ON p.epoch = r.epoch WHERE r.loaded <> coalesce(p.there, 0)"
         ),
     ));
     checks
@@ -211,29 +277,36 @@ pub struct Verification {
     pub found: Vec<Found>,
     /// What could not be proved, and why.
     pub unproved: Vec<String>,
+    /// The first epoch that was looked at.
+    pub first: u64,
 }
 
 impl Redshift {
-    /// The statements of [`Redshift::verify`], for anyone to run.
+    /// The statements of [`Redshift::verify`] over all epochs, for anyone to run.
     pub fn verify_sql(&self, targets: &[Filled]) -> Vec<Check> {
-        checks(&self.tables, targets, &[])
+        checks(&self.tables, targets, &[], Part::default())
     }
 
-    /// Runs all checks in one transaction, and recomputes the digests of every epoch and every whole cut.
-    pub fn verify(&self, targets: &[Filled]) -> Result<Verification> {
+    /// Runs all checks in one transaction, and recomputes the digests of the epochs and their whole cuts. Where nothing is wrong it is
+    /// marked how far it was looked at.
+    pub fn verify(&self, targets: &[Filled], scope: Scope) -> Result<Verification> {
         let mut session = self.connect()?;
         self.tables.check(&mut session)?;
         session.limit(self.settings.statement_timeout)?;
         session.run("BEGIN")?;
+        let fence = self.read_fence(&mut session)?;
+        let part = self.part(&mut session, scope, fence.next_epoch)?;
+        let first = part.cut.map_or(0, |cut| cut.next().0);
         let renewed = self.renewed(&mut session)?;
-        let mut done = Verification::default();
+        let mut done =
+            Verification { first, epochs: fence.next_epoch.0.saturating_sub(first), ..Verification::default() };
         done.unproved.extend(renewed.iter().map(|topic| {
             format!(
                 "which records of topic {topic} are in the targets: a new topic took its place, and the offsets of both are \
                  the same numbers"
             )
         }));
-        for check in checks(&self.tables, targets, &renewed) {
+        for check in checks(&self.tables, targets, &renewed, part) {
             let rows = session.run(&format!("{} LIMIT {}", check.sql, SHOWN + 1))?.rows;
             if rows.is_empty() {
                 continue;
@@ -245,8 +318,7 @@ impl Redshift {
             let Check { what, target, edits_disturb, .. } = check;
             done.found.push(Found { what, target, edits_disturb, rows: shown });
         }
-        done.epochs = session.one_number(&format!("SELECT count(*) FROM {}", self.tables.manifest))?;
-        if let Some((epoch, what)) = self.broken_link(&mut session)? {
+        if let Some((epoch, what)) = self.broken_link(&mut session, &fence.fence_id, part)? {
             done.found.push(Found { what, target: None, edits_disturb: false, rows: vec![epoch.to_string()] });
         }
         session.run("ROLLBACK")?;
@@ -260,32 +332,102 @@ impl Redshift {
             let what = "the next start will halt: the fence does not belong to the other tables".into();
             done.found.push(Found { what, target: None, edits_disturb: false, rows: vec![why] });
         }
+        // A mark says that all up to it was looked at: so it continues the mark before it, or begins at the first epoch.
+        let continues = matches!(scope, Scope::New) || part.cut.is_none();
+        if done.found.is_empty() && continues && fence.next_epoch.0 > 0 {
+            self.mark(&mut session, fence.next_epoch.0 - 1, &fence.digest, &mut done)?;
+        }
         Ok(done)
+    }
+
+    /// The epochs of a scope. A part begins after a whole cut, which says where each partition stood.
+    fn part(&self, session: &mut Session, scope: Scope, next: Epoch) -> Result<Part> {
+        let Tables { manifest, offsets, cuts, verified, .. } = &self.tables;
+        let one = |session: &mut Session, sql: String| -> Result<Option<u64>> {
+            session.run(&sql)?.rows.first().map_or(Ok(None), |row| row.maybe_number(0))
+        };
+        let before = match scope {
+            Scope::All => return Ok(Part::default()),
+            Scope::Last(number) => next.0.saturating_sub(number),
+            Scope::Since(since) => {
+                let since = format!("'{}+00'", since.to_text());
+                one(session, format!("SELECT min(epoch) FROM {manifest} WHERE closed_at >= {since}"))?.unwrap_or(next.0)
+            }
+            Scope::New => {
+                let sql = format!(
+                    "SELECT max(v.epoch) FROM {verified} v JOIN {manifest} m ON m.epoch = v.epoch AND m.digest = v.digest"
+                );
+                match one(session, sql)? {
+                    Some(epoch) => epoch + 1,
+                    None => return Ok(Part::default()),
+                }
+            }
+        };
+        let from = format!("SELECT max(epoch) FROM {cuts} WHERE epoch < {before}");
+        let Some(cut) = one(session, from)? else { return Ok(Part::default()) };
+        let low = format!("SELECT min(start_offset) FROM {offsets} WHERE epoch > {cut} AND end_offset > start_offset");
+        let low = session.run(&low)?.rows.first().map_or(Ok(None), |row| row.maybe_number(0))?;
+        Ok(Part { cut: Some(Epoch(cut)), low })
+    }
+
+    /// Remembers how far everything was found good. Who may only read does not, and is told.
+    fn mark(&self, session: &mut Session, epoch: u64, digest: &Digest, done: &mut Verification) -> Result<()> {
+        let marked = session.run(&format!(
+            "INSERT INTO {} (epoch, digest, findings, verified_at) VALUES ({epoch}, {}, 0, sysdate)",
+            self.tables.verified,
+            literal(&digest.0)
+        ));
+        match marked {
+            Err(error) if error.fault == Fault::Denied => {
+                done.unproved.push(format!(
+                    "for --new, that epochs up to {epoch} were verified: this user may not insert into {}",
+                    self.tables.verified
+                ));
+                Ok(())
+            }
+            other => other.map(drop),
+        }
     }
 
     /// The topics of which more than one was read under the same name.
     fn renewed(&self, session: &mut Session) -> Result<Vec<String>> {
         let (manifest, offsets) = (&self.tables.manifest, &self.tables.offsets);
-        let rows = session.run(&format!(
-            "SELECT DISTINCT o.topic FROM {offsets} o JOIN {manifest} m ON m.epoch = o.epoch WHERE m.kind = 'new-source'"
-        ))?;
-        rows.rows.iter().map(|row| row.text(0).map(String::from)).collect()
+        let rows = session.run(&format!("SELECT epoch FROM {manifest} WHERE kind = 'new-source'"))?.rows;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let epochs: Vec<String> = rows.iter().map(|row| row.text(0).map(String::from)).collect::<Result<_>>()?;
+        let sql = format!("SELECT DISTINCT topic FROM {offsets} WHERE epoch IN ({})", epochs.join(", "));
+        session.run(&sql)?.rows.iter().map(|row| row.text(0).map(String::from)).collect()
+    }
+
+    /// The history before the epochs that are looked at.
+    fn history_before(&self, session: &mut Session, fence_id: &str, part: Part) -> Result<Option<History>> {
+        let manifest = &self.tables.manifest;
+        if let Some(cut_epoch) = part.cut {
+            let rows = session.run(&format!("SELECT digest FROM {manifest} WHERE epoch = {cut_epoch}"))?.rows;
+            let (Some(row), Some(cut)) = (rows.first(), self.whole_cut(session, cut_epoch)?) else { return Ok(None) };
+            let (digest, next_epoch) = (Digest(row.text(0)?.into()), cut_epoch.next());
+            return Ok(Some(History { next_epoch, digest, cut, cut_epoch: Some(cut_epoch) }));
+        }
+        let adopted = session
+            .run(&format!("SELECT adopted FROM {manifest} WHERE adopted IS NOT NULL ORDER BY epoch LIMIT 1"))?
+            .rows;
+        Ok(Some(match adopted.first() {
+            // The chain begins with the id that the tables had first.
+            Some(row) => History::new(row.text(0)?.split(',').next().unwrap_or_default()),
+            None => History::new(fence_id),
+        }))
     }
 
     /// The first epoch whose digests are not those of everything up to it, and what that means.
-    fn broken_link(&self, session: &mut Session) -> Result<Option<(Epoch, String)>> {
+    fn broken_link(&self, session: &mut Session, fence_id: &str, part: Part) -> Result<Option<(Epoch, String)>> {
         let tables = &self.tables;
-        let adopted = session.run(&format!(
-            "SELECT adopted FROM {} WHERE adopted IS NOT NULL ORDER BY epoch LIMIT 1",
-            tables.manifest
-        ))?;
-        let first = match adopted.rows.first() {
-            // The chain begins with the id that the tables had first.
-            Some(row) => row.text(0)?.split(',').next().unwrap_or_default().to_string(),
-            None => session.one_text(&format!("SELECT fence_id FROM {}", tables.fence))?,
+        let Some(mut history) = self.history_before(session, fence_id, part)? else {
+            let what = "the whole cut before the epochs that are looked at is not there, or has a partition twice";
+            return Ok(part.cut.map(|epoch| (epoch, what.into())));
         };
-        let mut history = History::new(&first);
-        let mut from = 0;
+        let mut from = history.next_epoch.0;
         loop {
             let page = format!("epoch >= {from} AND epoch < {}", from + PAGE);
             let mut spans = self.spans(session, &page)?;

@@ -1,0 +1,238 @@
+//! A job that has run for long: what is asked of it reads no more than it must. Measured in rows that the database reads, of a history
+//! of 340 epochs and of one of 3,040.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use checkpoint::{
+    Counts, Epoch, EpochRecord, Fate, Kind, Micros, Nonce, Span, TopicPartition,
+    protocol::{self, Range, Start, Taken},
+};
+use connectors::{
+    Load, Log, Process, Took, Warehouse,
+    kafka::{self, Kafka},
+    redshift::{Redshift, Settings, Tls},
+};
+use harness::{
+    records::{Record, send},
+    world::{STACK, World, until},
+};
+
+const PARTITIONS: i32 = 8;
+
+fn redshift(job: &str) -> Redshift {
+    let env: BTreeMap<&str, String> = STACK.env().into_iter().collect();
+    let settings = Settings {
+        host: env["REDSHIFT_HOST"].clone(),
+        port: env["REDSHIFT_PORT"].parse().expect("a port"),
+        database: env["REDSHIFT_DATABASE"].clone(),
+        user: env["REDSHIFT_USER"].clone(),
+        password: env["REDSHIFT_PASSWORD"].as_str().into(),
+        iam_role: env["REDSHIFT_IAM_ROLE"].clone(),
+        tls: Tls::Off,
+        statement_timeout: Duration::from_secs(60),
+        application_name: "age".into(),
+    };
+    Redshift::new(settings, "tidegate", job).expect("a client")
+}
+
+/// A job with so many epochs after the announcement, each of one record a partition, and with everything that they left: the topic
+/// has the records, the table the rows. The control tables are filled by the door that a process uses.
+fn aged(prefix: &str, epochs: u64) -> World {
+    let world = World::new(prefix, PARTITIONS);
+    let record = |partition| (partition, Record::of(r#"{"id":1}"#));
+    for _ in 0..epochs.div_ceil(100) {
+        let records: Vec<_> = (0..100).flat_map(|_| (0..PARTITIONS).map(record)).collect();
+        send(&world.name, &records);
+    }
+    let log = Kafka::new(kafka::Settings {
+        brokers: STACK.kafka.brokers(),
+        job: world.name.clone(),
+        properties: Vec::new(),
+        queue_kb: 1024,
+        headers: false,
+        answer_within: kafka::ANSWER_WITHIN,
+    });
+    let topic_id = log.topic_id(&world.name).expect("an answer").expect("the topic");
+    let mut warehouse = redshift(&world.name);
+    let process = Process { host: "here".into(), id: 1, started_at: Micros(0) };
+    let nonce = Nonce::new([9; 16]);
+    warehouse.record(&process, &nonce).expect("recorded");
+    let fence = warehouse.read().expect("tables").fence;
+    assert_eq!(warehouse.take(fence.generation, &mut |_| {}).expect("the fence"), Took::Yes);
+    let facts = warehouse.read().expect("tables");
+    let taken = protocol::after_taking(fence.generation, &nonce, &facts.fence).expect("ours");
+    let Taken::Ours(holder) = taken else { panic!("{taken:?}") };
+    warehouse.hold(&holder).expect("held");
+    let mut history = protocol::admit(&facts).expect("tables");
+    let (target, letters) = (format!("public.{}", world.name), format!("tidegate.{}_dead_letters", world.name));
+    let partitions = || (0..PARTITIONS).map(|number| TopicPartition::new(world.name.as_str(), number));
+    let starts = partitions().map(|p| (p, Start { topic_id: topic_id.clone(), offset: 0 })).collect();
+    let names = [letters.clone(), target.clone()];
+    let first = protocol::announcement(&history, &starts, &names, Micros(1), "plan").expect("new topics");
+    let mut links = vec![history.link(first).expect("a link")];
+    let mut counts = Counts { records_read: PARTITIONS as u64, loaded: PARTITIONS as u64, ..Counts::default() };
+    counts.fates[Fate::Taken as usize] = PARTITIONS as u64;
+    for number in 0..epochs as i64 {
+        let span = |partition| Span {
+            partition,
+            topic_id: topic_id.clone(),
+            start: number,
+            end: number + 1,
+            leader_epoch: None,
+            last: None,
+        };
+        let record = EpochRecord {
+            epoch: history.next_epoch,
+            kind: Kind::Data,
+            closed_at: Micros(1_790_000_000_000_000 + number),
+            watermark: None,
+            plan: "plan".into(),
+            spans: partitions().map(span).collect(),
+            decision: None,
+            counts: [(letters.clone(), Counts::default()), (target.clone(), counts)].into(),
+        };
+        links.push(history.link(record).expect("a link"));
+    }
+    for links in links.chunks(500) {
+        let (Some(first), Some(last)) = (links.first(), links.last()) else { continue };
+        let range = Range { first: first.record.epoch, last: last.record.epoch, digest: last.digest.clone() };
+        let load = Load { holder: holder.clone(), range, links: links.to_vec(), copies: Vec::new(), adopt: None };
+        let loaded = warehouse.load(&load, &mut |_| {}).expect("an answer");
+        assert_eq!(loaded, protocol::Outcome::Committed);
+    }
+    drop(warehouse);
+    world.sql(&format!(
+        "INSERT INTO {} (id, kafka_partition, kafka_offset) SELECT 1, p, o FROM generate_series(0, {}) p, generate_series(0, {}) o",
+        world.name,
+        PARTITIONS - 1,
+        epochs - 1
+    ));
+    assert_eq!(history.next_epoch, Epoch(epochs + 1));
+    // What Redshift knows of the blocks of a table whose rows came in this order.
+    world.sql(&format!("CREATE INDEX ON {} (kafka_offset)", world.name));
+    // All that was a day ago.
+    let manifest = format!("tidegate.{}_manifest", world.name);
+    world.sql(&format!("UPDATE {manifest} SET loaded_at = loaded_at - interval '1 day'"));
+    world.sql("ANALYZE");
+    // What is left of the last hundred is read now, so that every start after it finds nothing to load.
+    world.catch_up(1);
+    world
+}
+
+/// How many rows the database has read of each of the job's tables, once it has said all.
+fn rows_read(world: &World) -> BTreeMap<String, i64> {
+    let sql = format!(
+        "SELECT relname, seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname LIKE '{}%'",
+        world.name
+    );
+    let mut seen = Vec::new();
+    until(Duration::from_secs(30), "the counters rest", || {
+        let before = std::mem::replace(&mut seen, world.sql(&sql));
+        std::thread::sleep(Duration::from_millis(1_200));
+        before == seen
+    });
+    let text = |cell: &Option<String>| cell.clone().expect("a value");
+    seen.iter().map(|row| (text(&row[0]).replace(&world.name, ""), text(&row[1]).parse().expect("a number"))).collect()
+}
+
+#[test]
+fn what_is_asked_of_an_old_job_reads_what_it_reads_of_a_young_one() {
+    let (young, old) = (aged("young", 340), aged("old", 3_040));
+    for (what, arguments) in [
+        ("a start", &["run", "JOB", "--until-caught-up"][..]),
+        ("status", &["status", "JOB"]),
+        ("epochs", &["epochs", "JOB"]),
+        ("gc", &["gc", "JOB", "--dry-run"]),
+        ("verify --last", &["verify", "JOB", "--last", "100"]),
+    ] {
+        let read = |world: &World| {
+            let job = world.own_job().display().to_string();
+            let arguments: Vec<&str> = arguments.iter().map(|a| if *a == "JOB" { job.as_str() } else { a }).collect();
+            let before = rows_read(world);
+            world.output(&arguments);
+            let read = rows_read(world).into_iter().map(|(table, rows)| (rows - before[&table], table));
+            read.filter(|(rows, _)| *rows > 0).collect::<Vec<_>>()
+        };
+        let sum = |read: &[(i64, String)]| read.iter().map(|(rows, _)| rows).sum::<i64>();
+        let (few, many) = (read(&young), read(&old));
+        let said = format!("{what} reads of 340 epochs {} {few:?}, and of 3,040 {} {many:?}", sum(&few), sum(&many));
+        println!("{said}");
+        assert!(sum(&few) > 0 && sum(&many) * 2 <= sum(&few) * 3, "{said}");
+    }
+}
+
+/// Each part of the history is verified as the whole is; and what was verified is not looked at again.
+#[test]
+fn a_part_of_the_history_is_verified() {
+    let world = aged("part", 340);
+    let job = world.own_job().display().to_string();
+    let verify = |more: &[&str]| {
+        let mut arguments = vec!["verify", job.as_str()];
+        arguments.extend(more);
+        let (code, said, wrong) = world.finish(&arguments);
+        (code, format!("{said}{wrong}"))
+    };
+    let newest = world.number(&format!("SELECT max(epoch) FROM tidegate.{}_manifest", world.name));
+    let all = format!("{} epochs, all is as it was promised\n", newest + 1);
+    for (scope, said) in [
+        (&[][..], all.as_str()),
+        (&["--last", "5"], "from epoch 301 on, all is as it was promised\n"),
+        (&["--last", "100000"], &all),
+        // The history that the test has made up is of one second in the past; what it read itself is of now.
+        (&["--since", "1h"], "from epoch 301 on, all is as it was promised\n"),
+    ] {
+        let (code, found) = verify(scope);
+        assert!(code == Some(0) && found.ends_with(said), "{scope:?}: {found}");
+    }
+    // The whole was marked above.
+    let (code, found) = verify(&["--new"]);
+    assert!(code == Some(0) && found.contains("from epoch 301 on"), "{found}");
+    // (what is changed, in which epoch's offsets, what is found): in the part it is found, and before it only by the whole.
+    let name = &world.name;
+    let row = |offset: u64| format!("kafka_partition = 3 AND kafka_offset = {offset}");
+    for (at, in_part) in [(50, false), (320, true)] {
+        for (change, undo, finding) in [
+            (
+                format!("DELETE FROM {name} WHERE {}", row(at)),
+                format!("INSERT INTO {name} (id, kafka_partition, kafka_offset) VALUES (1, 3, {at})"),
+                "other rows of an epoch than were counted",
+            ),
+            (
+                format!("INSERT INTO {name} (id, kafka_partition, kafka_offset) VALUES (77, 3, {at})"),
+                format!("DELETE FROM {name} WHERE id = 77"),
+                "is in table",
+            ),
+            (
+                format!("UPDATE tidegate.{name}_rows SET filtered = 1 WHERE epoch = {at} AND target = 'public.{name}'"),
+                format!("UPDATE tidegate.{name}_rows SET filtered = 0 WHERE epoch = {at} AND target = 'public.{name}'"),
+                "do not add up",
+            ),
+            (
+                format!(
+                    "UPDATE tidegate.{name}_offsets SET leader_epoch = 9 WHERE epoch = {at} AND kafka_partition = 2"
+                ),
+                format!(
+                    "UPDATE tidegate.{name}_offsets SET leader_epoch = NULL WHERE epoch = {at} AND kafka_partition = 2"
+                ),
+                "the digest of an epoch is not that of its history",
+            ),
+        ] {
+            world.sql(&change);
+            let (code, found) = verify(&[]);
+            assert!(code == Some(4) && found.contains(finding), "{change}: {found}");
+            for scope in [&["--last", "20"][..], &["--new"]] {
+                let (code, found) = verify(scope);
+                assert_eq!(
+                    (code == Some(4), found.contains(finding)),
+                    (in_part, in_part),
+                    "{change} {scope:?}: {found}"
+                );
+            }
+            world.sql(&undo);
+        }
+    }
+    // A row far above what was read is found by a part as well.
+    world.sql(&format!("INSERT INTO {name} (id, kafka_partition, kafka_offset) VALUES (78, 3, 1000000)"));
+    let (code, found) = verify(&["--last", "1"]);
+    assert!(code == Some(4) && found.contains("comes from outside of what was read"), "{found}");
+}
