@@ -107,17 +107,27 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
 
     // Where there is nothing yet it does not wait, and it begins nowhere else.
     did_not(&first_error(log, &a0, 1000), Fault::Refused);
-    assert_eq!(log.record_at(&a0, 1000).unwrap(), None);
+    assert_eq!(record_at(log, &a0, 1000), None);
 
-    let found = log.record_at(&a0, 5).unwrap().unwrap();
+    let found = record_at(log, &a0, 5).unwrap();
     assert_eq!((found.offset, found.fingerprint), (5, manifest::fingerprint(None, Some(b"yes"))));
-    assert_eq!(log.record_at(&a0, 2).unwrap(), None, "an aborted record is none");
+    assert_eq!(record_at(log, &a0, 2), None, "an aborted record is none");
+
+    // Many at once, in their order, of one topic and of another.
+    let b0 = TopicPartition::new(b, 0);
+    let found = log.records_at(&[(b0, 0), (a0.clone(), 5)]).unwrap();
+    assert_eq!(found.iter().map(|r| r.as_ref().map(|r| r.offset)).collect::<Vec<_>>(), [Some(0), Some(5)]);
+    assert!(log.records_at(&[]).unwrap().is_empty());
 
     let offsets = |at| log.starts(a, at).unwrap().values().map(|s| s.offset).collect::<Vec<_>>();
     assert_eq!(offsets(StartAt::Earliest), [0, 0]);
     assert_eq!(offsets(StartAt::Latest), [10, 1]);
     assert_eq!(offsets(StartAt::Time(0)), [0, 0]);
     assert_eq!(offsets(StartAt::Time(i64::MAX / 2)), [10, 1], "no record so young: whatever comes next");
+}
+
+fn record_at(log: &dyn Log, partition: &TopicPartition, offset: i64) -> Option<checkpoint::LastRecord> {
+    log.records_at(&[(partition.clone(), offset)]).unwrap().remove(0)
 }
 
 /// A log with an empty topic of one partition, at whose end come to stand records that nobody sees: what is asked about them is
@@ -128,13 +138,13 @@ pub fn unseen(log: &dyn Log, producer: &mut dyn Producer, topic: &str) {
     producer.send(topic, 0, None, Some("first"));
     producer.transaction(topic, 0, &["no"], false);
     // Offset 0; 1 and a marker.
-    assert_eq!(log.record_at(&partition, 1).unwrap(), None, "nothing but an aborted record and its marker");
+    assert_eq!(record_at(log, &partition, 1), None, "nothing but an aborted record and its marker");
     assert!(is_read_up(1, 3) && is_read_up(3, 3) && !is_read_up(0, 3));
 
     // 3 and 4; 5, which is open; the marker of the first.
     producer.overtaken(topic, 0, &["no", "no"], "later");
     assert_eq!(log.partitions(topic).unwrap().unwrap()[&0].high, 5);
-    assert_eq!(log.record_at(&partition, 3).unwrap(), None, "aborted, below an open one");
+    assert_eq!(record_at(log, &partition, 3), None, "aborted, below an open one");
     assert!(is_read_up(3, 5) && is_read_up(1, 5) && !is_read_up(0, 5));
     // A reader gives what is there, and the rest once it is committed.
     let mut reader = log.read(&[(partition.clone(), 0)]).unwrap();
@@ -175,7 +185,7 @@ pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault
     did_not(&log.partitions(topic).unwrap_err(), fault);
     did_not(&log.topic_id(topic).unwrap_err(), fault);
     did_not(&log.starts(topic, StartAt::Latest).unwrap_err(), fault);
-    did_not(&log.record_at(&partition, low).unwrap_err(), fault);
+    did_not(&log.records_at(&[(partition.clone(), low)]).unwrap_err(), fault);
     did_not(&log.is_read_up(&[(partition.clone(), low, low)]).unwrap_err(), fault);
     if fault != Fault::Outage {
         did_not(&first_error(log, &partition, low), fault);
@@ -209,7 +219,7 @@ pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault
 pub fn objects(objects: &dyn Objects) {
     let key = "job/f/g=1-0/e=1/t=0/w=0-a.parquet";
     assert_eq!(objects.get(key).unwrap(), None);
-    objects.delete(key).unwrap();
+    objects.delete(&[key]).unwrap();
     objects.put(key, "abc".into()).unwrap();
     assert_eq!(objects.get(key).unwrap().as_deref(), Some(&b"abc"[..]));
     // The same again is our own earlier try; another length is somebody else's object.
@@ -244,9 +254,17 @@ pub fn objects(objects: &dyn Objects) {
     for none in ["no", "jo", "job/f/generation=1"] {
         assert_eq!(children(none), [""; 0], "{none}");
     }
-    objects.delete(key).unwrap();
+    objects.delete(&[key]).unwrap();
     assert_eq!(objects.get(key).unwrap(), None);
     assert_eq!(objects.get("empty").unwrap().as_deref(), Some(&b""[..]));
+    // More than a request takes, and one of them not there.
+    let many: Vec<String> = (0..1_100).map(|n| format!("job/many/{n}")).collect();
+    many.iter().skip(1).step_by(40).for_each(|key| objects.put(key, "x".into()).unwrap());
+    objects.put(&many[1_099], "x".into()).unwrap();
+    assert_eq!(listed("job/many").len(), 29);
+    objects.delete(&many.iter().map(String::as_str).collect::<Vec<_>>()).unwrap();
+    assert_eq!(listed("job/many"), [""; 0]);
+    objects.delete(&[]).unwrap();
 }
 
 /// An accident on the way to another system, of whatever kind brings it about.
@@ -293,7 +311,7 @@ pub fn barred_objects(objects: &dyn Objects, fault: Fault) {
         return; // in no bucket there is nothing to get, and nothing to delete
     }
     did_not(&objects.get("job/barred").unwrap_err(), fault);
-    let delete = objects.delete("job/barred").unwrap_err();
+    let delete = objects.delete(&["job/barred"]).unwrap_err();
     assert_eq!(delete.fault, fault, "{delete:?}");
     assert!(delete.happened == Happened::No || fault == Fault::Outage, "{delete:?}");
 }

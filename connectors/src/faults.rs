@@ -119,8 +119,8 @@ impl<P: Log> Log for Faulty<P> {
         self.script.act("starts", || self.port.starts(topic, at))
     }
 
-    fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
-        self.script.act("record_at", || self.port.record_at(partition, offset))
+    fn records_at(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>> {
+        self.script.act("records_at", || self.port.records_at(at))
     }
 
     fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>> {
@@ -152,8 +152,8 @@ impl<P: Objects> Objects for Faulty<P> {
         self.script.act("get", || self.port.get(key))
     }
 
-    fn delete(&self, key: &str) -> Result<()> {
-        self.script.act("delete", || self.port.delete(key))
+    fn delete(&self, keys: &[&str]) -> Result<()> {
+        self.script.act("delete", || self.port.delete(keys))
     }
 
     fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {

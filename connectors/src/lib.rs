@@ -61,8 +61,8 @@ pub trait Log: Send + Sync {
     /// Where each partition of a topic would begin.
     fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>>;
 
-    /// The record at an offset; `None` if there is none (any more).
-    fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>>;
+    /// For each partition the record at an offset; `None` where there is none (any more). One reader for all.
+    fn records_at(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>>;
 
     /// For partitions in which a reader stands (partition, position, offset): whether it was given every record below the offset,
     /// which is none above the end of the log. A position alone does not say so: it may stay below records of aborted
@@ -196,8 +196,8 @@ pub trait Objects: Send + Sync {
     /// The bytes of an object; `None` if there is none.
     fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// Removes an object; no error if there is none.
-    fn delete(&self, key: &str) -> Result<()>;
+    /// Removes objects, in as few requests as there can be; no error for those that are not there.
+    fn delete(&self, keys: &[&str]) -> Result<()>;
 
     /// Every key below a folder, as it comes; those that are written or removed meanwhile may be among them or not.
     fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()>;

@@ -173,18 +173,21 @@ impl Log for MemoryLog {
         Ok(facts.into_iter().map(start).collect())
     }
 
-    fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
+    fn records_at(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>> {
         self.1.pass()?;
         let topics = lock(&self.0);
-        let (_, entries) = find(&topics, partition)?;
-        Ok(match entries.get(offset as usize) {
-            Some(Entry::Record { key, value, timestamp_ms }) => Some(LastRecord {
-                offset,
-                timestamp_ms: *timestamp_ms,
-                fingerprint: manifest::fingerprint(key.as_deref(), value.as_deref()),
-            }),
-            _ => None,
-        })
+        let record = |(partition, offset): &(TopicPartition, i64)| {
+            let (low, entries) = find(&topics, partition)?;
+            Ok(match entries.get(*offset as usize).filter(|_| low <= offset) {
+                Some(Entry::Record { key, value, timestamp_ms }) => Some(LastRecord {
+                    offset: *offset,
+                    timestamp_ms: *timestamp_ms,
+                    fingerprint: manifest::fingerprint(key.as_deref(), value.as_deref()),
+                }),
+                _ => None,
+            })
+        };
+        at.iter().map(record).collect()
     }
 
     fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>> {
@@ -335,9 +338,10 @@ impl Objects for MemoryObjects {
         Ok(lock(&self.0).get(key).cloned())
     }
 
-    fn delete(&self, key: &str) -> Result<()> {
+    fn delete(&self, keys: &[&str]) -> Result<()> {
         self.2.pass()?;
-        lock(&self.0).remove(key);
+        let mut objects = lock(&self.0);
+        keys.iter().for_each(|key| drop(objects.remove(*key)));
         Ok(())
     }
 

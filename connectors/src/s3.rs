@@ -192,12 +192,21 @@ impl S3 {
         }
     }
 
-    fn try_delete(&self, key: &str) -> Result<()> {
-        let path = self.path(key)?;
-        match self.runtime.block_on(self.store.delete(&path)) {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(e) => Err(wrote(failed(format!("cannot delete {}", self.url(key)), e))),
+    fn try_delete(&self, keys: &[&str]) -> Result<()> {
+        let paths = keys.iter().map(|key| self.path(key)).collect::<Result<Vec<Path>>>()?;
+        // A thousand keys a request, each answered for itself.
+        let mut answers = self.store.delete_stream(futures::stream::iter(paths.into_iter().map(Ok)).boxed());
+        while let Some(answer) = self.runtime.block_on(answers.next()) {
+            match answer {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(e) => {
+                    let more = if keys.len() > 1 { format!(" and {} more", keys.len() - 1) } else { String::new() };
+                    let first = keys.first().map_or(String::new(), |key| self.url(key));
+                    return Err(wrote(failed(format!("cannot delete {first}{more}"), e)));
+                }
+            }
         }
+        Ok(())
     }
 
     fn try_list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {
@@ -236,8 +245,8 @@ impl Objects for S3 {
         self.rights.get.judge(self.try_get(key))
     }
 
-    fn delete(&self, key: &str) -> Result<()> {
-        self.rights.delete.judge(self.try_delete(key))
+    fn delete(&self, keys: &[&str]) -> Result<()> {
+        self.rights.delete.judge(self.try_delete(keys))
     }
 
     fn list(&self, folder: &str, each: &mut dyn FnMut(&str) -> Result<()>) -> Result<()> {

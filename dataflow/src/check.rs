@@ -262,7 +262,7 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
     let body = Bytes::from_static(b"tidegate check");
     let tried = objects.put(&key, body.clone()).and_then(|()| {
         let found = objects.get(&key)?;
-        objects.delete(&key)?;
+        objects.delete(&[&key])?;
         match found {
             Some(found) if found == body => Ok(()),
             _ => Err(connectors::Error::new(Fault::Refused, format!("{} is not what was written", objects.url(&key)))),

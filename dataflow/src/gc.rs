@@ -24,6 +24,9 @@ use crate::{
 /// How long files of loaded epochs are kept, for whoever wants to look at what was loaded.
 const KEEP_MINUTES: u32 = 10;
 
+/// How many files are deleted at once: as many as S3 takes in a request.
+const AT_ONCE: usize = 1_000;
+
 /// What a collection came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -42,18 +45,29 @@ pub fn collect(
     dry_run: bool,
 ) -> connectors::Result<Collected> {
     let mut collected = Collected::default();
+    let mut garbage: Vec<String> = Vec::new();
+    let delete = |garbage: &mut Vec<String>| {
+        let keys: Vec<&str> = garbage.iter().map(String::as_str).collect();
+        if !dry_run && !keys.is_empty() {
+            objects.delete(&keys)?;
+        }
+        garbage.clear();
+        Ok(())
+    };
     objects.list(&names::all_of(job, fence_id), &mut |key| {
         match names::read(job, fence_id, key) {
             Some(named) if is_garbage(named, live) => {
-                if !dry_run {
-                    objects.delete(key)?;
-                }
                 collected.garbage.push(objects.url(key));
+                garbage.push(key.into());
+                if garbage.len() >= AT_ONCE {
+                    delete(&mut garbage)?;
+                }
             }
             _ => collected.kept += 1,
         }
         Ok(())
     })?;
+    delete(&mut garbage)?;
     Ok(collected)
 }
 

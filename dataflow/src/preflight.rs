@@ -18,7 +18,7 @@ pub fn reach(job: &Job, log: &dyn Log, objects: &dyn Objects) -> Result<()> {
         log.partitions(topic)?;
     }
     let key = format!("{}/check/{}", job.name, uuid::Uuid::new_v4().simple());
-    let tried = objects.put(&key, Default::default()).and_then(|()| objects.delete(&key));
+    let tried = objects.put(&key, Default::default()).and_then(|()| objects.delete(&[&key]));
     tried.map_err(|source| Error { what: "a file cannot be staged".into(), ..source.into() })
 }
 
@@ -45,7 +45,7 @@ pub fn preflight(job: &Job, tables: &[TableName], objects: &dyn Objects, warehou
     };
     // Whatever became of it. Where nothing could be put there is nothing to remove.
     let removed = match &staged {
-        Ok(()) => [&data, &manifest].into_iter().try_for_each(|key| objects.delete(key)),
+        Ok(()) => objects.delete(&[&data, &manifest]),
         Err(_) => Ok(()),
     };
     let doing = |doing: &str| {

@@ -368,14 +368,17 @@ pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<Topi
         let missing: Vec<String> = missing.iter().map(|topic| format!("there is no topic {topic}")).collect();
         return Err(Error::new(Code::Names, missing.join("\n")));
     }
-    for (partition, facts) in &mut facts {
+    let mut asked = Vec::new();
+    for (partition, facts) in &facts {
         let Some(position) = cut.get(partition) else { continue };
         // Another topic, or a log that does not reach so far, is found without reading.
         let same = checkpoint::cut::same_topic(&facts.topic_id, &position.topic_id);
-        if let Some(last) =
-            position.last.as_ref().filter(|last| same && facts.low <= last.offset && last.offset < facts.high)
-        {
-            facts.last = log.record_at(partition, last.offset)?;
+        let last = position.last.as_ref().filter(|last| same && facts.low <= last.offset && last.offset < facts.high);
+        asked.extend(last.map(|last| (partition.clone(), last.offset)));
+    }
+    for ((partition, _), found) in asked.iter().zip(log.records_at(&asked)?) {
+        if let Some(facts) = facts.get_mut(partition) {
+            facts.last = found;
         }
     }
     Ok(facts)

@@ -154,8 +154,8 @@ impl Log for Guarded {
         self.log().starts(topic, at)
     }
 
-    fn record_at(&self, partition: &TopicPartition, offset: i64) -> connectors::Result<Option<LastRecord>> {
-        self.log().record_at(partition, offset)
+    fn records_at(&self, at: &[(TopicPartition, i64)]) -> connectors::Result<Vec<Option<LastRecord>>> {
+        self.log().records_at(at)
     }
 
     fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> connectors::Result<Vec<bool>> {

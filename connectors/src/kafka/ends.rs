@@ -6,12 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use checkpoint::TopicPartition;
+use checkpoint::{LastRecord, TopicPartition, manifest};
+use rdkafka::{TopicPartitionList, consumer::Consumer};
 
 use super::{
     Settings,
-    client::{Client, Said},
-    native,
+    client::{Client, Said, failed},
+    native::{self, Broken},
     reader::{Assigned, assign},
 };
 use crate::{Error, Fault, RawBatch, Result};
@@ -35,20 +36,78 @@ impl EndReader {
         Ok(EndReader { queue: native::Queue::new(&client.consumer, false)?, client, assigned })
     }
 
-    /// Batches of one topic each, and ends. A batch says nothing of positions.
+    /// Batches of one topic each, and ends. A batch says nothing of positions. An error is given where nothing comes before it.
     pub(super) fn take(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>)> {
-        let (mut batches, mut ends) = (vec![RawBatch::default(); self.assigned.groups()], Vec::new());
-        let error = self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends))?;
+        let (batches, ends, broken) = self.take_all(wait, most)?;
         let is_empty = ends.is_empty() && batches.iter().all(RawBatch::is_empty);
-        // What came before it decides first.
-        if let Some(error) = error.filter(|_| is_empty) {
-            return Err(error);
+        match broken.filter(|_| is_empty) {
+            Some(broken) => Err(broken.error),
+            None => Ok((batches, ends)),
         }
+    }
+
+    fn take_all(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>, Option<Broken>)> {
+        let (mut batches, mut ends) = (vec![RawBatch::default(); self.assigned.groups()], Vec::new());
+        let broken = self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends))?;
         if let Some(said) = self.client.said().filter(Said::is_denied) {
             return Err(Error::new(Fault::Denied, "cannot read").because(said));
         }
-        Ok((batches, ends))
+        Ok((batches, ends, broken))
     }
+
+    /// Reads no more of a partition.
+    fn leave(&self, partition: &TopicPartition) -> Result<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(&partition.topic, partition.partition);
+        let what = || format!("cannot stop reading {partition}");
+        self.client.consumer.pause(&list).map_err(|e| failed(what(), e, None))
+    }
+}
+
+/// [`crate::Log::records_at`]. One reader for all: the first thing that comes of a partition decides.
+pub(super) fn records_at(settings: &Settings, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>> {
+    if at.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut reader = EndReader::open(settings, at)?;
+    let mut known: Vec<Option<Option<LastRecord>>> = vec![None; at.len()];
+    let (mut left, mut since, within) = (at.len(), Instant::now(), settings.answer_within);
+    while left > 0 && since.elapsed() < within {
+        // One at a time: what comes together with an error is not given.
+        let (batches, ends, broken) = reader.take_all(Duration::from_millis(100), 1)?;
+        let mut decided = None;
+        for batch in batches.iter().filter(|batch| !batch.is_empty()) {
+            let (place, offset) = (batch.partitions[0] as usize, batch.offsets[0]);
+            let record = LastRecord {
+                offset,
+                timestamp_ms: batch.timestamps_ms[0],
+                fingerprint: manifest::fingerprint(batch.keys.get(0), batch.values.get(0)),
+            };
+            decided = Some((place, (offset == at[place].1).then_some(record)));
+        }
+        // All that there is was read, and it is not there. A log that ends below it may be a broker's that lags.
+        decided = decided.or(ends.iter().find(|(place, end)| *end > at[*place].1).map(|(place, _)| (*place, None)));
+        if let Some(Broken { place, error }) = broken {
+            match place {
+                // Below the first offset there is: gone by retention.
+                Some(place) if error.fault == Fault::Refused => decided = Some((place, None)),
+                _ => return Err(error),
+            }
+        }
+        if let Some((place, record)) = decided
+            && known[place].is_none()
+        {
+            known[place] = Some(record);
+            (left, since) = (left - 1, Instant::now());
+            reader.leave(&at[place].0)?;
+        }
+    }
+    if let Some(place) = known.iter().position(Option::is_none) {
+        let (partition, offset) = &at[place];
+        let what = format!("{partition}: no answer for the record at offset {offset} within {within:?}");
+        return Err(Error::new(Fault::Outage, what));
+    }
+    Ok(known.into_iter().flatten().collect())
 }
 
 /// [`crate::Log::is_read_up`].

@@ -11,11 +11,11 @@ mod reader;
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use checkpoint::{
-    LastRecord, TopicPartition, manifest,
+    LastRecord, TopicPartition,
     protocol::{SourceFacts, Start},
 };
 use rdkafka::{
@@ -26,7 +26,7 @@ use rdkafka::{
 
 use crate::{Error, Fault, Log, Reader, Result, Secret, StartAt, Trust};
 use client::{Client, failed};
-use ends::{EndReader, are_read_up, next_readable};
+use ends::{are_read_up, next_readable, records_at};
 use reader::KafkaReader;
 
 /// How long a question to the brokers may take, unless somebody has other wishes.
@@ -138,13 +138,10 @@ impl Kafka {
         }
         let topic_id = client.ask(within, &what, |wait| native::topic_id(consumer.client(), topic, wait))?;
         let Some(topic_id) = topic_id else { return Ok(None) };
-        let mut partitions = BTreeMap::new();
-        for partition in found.partitions() {
-            let (low, high) =
-                client.ask(within, &what, |wait| consumer.fetch_watermarks(topic, partition.id(), wait))?;
-            partitions.insert(partition.id(), SourceFacts { topic_id: topic_id.clone(), low, high, last: None });
-        }
-        Ok(Some(partitions))
+        let ids: Vec<i32> = found.partitions().iter().map(|partition| partition.id()).collect();
+        let facts = |(low, high)| SourceFacts { topic_id: topic_id.clone(), low, high, last: None };
+        let marks = self.watermarks(&client, topic, &ids)?;
+        Ok(Some(marks.into_iter().map(|(partition, marks)| (partition, facts(marks))).collect()))
     }
 
     fn try_topic_id(&self, topic: &str) -> Result<Option<String>> {
@@ -187,32 +184,34 @@ impl Kafka {
             .collect())
     }
 
-    fn try_record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
-        let mut reader = EndReader::open(&self.settings, &[(partition.clone(), offset)])?;
-        let (since, within) = (Instant::now(), self.settings.answer_within);
-        while since.elapsed() < within {
-            let (batches, ends) = match reader.take(Duration::from_millis(100), 1) {
-                // Below the first offset there is: gone by retention.
-                Err(e) if e.fault == Fault::Refused => return Ok(None),
-                other => other?,
-            };
-            if let Some(batch) = batches.iter().find(|batch| !batch.is_empty()) {
-                let there = batch.offsets[0] == offset;
-                return Ok(there.then(|| LastRecord {
-                    offset,
-                    timestamp_ms: batch.timestamps_ms[0],
-                    fingerprint: manifest::fingerprint(batch.keys.get(0), batch.values.get(0)),
-                }));
+    /// Where partitions begin and end: two questions for all of them. The end is the last stable offset, as the client's isolation
+    /// level has it.
+    fn watermarks(&self, client: &Client, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, (i64, i64)>> {
+        let ask = |at: Offset| -> Result<BTreeMap<i32, i64>> {
+            let what = || format!("cannot read the offsets of topic {topic}");
+            let mut asked = TopicPartitionList::new();
+            for partition in partitions {
+                asked.add_partition_offset(topic, *partition, at).map_err(|e| failed(what(), e, None))?;
             }
-            // All that there is was read, and it is not there. A log that ends below it may be a broker's that lags.
-            if ends.iter().any(|(_, end)| *end > offset) {
-                return Ok(None);
+            // In the place of a time, as Kafka's own protocol has it: -2 for the first offset and -1 for the last.
+            let answer = client.ask(self.settings.answer_within, &what, |wait| {
+                let answer = client.consumer.offsets_for_times(asked.clone(), wait)?;
+                // Each may have an error of its own.
+                answer.elements().iter().try_for_each(|element| element.error())?;
+                Ok(answer)
+            })?;
+            let mut offsets = BTreeMap::new();
+            for element in answer.elements() {
+                let Offset::Offset(offset) = element.offset() else {
+                    let what = format!("{topic}[{}] has the offset {:?}", element.partition(), element.offset());
+                    return Err(Error::new(Fault::Outage, what));
+                };
+                offsets.insert(element.partition(), offset);
             }
-        }
-        Err(Error::new(
-            Fault::Outage,
-            format!("{partition}: no answer for the record at offset {offset} within {within:?}"),
-        ))
+            Ok(offsets)
+        };
+        let (low, high) = (ask(Offset::Beginning)?, ask(Offset::End)?);
+        Ok(low.into_iter().filter_map(|(partition, low)| Some((partition, (low, *high.get(&partition)?)))).collect())
     }
 }
 
@@ -229,8 +228,8 @@ impl Log for Kafka {
         self.judge(self.try_starts(topic, at))
     }
 
-    fn record_at(&self, partition: &TopicPartition, offset: i64) -> Result<Option<LastRecord>> {
-        self.judge(self.try_record_at(partition, offset))
+    fn records_at(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>> {
+        self.judge(records_at(&self.settings, at))
     }
 
     fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>> {

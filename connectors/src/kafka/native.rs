@@ -36,6 +36,13 @@ use crate::{Error, Fault, Moved, RawBatch, Result};
 const DAMAGE: [RDKafkaErrorCode; 3] =
     [RDKafkaErrorCode::BadMessage, RDKafkaErrorCode::BadCompression, RDKafkaErrorCode::NotImplemented];
 
+/// An error that came in the place of a message.
+pub(super) struct Broken {
+    /// The partition, if it is of one.
+    pub(super) place: Option<usize>,
+    pub(super) error: Error,
+}
+
 /// A queue of a client.
 struct Handle {
     queue: *mut sys::rd_kafka_queue_t,
@@ -135,7 +142,7 @@ impl Queue {
         assigned: &Assigned,
         batches: &mut [RawBatch],
         mut ends: Option<&mut Vec<End>>,
-    ) -> Result<Option<Error>> {
+    ) -> Result<Option<Broken>> {
         self.messages.resize(most, ptr::null_mut());
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the array has room for `most` pointers.
@@ -168,7 +175,7 @@ impl Queue {
                 let at = topic
                     .map_or(String::new(), |t| format!("{t}[{}] at offset {}: ", message.partition, message.offset));
                 let error = failed(format!("{at}cannot read"), KafkaError::MessageConsumption(code), None);
-                return Ok(Some(match place {
+                let error = match place {
                     Some(place) if DAMAGE.contains(&code) => {
                         // SAFETY: the payload of a message that is an error is its text.
                         let said = unsafe { bytes(message.payload, message.len) }.unwrap_or_default();
@@ -176,7 +183,8 @@ impl Queue {
                         Error { fault: Fault::Damaged { place, offset: message.offset }, what, ..error }
                     }
                     _ => error,
-                }));
+                };
+                return Ok(Some(Broken { place, error }));
             }
             if (message.rkt, message.partition) != (run.0, run.1) {
                 // SAFETY: as above.

@@ -118,7 +118,8 @@ impl KafkaReader {
             return Err(error);
         }
         let mut batches = vec![RawBatch::default(); self.assigned.groups()];
-        let error = self.queue.take(wait, BATCH_RECORDS, &self.assigned, &mut batches, None)?;
+        let broken = self.queue.take(wait, BATCH_RECORDS, &self.assigned, &mut batches, None)?;
+        let error = broken.map(|broken| broken.error);
         match error {
             None => self.ask_positions(&mut batches)?,
             // The consumer's position has passed what it could not read. Ours ends with the last record that came before that.

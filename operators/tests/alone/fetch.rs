@@ -50,7 +50,7 @@ impl Log for ByHand {
         Err(Error::bug("not asked here"))
     }
 
-    fn record_at(&self, _: &TopicPartition, _: i64) -> connectors::Result<Option<LastRecord>> {
+    fn records_at(&self, _: &[(TopicPartition, i64)]) -> connectors::Result<Vec<Option<LastRecord>>> {
         Err(Error::bug("not asked here"))
     }
 
