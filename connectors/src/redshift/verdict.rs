@@ -43,13 +43,18 @@ const PASSING: &[&str] = &[
     "wlm",
 ];
 
-/// What makes the text of code 15001 speak of a file and not of the way to it. Apache Impala's words, whose scanner this is.
-const OF_THE_FILE: &[&str] = &["schema", "type", "column", "parquet"];
+/// What makes the text of code 15001 speak of a file's schema and not of the way to it: Apache Impala's words, whose scanner this is.
+/// Each has a blank in it, because the text names the file as well, and no key that we stage has one.
+const OF_THE_FILE: &[&str] = &["parquet schema", "invalid type", "type length", "column type", "number of columns"];
+
+/// How an answer of 403 is told, in words that no key has.
+const FORBIDDEN: &[&str] = &["status 403", "status code: 403", "error code: 403", "access denied"];
 
 /// What an error means.
 pub(super) fn classify(state: &str, message: &str, detail: &str) -> Fault {
     let text = format!("{message}\n{detail}").to_lowercase();
     let has = |part: &str| text.contains(part);
+    let is_forbidden = || FORBIDDEN.iter().any(|part| has(part));
     let passes = || PASSING.iter().any(|part| has(part));
     let class = state.get(..2).unwrap_or_default();
     match (class, state) {
@@ -65,9 +70,9 @@ pub(super) fn classify(state: &str, message: &str, detail: &str) -> Fault {
             // Each of these speaks of the bytes of a file or of a column.
             Some(1200..=1299 | 15003 | 15007 | 8007) => Fault::Refused,
             Some(15001) if OF_THE_FILE.iter().any(|part| has(part)) => Fault::Refused,
-            Some(15001 | 15005) if has("403") || has("access denied") => Fault::Denied,
+            Some(15001 | 15005) if is_forbidden() => Fault::Denied,
             Some(15001 | 15005) => Fault::Outage,
-            _ if has("not authorized to assume") || has("status 403") || has("access denied") => Fault::Denied,
+            _ if has("not authorized to assume") || is_forbidden() => Fault::Denied,
             _ if is_newer(state, message, detail) => Fault::Outage,
             _ if has("does not exist in the database") => Fault::Missing,
             _ if passes() => Fault::Outage,
@@ -127,6 +132,13 @@ mod tests {
             ("08006", "connection failure", "", Fault::Outage),
             ("XX000", "S3 Query Exception (Fetch)", "code: 15001\n context: Task failed", Fault::Outage),
             ("XX000", "Spectrum Scan Error", "code:      15005", Fault::Outage),
+            // The names of files say nothing of what is wrong with them.
+            (
+                "XX000",
+                "S3 Query Exception (Fetch)",
+                "code: 15001\n context: Task failed. File 'https://s3/event_types/column/e=403/w=0-4030.parquet'",
+                Fault::Outage,
+            ),
             (
                 "XX000",
                 "S3ServiceException:Please reduce your request rate.,Status 503,Error SlowDown",
