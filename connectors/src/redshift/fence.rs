@@ -62,6 +62,7 @@ impl Redshift {
             }
             let among = match self.in_the_way(&mut look, pid)? {
                 InTheWay::Nobody => {
+                    blocker = None;
                     check_running(&mut look, pid)?;
                     progress(LoadStep::Queued);
                     return Ok(true);
@@ -69,8 +70,8 @@ impl Redshift {
                 InTheWay::Sessions(pids) => Some(pids),
                 InTheWay::NotShown => None,
             };
-            blocker = among.as_ref().and_then(|pids| pids.first().copied());
-            self.end_older(&mut look, holder.generation, pid, among.as_deref())?;
+            let ended = self.end_older(&mut look, holder.generation, pid, among.as_deref())?;
+            blocker = among.filter(|_| ended == 0).and_then(|pids| pids.first().copied());
             Ok(true)
         });
         match (answer, newer, blocker) {
@@ -93,7 +94,7 @@ impl Redshift {
         progress: &mut dyn FnMut(LoadStep),
     ) -> Result<Took> {
         session.limit(self.settings.statement_timeout)?;
-        let (pid, mut is_held) = (session.pid, false);
+        let pid = session.pid;
         let taken = session.run_patiently(sql, FENCE_WAIT, &mut || {
             let mut look = self.connect()?;
             match self.in_the_way(&mut look, pid)? {
@@ -102,7 +103,6 @@ impl Redshift {
                     progress(LoadStep::Queued);
                 }
                 InTheWay::Sessions(_) | InTheWay::NotShown => {
-                    is_held = true;
                     look.run(&format!("SELECT pg_cancel_backend({pid})"))?;
                 }
             }
@@ -123,7 +123,6 @@ impl Redshift {
             // Somebody else moved the row while we waited for it.
             Err(error) if session::conflict(&error) => Ok(Took::No),
             // It commits itself, so what is lost on the way may have been done.
-            Err(error) if is_held => Err(error),
             Err(error) => Err(error.unknown()),
         }
     }
@@ -148,13 +147,20 @@ impl Redshift {
     }
 
     /// Ends sessions of this job that are not newer than us, but the one that waits: those of `among`, also our own that we have lost
-    /// sight of; or, where nobody can say who is in the way, those of others.
-    fn end_older(&self, look: &mut Session, generation: Generation, waits: i64, among: Option<&[i64]>) -> Result<()> {
+    /// sight of; or, where nobody can say who is in the way, those of others. How many there were.
+    fn end_older(
+        &self,
+        look: &mut Session,
+        generation: Generation,
+        waits: i64,
+        among: Option<&[i64]>,
+    ) -> Result<usize> {
         let open = self.open_sessions(look, among.is_some())?.unwrap_or_default();
         let is_old = |session: &OpenSession| session.generation.is_none_or(|g| g <= generation);
         let is_meant =
             |session: &OpenSession| session.pid != waits && among.is_none_or(|pids| pids.contains(&session.pid));
         let old: Vec<OpenSession> = open.into_iter().filter(|s| is_old(s) && is_meant(s)).collect();
-        self.end_sessions(look, &old)
+        self.end_sessions(look, &old)?;
+        Ok(old.len())
     }
 }
