@@ -85,7 +85,7 @@ pub fn load<'s>(
         if let Some(warehouse) = warehouse {
             let wake = scope.worker().sync_activator_for(info.address.to_vec());
             let spawned = thread::Builder::new().name("load".into()).spawn(move || {
-                let mut loader = Loader { warehouse, objects, options, watch };
+                let mut loader = Loader { warehouse, objects, options, watch, is_retrying: false };
                 let result = loader.run(&from_operator, &mut |epoch| {
                     let _ = to_operator.send(Ok(epoch)); // if nobody listens the process is ending
                     let _ = wake.activate();
@@ -133,6 +133,8 @@ struct Loader {
     objects: Arc<dyn Objects>,
     options: LoadOptions,
     watch: Watch,
+    /// Whether it was said that a load is tried again, and not yet that it is in.
+    is_retrying: bool,
 }
 
 /// What became of a load.
@@ -211,7 +213,8 @@ impl Loader {
         self.check_topics(epochs)?;
         let _working = working(&self.watch, Stage::Load);
         let (mut retry, mut attempts) = (Retry::new(self.options.retry), 0);
-        let doing = format!("loading epochs {} to {}", range.first, range.last);
+        // The same for however many epochs it is tried with, so that it is over for whoever watches once they are in.
+        let doing = format!("loading epochs from {} on", range.first);
         loop {
             attempts += 1;
             let copies = self.write_copy_manifests(epochs, &range, attempts)?;
@@ -224,7 +227,7 @@ impl Loader {
             };
             let failed = match self.attempt(&load, &doing, &mut retry) {
                 Ok(Outcome::Committed) => {
-                    if attempts > 1 {
+                    if std::mem::take(&mut self.is_retrying) {
                         (self.watch)(Event::Recovered { doing });
                     }
                     (self.watch)(self.loaded(epochs, &range, retry.elapsed(), attempts));
@@ -239,15 +242,16 @@ impl Loader {
             let is_too_long = failed.fault == Fault::TooLong && failed.happened == Happened::No;
             if is_too_long && epochs.len() > 1 {
                 let why = format!("{}: with fewer epochs", failed.chain());
-                (self.watch)(Event::Retrying { doing, why });
+                self.say_retrying(&doing, why);
                 return Ok(Tried::TooMany);
             }
             // What may have happened is not done again.
             let pause = if failed.happened == Happened::No { retry.after(&failed) } else { None };
             let Some(pause) = pause else {
-                return Err(Failure::Port { doing: format!("gave up {doing}"), source: failed });
+                let doing = format!("gave up loading epochs {} to {}", range.first, range.last);
+                return Err(Failure::Port { doing, source: failed });
             };
-            (self.watch)(Event::Retrying { doing: doing.clone(), why: failed.chain() });
+            self.say_retrying(&doing, failed.chain());
             thread::sleep(pause);
         }
     }
@@ -261,15 +265,9 @@ impl Loader {
         loop {
             let error = match result {
                 Err(error) if error.happened == Happened::Unknown => error,
-                known => {
-                    if is_lost {
-                        (self.watch)(Event::Recovered { doing: doing.into() });
-                    }
-                    return known;
-                }
+                known => return known,
             };
-            let why = format!("the answer to COMMIT is lost: {}", error.chain());
-            (self.watch)(Event::Retrying { doing: doing.into(), why });
+            self.say_retrying(doing, format!("the answer to COMMIT is lost: {}", error.chain()));
             if is_lost {
                 match retry.after(&error) {
                     Some(pause) => thread::sleep(pause),
@@ -279,6 +277,11 @@ impl Loader {
             is_lost = true;
             result = self.warehouse.resolve(&load.holder, &load.range).map_err(connectors::Error::unknown);
         }
+    }
+
+    fn say_retrying(&mut self, doing: &str, why: String) {
+        self.is_retrying = true;
+        (self.watch)(Event::Retrying { doing: doing.into(), why });
     }
 
     /// Leaves a name that says what is in, where no change of the control tables changes it.

@@ -1,6 +1,10 @@
 //! Load: sealed epochs, and what becomes of their capabilities.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use checkpoint::{
     Epoch, EpochRecord, Generation, History, Kind, Link, Micros, Nonce, Span, TopicPartition, names::Staging,
@@ -12,9 +16,12 @@ use connectors::{
     memory::{MemoryLog, MemoryObjects, MemoryWarehouse},
     retry::Policy,
 };
-use operators::sink::{
-    load::{LoadOptions, load},
-    seal::SealedEpoch,
+use operators::{
+    events::Event,
+    sink::{
+        load::{LoadOptions, load},
+        seal::SealedEpoch,
+    },
 };
 
 use crate::harness::{Alone, Input, Output};
@@ -26,6 +33,7 @@ struct Loading {
     warehouse: MemoryWarehouse,
     script: Script,
     history: History,
+    events: Arc<Mutex<Vec<Event>>>,
 }
 
 /// Few pauses, and short ones.
@@ -63,11 +71,14 @@ impl Loading {
         };
         let script = Script::default();
         let port: Box<dyn Warehouse> = Box::new(Faulty::new(warehouse.clone(), script.clone()));
+        let events = Arc::<Mutex<Vec<Event>>>::default();
+        let said = events.clone();
         let (alone, (sealed, loaded)) = Alone::build(|scope| {
             let (sealed, epochs) = Input::new(scope);
-            (sealed, Output::of(load(scope, epochs, Some(port), Arc::new(objects), options, Arc::new(|_| {}))))
+            let watch = Arc::new(move |event| said.lock().unwrap().push(event));
+            (sealed, Output::of(load(scope, epochs, Some(port), Arc::new(objects), options, watch)))
         });
-        Loading { alone, sealed, loaded, warehouse, script, history: History::new("fence") }
+        Loading { alone, sealed, loaded, warehouse, script, history: History::new("fence"), events }
     }
 
     fn give(&mut self, epoch: u64) {
@@ -94,6 +105,19 @@ impl Loading {
         let log = MemoryLog::default();
         log.create("t", 1);
         log
+    }
+
+    /// What was said to be tried again, and not to be done after all.
+    fn retrying(&self) -> Vec<String> {
+        let mut retrying = BTreeSet::new();
+        for event in self.events.lock().unwrap().iter() {
+            match event {
+                Event::Retrying { doing, .. } => drop(retrying.insert(doing.clone())),
+                Event::Recovered { doing } => drop(retrying.remove(doing)),
+                _ => {}
+            }
+        }
+        retrying.into_iter().collect()
     }
 
     /// The reason for which the process ends, as it must.
@@ -163,6 +187,7 @@ fn a_load_is_tried_again_while_that_is_of_use() {
             loading.alone.until(|| loaded.frontier().is_none());
             assert_eq!(loading.in_the_warehouse(), [0], "{fault:?}");
             assert_eq!(script.calls("load"), times + 1, "{fault:?}");
+            assert_eq!(loading.retrying(), [""; 0], "{fault:?}");
         } else {
             assert_eq!(loading.ends(), "gave up loading epochs 0 to 0", "{fault:?}");
             assert_eq!(script.calls("load"), times, "{fault:?}");
@@ -195,6 +220,7 @@ fn a_lost_answer_is_asked_for_until_it_is_known() {
     loading.alone.until(|| loaded.frontier().is_none());
     assert_eq!((loading.script.calls("load"), loading.script.calls("resolve")), (1, 3));
     assert_eq!(loading.in_the_warehouse(), [0]);
+    assert_eq!(loading.retrying(), [""; 0]);
     // And where it stays unknown nothing more is loaded.
     let mut loading = Loading::new();
     loading.script.lose("load", 0..1, || Error::new(Fault::Outage, "COMMIT").unknown());
@@ -205,7 +231,7 @@ fn a_lost_answer_is_asked_for_until_it_is_known() {
     assert_eq!((loading.script.calls("load"), loading.script.calls("resolve")), (1, 1));
 }
 
-/// Eight epochs at once take too long, and so do four; two pass, and then more again.
+/// Eight epochs at once take too long, and so do four; two pass, and then more again. And whoever watches hears that it is over.
 #[test]
 fn a_load_that_takes_too_long_is_tried_with_fewer_epochs() {
     let mut loading = Loading::new();
@@ -217,6 +243,7 @@ fn a_load_that_takes_too_long_is_tried_with_fewer_epochs() {
     assert_eq!(loading.in_the_warehouse(), (0..8).collect::<Vec<_>>());
     // 8, 4, then 2, 4, 2.
     assert_eq!(loading.script.calls("load"), 5);
+    assert_eq!(loading.retrying(), [""; 0]);
 }
 
 #[test]
