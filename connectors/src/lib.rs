@@ -61,7 +61,8 @@ pub trait Log: Send + Sync {
     /// Where each partition of a topic would begin.
     fn starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>>;
 
-    /// For each partition the record at an offset; `None` where there is none (any more). One reader for all.
+    /// For each partition the record at an offset, in this order; `None` where there is none (any more). One reader for all, so each
+    /// partition stands there once.
     fn records_at(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>>;
 
     /// For partitions in which a reader stands (partition, position, offset): whether it was given every record below the offset,
@@ -196,7 +197,8 @@ pub trait Objects: Send + Sync {
     /// The bytes of an object; `None` if there is none.
     fn get(&self, key: &str) -> Result<Option<Bytes>>;
 
-    /// Removes objects, in as few requests as there can be; no error for those that are not there.
+    /// Removes objects, in as few requests as there can be; no error for those that are not there. After an error some of them may be
+    /// gone.
     fn delete(&self, keys: &[&str]) -> Result<()>;
 
     /// Every key below a folder, as it comes; those that are written or removed meanwhile may be among them or not.

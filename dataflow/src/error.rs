@@ -304,7 +304,7 @@ impl From<Ending> for Error {
     fn from(ending: Ending) -> Error {
         match ending.halt() {
             None => Error::new(Code::Grew, ending.to_string()),
-            Some(halt) => Error { what: ending.to_string(), ..halt.into() },
+            Some(halt) => halt.into(),
         }
     }
 }

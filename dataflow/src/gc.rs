@@ -24,9 +24,6 @@ use crate::{
 /// How long files of loaded epochs are kept, for whoever wants to look at what was loaded.
 const KEEP_MINUTES: u32 = 10;
 
-/// How many files are deleted at once: as many as S3 takes in a request.
-const AT_ONCE: usize = 1_000;
-
 /// What a collection came to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Collected {
@@ -46,28 +43,17 @@ pub fn collect(
 ) -> connectors::Result<Collected> {
     let mut collected = Collected::default();
     let mut garbage: Vec<String> = Vec::new();
-    let delete = |garbage: &mut Vec<String>| {
-        let keys: Vec<&str> = garbage.iter().map(String::as_str).collect();
-        if !dry_run && !keys.is_empty() {
-            objects.delete(&keys)?;
-        }
-        garbage.clear();
-        Ok(())
-    };
     objects.list(&names::all_of(job, fence_id), &mut |key| {
         match names::read(job, fence_id, key) {
-            Some(named) if is_garbage(named, live) => {
-                collected.garbage.push(objects.url(key));
-                garbage.push(key.into());
-                if garbage.len() >= AT_ONCE {
-                    delete(&mut garbage)?;
-                }
-            }
+            Some(named) if is_garbage(named, live) => garbage.push(key.into()),
             _ => collected.kept += 1,
         }
         Ok(())
     })?;
-    delete(&mut garbage)?;
+    if !dry_run {
+        objects.delete(&garbage.iter().map(String::as_str).collect::<Vec<_>>())?;
+    }
+    collected.garbage = garbage.iter().map(|key| objects.url(key)).collect();
     Ok(collected)
 }
 
