@@ -7,33 +7,15 @@ use checkpoint::{
     Counts, Epoch, EpochRecord, Fate, Kind, Micros, Nonce, Span, TopicPartition,
     protocol::{self, Range, Start, Taken},
 };
-use connectors::{
-    Load, Log, Process, Took, Warehouse,
-    kafka::{self, Kafka},
-    redshift::{Redshift, Settings, Tls},
-};
+use connectors::{Load, Log, Process, Took, Warehouse};
 use harness::{
     records::{Record, send},
-    world::{STACK, World, until},
+    world::{World, until},
 };
 
-const PARTITIONS: i32 = 8;
+use crate::ports::{kafka, redshift};
 
-fn redshift(job: &str) -> Redshift {
-    let env: BTreeMap<&str, String> = STACK.env().into_iter().collect();
-    let settings = Settings {
-        host: env["REDSHIFT_HOST"].clone(),
-        port: env["REDSHIFT_PORT"].parse().expect("a port"),
-        database: env["REDSHIFT_DATABASE"].clone(),
-        user: env["REDSHIFT_USER"].clone(),
-        password: env["REDSHIFT_PASSWORD"].as_str().into(),
-        iam_role: env["REDSHIFT_IAM_ROLE"].clone(),
-        tls: Tls::Off,
-        statement_timeout: Duration::from_secs(60),
-        application_name: "age".into(),
-    };
-    Redshift::new(settings, "tidegate", job).expect("a client")
-}
+const PARTITIONS: i32 = 8;
 
 /// A job with so many epochs after the announcement, each of one record a partition, and with everything that they left: the topic
 /// has the records, the table the rows. The control tables are filled by the door that a process uses.
@@ -44,16 +26,9 @@ fn aged(prefix: &str, epochs: u64) -> World {
         let records: Vec<_> = (0..100).flat_map(|_| (0..PARTITIONS).map(record)).collect();
         send(&world.name, &records);
     }
-    let log = Kafka::new(kafka::Settings {
-        brokers: STACK.kafka.brokers(),
-        job: world.name.clone(),
-        properties: Vec::new(),
-        queue_kb: 1024,
-        headers: false,
-        answer_within: kafka::ANSWER_WITHIN,
-    });
+    let log = kafka(&world.name, |_| {});
     let topic_id = log.topic_id(&world.name).expect("an answer").expect("the topic");
-    let mut warehouse = redshift(&world.name);
+    let mut warehouse = redshift(&world.name, |_| {});
     let process = Process { host: "here".into(), id: 1, started_at: Micros(0) };
     let nonce = Nonce::new([9; 16]);
     warehouse.record(&process, &nonce).expect("recorded");

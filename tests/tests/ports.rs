@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     net::TcpListener,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -12,7 +15,7 @@ use checkpoint::{
     protocol::{SourceFacts, Start},
 };
 use connectors::{
-    Fault, Log, Reader, StartAt, Warehouse,
+    Fault, Log, Reader, Secret, StartAt, Warehouse,
     conformance::{self, Trouble},
     kafka::{self, Kafka},
     redshift::{Redshift, Settings, Tls},
@@ -93,7 +96,7 @@ impl conformance::Producer for Producers {
     }
 }
 
-fn kafka(job: &str, change: impl FnOnce(&mut kafka::Settings)) -> Kafka {
+pub(crate) fn kafka(job: &str, change: impl FnOnce(&mut kafka::Settings)) -> Kafka {
     let mut settings = kafka::Settings {
         brokers: STACK.kafka.brokers(),
         job: job.into(),
@@ -198,6 +201,45 @@ fn kafka_says_whom_it_does_not_let_in() {
     }
 }
 
+/// A password that was good and is not any more is an outage, and read anew by each reader.
+#[test]
+fn a_kafka_login_that_worked_before_is_waited_for() {
+    let world = World::bare("port_relogin");
+    world.create_topic(&world.name, 1);
+    let mut producers = Producers::new(&world.name);
+    conformance::Producer::send(&mut producers, &world.name, 0, None, Some("v"));
+    let [(loader, good), _] = stack::kafka::LOGINS;
+    let password = Arc::new(Mutex::new(good));
+    let read = password.clone();
+    let log = kafka(&world.name, |settings| {
+        settings.brokers = STACK.kafka.broker().expect("a real one").login_address();
+        let plain = [("security.protocol", "SASL_PLAINTEXT"), ("sasl.mechanism", "PLAIN"), ("sasl.username", loader)];
+        settings.properties.extend(plain.map(|(name, value)| (name.into(), value.into())));
+        let secret = Secret::new(move || Ok(read.lock().expect("the password").to_string()));
+        settings.properties.push(("sasl.password".into(), secret));
+    });
+    let from = [(TopicPartition::new(world.name.as_str(), 0), 0)];
+    // What comes first of a new reader: an error, or a record.
+    let first = || {
+        let mut reader = log.read(&from).expect("a reader");
+        loop {
+            match reader.next(Duration::from_millis(100)) {
+                Ok(None) => {}
+                Ok(Some(batch)) => return Ok(batch.len()),
+                Err(error) => return Err(error.fault),
+            }
+        }
+    };
+    *password.lock().expect("the password") = "wrong";
+    assert_eq!(first(), Err(Fault::Denied), "it never was another one");
+    *password.lock().expect("the password") = good;
+    assert_eq!(first(), Ok(1));
+    *password.lock().expect("the password") = "wrong";
+    assert_eq!(first(), Err(Fault::Outage));
+    *password.lock().expect("the password") = good;
+    assert_eq!(first(), Ok(1));
+}
+
 #[test]
 fn headers_come_as_json() {
     use rdkafka::message::{Header, OwnedHeaders};
@@ -293,7 +335,7 @@ fn redshift_keeps_them_when_connections_break() {
     assert_eq!(proxy.sprung(), caused, "each accident happened");
 }
 
-fn redshift(job: &str, change: impl FnOnce(&mut Settings)) -> Redshift {
+pub(crate) fn redshift(job: &str, change: impl FnOnce(&mut Settings)) -> Redshift {
     let env: BTreeMap<&str, String> = STACK.env().into_iter().collect();
     let mut settings = Settings {
         host: env["REDSHIFT_HOST"].clone(),

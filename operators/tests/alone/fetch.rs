@@ -367,11 +367,8 @@ fn an_outage_that_outlasts_its_retries_ends_the_process() {
     for _ in 0..RETRY.attempts {
         fetching.log.send(Err(Error::new(Fault::Outage, "away"))).unwrap();
     }
-    let opened = fetching.opened.clone();
-    fetching.alone.until(|| opened.lock().unwrap().len() == RETRY.attempts as usize);
-    // The last word is under way.
-    thread::sleep(Duration::from_millis(200));
-    assert_eq!(fetching.alone.dies(), "cannot read on from Kafka");
+    assert_eq!(fetching.alone.ends(), "cannot read on from Kafka");
+    assert_eq!(fetching.opened.lock().unwrap().len(), RETRY.attempts as usize);
 }
 
 /// What is staged is not in memory any more, whether it is loaded or not.
