@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use connectors::retry::{Policy, Retry};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::wire::{self, HELLO_BYTES, Hello};
@@ -23,8 +24,6 @@ pub type Link = TcpStream;
 const HELLO_WITHIN: Duration = Duration::from_secs(5);
 /// How many may be asked at once; others are dropped.
 const ASKED_AT_ONCE: usize = 64;
-/// How often a connection is tried.
-const TRY_EVERY: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The listener of this process. It closes when this is dropped.
@@ -132,13 +131,19 @@ impl std::io::Read for Until<'_> {
 /// Connects, however often it takes until then. Names are resolved at each try: a process that was started again may have
 /// another address.
 pub fn dial(address: &str, until: Instant) -> Result<Link> {
+    let mut retry = Retry::new(knocking(until.saturating_duration_since(Instant::now())));
     loop {
         match dial_once(address) {
-            Ok(link) => return Ok(link),
-            Err(error) if Instant::now() >= until => return Err(error),
-            Err(_) => thread::sleep(TRY_EVERY),
+            Err(_) if retry.rest() => {}
+            dialled => return dialled,
         }
     }
+}
+
+/// How another process is tried that may not be there yet. At most a second passes before it is tried again, because whoever
+/// meets has a deadline.
+pub fn knocking(within: Duration) -> Policy {
+    Policy { first: Duration::from_millis(50), longest: Duration::from_secs(1), ..Policy::within(within) }
 }
 
 fn dial_once(address: &str) -> Result<Link> {
