@@ -78,7 +78,7 @@ catalogue! {
     NotMet "TG-2201" exit 10 "the processes of the cluster did not meet"
         cause "A process did not come in time, cannot be reached, or is of another job, job file, program or count." remedy "Start all processes with the same job file, program and `--hosts`; a supervisor may start this one again.";
     PeerLost "TG-2202" exit 11 "another process of the cluster is gone"
-        cause "It ended, was silent for too long, or the connection to it broke. All processes end then: what was not loaded is read again." remedy "Start all processes again; that one's own words say why it ended.";
+        cause "It ended, was silent for 20 s, a worker of it stood still for two minutes, or the connection to it broke. All processes end then: what was not loaded is read again." remedy "Start all processes again; that one's own words say why it ended.";
     Grew "TG-2101" exit 13 "the source grew"
         cause "A topic has more partitions than when the job started." remedy "Start again: the new partitions are read from their beginning.";
     Fenced "TG-3001" exit 20 "another process has taken over"

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, Once, PoisonError,
+        Arc, Mutex, Once, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     thread,
@@ -16,7 +16,10 @@ use timely::{CommunicationConfig, WorkerConfig};
 use tracing::{info, warn};
 
 use crate::{
-    cluster::{BEAT_EVERY, Cluster, DEAD_AFTER, Sockets, allocators},
+    cluster::{
+        Cluster, Met, allocators,
+        control::{BEAT_EVERY, Control, STANDS_AFTER, Steps},
+    },
     error::{Code, Error, Result},
     gc,
     graph::{self, Context, Ends, Ports},
@@ -32,6 +35,12 @@ use crate::{
 const DRAIN_WITHIN: Duration = Duration::from_secs(25);
 /// How long a cluster may take to end once all is loaded: somebody may be stopped just then, and no heart beats any more.
 const END_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a process whose link to another broke waits for the control to say why.
+const SAID_WITHIN: Duration = Duration::from_secs(5);
+
+/// The control connection, once the processes of a cluster work.
+static CONTROL: OnceLock<Control> = OnceLock::new();
 
 /// Whether there is anything to drain. Who looks keeps it until it has acted on that.
 static WORKING: Mutex<bool> = Mutex::new(false);
@@ -76,7 +85,7 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
         true => start::first(job, options, &*log, &*objects)?,
         false => start::other(job, options, &*log, &*objects)?,
     };
-    let Started { plan, recovered, warehouse, sockets } = started;
+    let Started { plan, recovered, warehouse, met } = started;
 
     let places = &recovered.places;
     let (generation, first) = (recovered.holder.generation, recovered.history.next_epoch);
@@ -120,7 +129,7 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
         gc::start(context.staging.clone(), objects, &report);
     }
     begin();
-    work(context, cluster, sockets, meter)?;
+    work(context, cluster, met, meter)?;
     report.done(is_first);
     ended.get().map_or(Ok(()), |ending| Err(ending.into()))
 }
@@ -134,24 +143,28 @@ fn without_ids(places: &[Place]) -> Vec<&str> {
 }
 
 /// Runs the workers of this process until the dataflow is complete.
-pub fn work(context: Context, cluster: &Cluster, sockets: Option<Sockets>, meter: Arc<Meter>) -> Result<()> {
+pub fn work(context: Context, cluster: &Cluster, met: Option<Met>, meter: Arc<Meter>) -> Result<()> {
     let bug = |e: String| Error::new(Code::Bug, format!("cannot start the workers: {e}"));
-    let heart = sockets.is_some().then(|| HeartbeatOptions {
-        threads: cluster.workers,
-        every: BEAT_EVERY,
-        dead_after: DEAD_AFTER,
-        stop: context.clock.stop.clone(),
-    });
-    let (builders, guard) = match (sockets, cluster.workers) {
-        (Some(sockets), _) => allocators(cluster, sockets)?,
+    let steps = Arc::new(Steps::new(cluster.workers));
+    // Longer than a step may take, and than the control takes to say which worker stands still.
+    let dead_after = STANDS_AFTER + STANDS_AFTER / 4;
+    let heart = met.is_some().then_some(HeartbeatOptions { threads: cluster.workers, every: BEAT_EVERY, dead_after });
+    let (builders, guard) = match (met, cluster.workers) {
+        (Some(Met { sockets, control }), _) => {
+            let (stop, end) = (context.clock.stop.clone(), Box::new(end_as_told));
+            let control = Control::start(cluster.process, control, steps.clone(), stop, end)?;
+            let _ = CONTROL.set(control); // once in a process
+            allocators(cluster, sockets)?
+        }
         (None, 1) => CommunicationConfig::Thread.try_build().map_err(bug)?,
         (None, workers) => CommunicationConfig::Process(workers).try_build().map_err(bug)?,
     };
-    let at_end = Arc::new(Once::new());
+    let (at_end, threads) = (Arc::new(Once::new()), cluster.workers);
     let workers = timely::execute::execute_from(builders, guard, WorkerConfig::default(), move |worker| {
         meter.attach(worker);
         let complete = worker.dataflow::<Time, _, _>(|scope| graph::build(scope, &context));
-        if let Some(heart) = heart.clone() {
+        let place = worker.index() % threads;
+        if let Some(heart) = heart {
             let at_end = at_end.clone();
             let is_complete = move || {
                 let done = complete.done();
@@ -162,7 +175,10 @@ pub fn work(context: Context, cluster: &Cluster, sockets: Option<Sockets>, meter
             };
             worker.dataflow::<Time, _, _>(|scope| operators::heartbeat(scope, heart, is_complete));
         }
-        while worker.step_or_park(None) {}
+        while worker.step_or_park(Some(BEAT_EVERY)) {
+            steps.begin(place);
+        }
+        steps.complete(place);
     });
     for result in workers.map_err(bug)?.join() {
         result.map_err(|e| Error::new(Code::Bug, e))?;
@@ -319,6 +335,8 @@ pub fn end_at_panic() {
         // The engine's threads that hold the sockets know no other way to say that one broke.
         if let Some(process) = name.strip_prefix("timely:recv-").or(name.strip_prefix("timely:send-")) {
             let why = info.payload_as_str().unwrap_or("its connection broke");
+            // Whoever ended has said why on the control connection, which ends this process with that; or it closes as well.
+            thread::sleep(SAID_WITHIN);
             end(&Error::new(Code::PeerLost, format!("process {process}: {why}")));
         }
         screen::clear();
@@ -327,11 +345,35 @@ pub fn end_at_panic() {
     }));
 }
 
-/// Says why and ends, without running anything else: other threads may hold any lock.
+/// Says why and ends, without running anything else: other threads may hold any lock. The first reason counts.
 fn end(error: &Error) -> ! {
+    alone_from_here();
+    if let Some(control) = CONTROL.get() {
+        control.tell(error);
+    }
     log::error(error);
     halts::note(error);
     signal_hook::low_level::exit(i32::from(error.code.exit_code()))
+}
+
+/// The same for what another process said, which leaves its halt itself.
+fn end_as_told(error: &Error) {
+    alone_from_here();
+    if let Some(control) = CONTROL.get() {
+        control.tell(error);
+    }
+    log::error(error);
+    signal_hook::low_level::exit(i32::from(error.code.exit_code()))
+}
+
+/// Whoever else wants to end the process waits for its end.
+fn alone_from_here() {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::SeqCst) {
+        loop {
+            thread::park();
+        }
+    }
 }
 
 #[cfg(test)]

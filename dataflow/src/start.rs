@@ -8,9 +8,9 @@ use tracing::info;
 
 use crate::{
     cluster::{
-        Sockets,
+        Met,
         meeting::{gather, hello, join, start_id},
-        wire::{Column, Table, Welcome},
+        wire::{Column, Exit, Table, Welcome, needs_a_person},
     },
     error::{Code, Error, Result},
     halts,
@@ -30,13 +30,69 @@ pub struct Started {
     pub recovered: Recovered,
     /// Redshift; only process 0 has it.
     pub warehouse: Option<Box<dyn Warehouse>>,
-    /// To the other processes; `None` if there are none.
-    pub sockets: Option<Sockets>,
+    /// The connections to the other processes; `None` if there are none.
+    pub met: Option<Met>,
 }
 
 /// Alone, or first: it waits for the others, then takes the fence, then tells them.
 pub fn first(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects) -> Result<Started> {
+    let cluster = &options.cluster;
+    let gathered = || gather(cluster, &hello(cluster, &job.name, &meaning(job)?));
     let mut warehouse = warehouse(job)?;
+    let looked = look(job, objects, &mut *warehouse);
+    if cluster.is_alone() {
+        let Looked { plan, .. } = looked?;
+        let recovered = recover(job, &plan, log, objects, &mut *warehouse, &manner(options))?;
+        return Ok(Started { plan, recovered, warehouse: Some(warehouse), met: None });
+    }
+    let Looked { plan, tables } = match looked {
+        Ok(looked) => looked,
+        Err(error) => {
+            // The others would start again for ever; so they are waited for, to be told.
+            if needs_a_person(error.code)
+                && let Ok(gathered) = gathered()
+            {
+                gathered.refuse(&Exit::of(cluster.process, &error));
+            }
+            return Err(error);
+        }
+    };
+    let (state, processes) = (State::WaitingForPeers.name(), cluster.processes());
+    info!(event = "state", state, job = job.name, "{state}: {processes} processes in all");
+    let gathered = gathered()?;
+    let recovered = match recover(job, &plan, log, objects, &mut *warehouse, &manner(options)) {
+        Ok(recovered) => recovered,
+        Err(error) => {
+            if needs_a_person(error.code) {
+                gathered.refuse(&Exit::of(cluster.process, &error));
+            }
+            return Err(error);
+        }
+    };
+    begin();
+    let met = gathered.welcome(Welcome {
+        start: start_id(&recovered.holder),
+        fence_id: recovered.fence_id.clone(),
+        next_epoch: recovered.history.next_epoch.0,
+        places: recovered.places.clone(),
+        tables,
+        plan: plan.hash.clone(),
+    })?;
+    Ok(Started { plan, recovered, warehouse: Some(warehouse), met: Some(met) })
+}
+
+fn manner(options: &Options) -> Manner {
+    Manner { take_over: options.take_over.clone(), until_caught_up: options.until_caught_up }
+}
+
+/// What process 0 knows before anybody is met.
+struct Looked {
+    plan: Plan,
+    tables: Vec<Table>,
+}
+
+/// Everything that can be found without the fence and without the others.
+fn look(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse) -> Result<Looked> {
     // Before the catalog is asked for anything: whether there are control tables, all of them, and ours.
     halts::found(warehouse.read().map_err(Error::of_tables)?.fence.generation);
     let mut tables = Vec::new();
@@ -46,33 +102,8 @@ pub fn first(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects)
         Ok(found)
     })?;
     let filled: Vec<TableName> = plan.targets.iter().map(|target| target.table.clone()).collect();
-    preflight(job, &filled, objects, &mut *warehouse)?;
-    let cluster = &options.cluster;
-    let gathered = match cluster.is_alone() {
-        true => None,
-        false => {
-            let (state, processes) = (State::WaitingForPeers.name(), cluster.processes());
-            info!(event = "state", state, job = job.name, "{state}: {processes} processes in all");
-            Some(gather(cluster, &hello(cluster, &job.name, &meaning(job)?))?)
-        }
-    };
-    let manner = Manner { take_over: options.take_over.clone(), until_caught_up: options.until_caught_up };
-    let recovered = recover(job, &plan, log, objects, &mut *warehouse, &manner)?;
-    if gathered.is_some() {
-        begin();
-    }
-    let sockets = match gathered {
-        None => None,
-        Some(gathered) => Some(gathered.welcome(Welcome {
-            start: start_id(&recovered.holder),
-            fence_id: recovered.fence_id.clone(),
-            next_epoch: recovered.history.next_epoch.0,
-            places: recovered.places.clone(),
-            tables,
-            plan: plan.hash.clone(),
-        })?),
-    };
-    Ok(Started { plan, recovered, warehouse: Some(warehouse), sockets })
+    preflight(job, &filled, objects, warehouse)?;
+    Ok(Looked { plan, tables })
 }
 
 /// Not the first: it is told everything.
@@ -96,8 +127,8 @@ pub fn other(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects)
     let (fence_id, next_epoch) = (welcome.fence_id.clone(), Epoch(welcome.next_epoch));
     let history = History { next_epoch, ..History::new(&fence_id) };
     let recovered = Recovered { holder, fence_id, history, places: std::mem::take(&mut joined.welcome.places) };
-    let sockets = Some(joined.meet(cluster)?);
-    Ok(Started { plan, recovered, warehouse: None, sockets })
+    let met = Some(joined.meet(cluster)?);
+    Ok(Started { plan, recovered, warehouse: None, met })
 }
 
 fn to_wire(table: &TableName, columns: &[TargetColumn]) -> Table {

@@ -61,8 +61,8 @@ pub enum Failure {
         /// Its generation.
         by: Generation,
     },
-    /// Another process of the cluster is gone, or is silent.
-    #[error("process {process} was silent for {:.1} s", .silent.as_secs_f64())]
+    /// Nothing comes through the engine from another process of the cluster.
+    #[error("nothing came through the engine from process {process} for {:.1} s", .silent.as_secs_f64())]
     PeerLost {
         /// Its number.
         process: usize,

@@ -1,18 +1,15 @@
-//! Whether every process of a cluster still lives: a beat each half second, through the engine itself.
+//! Whether the engine still carries anything between the workers: a beat now and then, on the way that data takes.
 //!
-//! A host that is stopped or cut off closes no socket, and a worker that hangs leaves its sockets open. So every worker
-//! beats to worker 0, and worker 0 to all, on the way that data takes: two operators, in a dataflow of their own.
+//! That the processes of a cluster live, they tell each other elsewhere. But a connection of the engine that is cut off without being
+//! closed, or a worker that waits for ever, leaves all of them alive and the job where it is. So every worker beats to worker 0,
+//! and worker 0 to all: two operators, in a dataflow of their own.
 //!
 //! * Beat: holds one capability until the job's own dataflow is complete here, and says so with its last beat.
-//! * Pulse: hears the beats. Silence for longer than `dead_after` ends the process; the others see its sockets close.
-//! * A process that was told to stop says so to worker 0, whose clock decides where the job ends.
+//! * Pulse: hears the beats. Silence for longer than `dead_after` ends the process. A worker beats between two steps, so that is
+//!   longer than any step.
 
 use std::{
     collections::BTreeMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -32,16 +29,14 @@ use crate::{
 };
 
 /// What the heart must know.
-#[derive(Clone)]
+#[derive(Clone, Copy, Debug)]
 pub struct HeartbeatOptions {
     /// Worker threads of a process; worker w belongs to process w / threads.
     pub threads: usize,
     /// How often it beats.
     pub every: Duration,
-    /// How long a silence is taken for death. Longer than any single step of an operator.
+    /// How long a silence is taken for death. Longer than any step of a worker.
     pub dead_after: Duration,
-    /// Whether this process was told to stop; on worker 0 the clock looks at it.
-    pub stop: Arc<AtomicBool>,
 }
 
 /// One beat.
@@ -49,7 +44,6 @@ pub struct HeartbeatOptions {
 struct Beat {
     from: usize,
     to: usize,
-    stop: bool,
     /// No other will follow, and none is expected.
     last: bool,
 }
@@ -89,7 +83,7 @@ fn partners(me: usize, workers: usize) -> impl Iterator<Item = usize> {
 /// Builds the heart. `is_complete` says whether the job's own dataflow is complete on this worker.
 pub fn heartbeat(scope: Scope<'_, Time>, options: HeartbeatOptions, is_complete: impl Fn() -> bool + Clone + 'static) {
     let (me, workers) = (scope.index(), scope.peers());
-    let (sending, done) = (options.clone(), is_complete.clone());
+    let done = is_complete.clone();
     let beats = source::<_, CapacityContainerBuilder<Vec<Beat>>, _, _>(scope, "Beat", move |capability, info| {
         let again = scope.activator_for(info.address);
         let mut capability = Some(capability);
@@ -100,16 +94,15 @@ pub fn heartbeat(scope: Scope<'_, Time>, options: HeartbeatOptions, is_complete:
             if now < next && !last {
                 return; // it was woken for another reason, and the timer still runs
             }
-            let stop = sending.stop.load(Ordering::Relaxed);
             let mut session = output.session(held);
-            partners(me, workers).for_each(|to| session.give(Beat { from: me, to, stop, last }));
+            partners(me, workers).for_each(|to| session.give(Beat { from: me, to, last }));
             drop(session);
             if last {
                 capability = None;
                 return;
             }
-            next = now + sending.every;
-            again.activate_after(sending.every);
+            next = now + options.every;
+            again.activate_after(options.every);
         }
     });
     let pulse = Exchange::new(|beat: &Beat| beat.to as u64);
@@ -125,12 +118,7 @@ pub fn heartbeat(scope: Scope<'_, Time>, options: HeartbeatOptions, is_complete:
             }
             looked = now;
             input.for_each(|_, beats| {
-                for beat in beats.drain(..) {
-                    heard.beat(&beat, now);
-                    if beat.stop && me == 0 {
-                        options.stop.store(true, Ordering::Relaxed);
-                    }
-                }
+                beats.drain(..).for_each(|beat| heard.beat(&beat, now));
             });
             if is_complete() {
                 return; // whoever is silent now has ended, or is about to
@@ -149,6 +137,10 @@ pub fn heartbeat(scope: Scope<'_, Time>, options: HeartbeatOptions, is_complete:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    };
 
     #[test]
     fn worker_0_hears_all_and_all_hear_worker_0() {
@@ -162,7 +154,7 @@ mod tests {
         let start = Instant::now();
         let at = |s: u64| start + Duration::from_secs(s);
         let mut heard = Heard::new(0, 3, start);
-        let beat = |from, last| Beat { from, to: 0, stop: false, last };
+        let beat = |from, last| Beat { from, to: 0, last };
         heard.beat(&beat(1, false), at(8));
         assert_eq!(heard.dead(at(10), Duration::from_secs(10)), None);
         assert_eq!(heard.dead(at(11), Duration::from_secs(10)), Some((2, Duration::from_secs(11))));
@@ -182,29 +174,16 @@ mod tests {
             std::thread::sleep(Duration::from_millis(300));
             late.store(true, Ordering::Relaxed);
         });
-        let stop = Arc::new(AtomicBool::new(true));
-        let seen = Arc::new(AtomicBool::new(false));
-        let at_0 = seen.clone();
         timely::execute(timely::Config::process(3), move |worker| {
             let complete = complete.clone();
-            // Only the third was told to stop.
-            let stop = if worker.index() == 2 { stop.clone() } else { Default::default() };
-            let options = HeartbeatOptions {
-                threads: 1,
-                every: Duration::from_millis(20),
-                dead_after: Duration::from_secs(60),
-                stop: stop.clone(),
-            };
+            let (every, dead_after) = (Duration::from_millis(20), Duration::from_secs(60));
+            let options = HeartbeatOptions { threads: 1, every, dead_after };
             worker.dataflow(|scope| heartbeat(scope, options, move || complete.load(Ordering::Relaxed)));
             while worker.step_or_park(None) {}
-            if worker.index() == 0 {
-                at_0.store(stop.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
         })
         .unwrap()
         .join()
         .into_iter()
         .for_each(|result| result.unwrap());
-        assert!(seen.load(Ordering::Relaxed), "worker 0 heard that the third was told to stop");
     }
 }

@@ -41,6 +41,16 @@ pub fn event(n: u64) -> String {
     if n.is_multiple_of(11) { format!("{{{tail},{other},{head}}}") } else { format!("{{{head},{other},{tail}}}") }
 }
 
+/// Produces one record of any text into a partition.
+pub fn raw(topic: &str, partition: i32, value: &str) {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", STACK.kafka.brokers());
+    let producer: BaseProducer = config.create().expect("a producer");
+    let record = BaseRecord::<str, str>::to(topic).partition(partition).payload(value);
+    producer.send(record).map_err(|(e, _)| e).expect("it is queued");
+    producer.flush(Duration::from_secs(30)).expect("it is there");
+}
+
 #[derive(Clone, Default)]
 struct Acknowledged(Arc<Mutex<Vec<(i32, i64, u64)>>>);
 

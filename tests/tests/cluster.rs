@@ -13,7 +13,7 @@ use std::{
 };
 
 use harness::{
-    events::Events,
+    events::{Events, event, raw},
     world::{Running, World, send, until},
 };
 use stack::ports::Ports;
@@ -259,6 +259,58 @@ fn a_supervisor_starts_them_again_and_passes_on_what_it_is_told() {
         children.iter().all(|child| !std::path::Path::new(&format!("/proc/{child}")).exists())
     });
     world.check(&events.ledger);
+}
+
+/// Two parents, as on two machines: what needs a person ends both with its code, whichever process has found it, instead of being
+/// started again for ever by the other. It is left once.
+#[test]
+fn what_needs_a_person_ends_all_with_one_code() {
+    for finder in [0, 1] {
+        let mut world = World::new("one_code", 2);
+        world.more += "[errors]\nreject = \"halt\"\n";
+        let mut events = Events::new(&world.name, 2);
+        events.produce(1000);
+        let hosts = free_hosts(2);
+        let parents: Vec<Running> =
+            (0..2).map(|process| member(&world, &hosts, process, 1, &["--supervise"])).collect();
+        until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
+        // Process p reads partition p.
+        raw(&world.name, finder, &event(3).replace("\"qty\":", "\"qty\":1e9,\"q\":"));
+        let (mut named, mut told) = (0, 0);
+        for parent in parents {
+            let ended = parent.end(Duration::from_secs(60));
+            assert_eq!(ended.code, Some(23), "{}", ended.said);
+            assert!(ended.said.contains("TG-4001") && ended.said.contains("column qty"), "{}", ended.said);
+            named += 1;
+            told += usize::from(ended.said.contains(&format!("process {finder} ended: ")));
+        }
+        assert_eq!((named, told), (2, 1));
+        assert_eq!(world.number(&format!("SELECT count(*) FROM tidegate.{}_halts", world.name)), 1);
+    }
+}
+
+/// The same at a start that process 0 alone can find to be impossible, and while they work, by whoever takes over.
+#[test]
+fn a_start_that_needs_a_person_ends_all_with_one_code() {
+    let world = World::new("no_start", 2);
+    let mut events = Events::new(&world.name, 2);
+    events.produce(1000);
+    let all = members(&world, 2, 1, &[]);
+    until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
+    let other = world.run(1, &["--take-over", "--until-caught-up"]).end(Duration::from_secs(60));
+    assert_eq!(other.code, Some(0), "{}", other.said);
+    events.produce(1000); // whoever has nothing to load does not notice
+    for ended in all.into_iter().map(|member| member.end(Duration::from_secs(60))) {
+        assert_eq!(ended.code, Some(20), "{}", ended.said);
+        assert!(ended.said.contains("TG-3001"), "{}", ended.said);
+    }
+    world.sql(&format!("UPDATE tidegate.{}_fence SET digest = 'x'", world.name));
+    let hosts = free_hosts(2);
+    let parents: Vec<Running> = (0..2).map(|process| member(&world, &hosts, process, 1, &["--supervise"])).collect();
+    for ended in parents.into_iter().map(|parent| parent.end(Duration::from_secs(60))) {
+        assert_eq!(ended.code, Some(22), "{}", ended.said);
+        assert!(ended.said.contains("TG-3201"), "{}", ended.said);
+    }
 }
 
 fn children_of(pid: i32) -> Vec<i32> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::{
-    events::{Events, event},
+    events::{Events, event, raw},
     proxy::{Kind, Proxy},
     world::{STACK, World, until},
 };
@@ -11,7 +11,6 @@ use rdkafka::{
     ClientConfig,
     producer::{BaseProducer, BaseRecord, Producer},
 };
-
 #[test]
 fn a_topic_that_was_made_anew_halts_the_job_and_loads_nothing() {
     let world = World::new("anew", 2);
@@ -180,21 +179,13 @@ fn a_bad_record_halts_the_job_where_it_says_so_and_is_named() {
     events.send(10, None);
     events.flush();
     let before = event(3).replace("\"qty\":", "\"qty\":1e9,\"q\":");
-    raw(&world, &before);
+    raw(&world.name, 0, &before);
     let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
     assert_eq!(ended.code, Some(23), "{}", ended.said);
     for part in ["TG-4001", &format!("{}[0] at offset 10", world.name), "column qty", "1e9"] {
         assert!(ended.said.contains(part), "{part}: {}", ended.said);
     }
     assert_eq!(world.rows(), 0);
-}
-
-fn raw(world: &World, value: &str) {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", STACK.kafka.brokers());
-    let producer: BaseProducer = config.create().expect("a producer");
-    producer.send(BaseRecord::<str, str>::to(&world.name).payload(value)).map_err(|(e, _)| e).expect("it is queued");
-    producer.flush(Duration::from_secs(30)).expect("it is there");
 }
 
 /// SIGTERM closes the open epoch, loads it and ends with 0, however long the interval is.

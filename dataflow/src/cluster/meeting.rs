@@ -7,21 +7,21 @@ use std::{
     time::{Duration, Instant},
 };
 
+use connectors::retry::Retry;
 use tracing::{info, warn};
 
 use super::{
-    Cluster, Sockets,
-    sockets::{self, Door, Link, deadline, dial, without_deadline},
-    wire::{self, Answer, Hello, Ready, StartId, WELCOME_BYTES, Welcome, refuse},
+    Cluster, Met, Sockets,
+    sockets::{self, Door, Link, deadline, dial, knocking, without_deadline},
+    wire::{self, Answer, Exit, Hello, Ready, StartId, WELCOME_BYTES, Welcome, refuse},
 };
 use crate::error::{Code, Error, Result};
 
 /// How long process 0 may take to take the fence and to look at every partition, while the others wait. Long, because keep-alive
 /// finds one that is gone.
 const FENCE_WITHIN: Duration = Duration::from_secs(30 * 60);
-
-/// The pause before process 0 is asked again.
-const ASK_EVERY: Duration = Duration::from_millis(200);
+/// How long a process that will not start may take to be told why.
+const LAST_WORD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Who this process is to the others.
 pub fn hello(cluster: &Cluster, job: &str, meaning: &str) -> Hello {
@@ -44,6 +44,8 @@ fn not_met(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
 /// Process 0, with all others waiting for its word.
 pub struct Gathered {
     links: BTreeMap<usize, Link>,
+    door: Door,
+    us: Hello,
     within: Duration,
 }
 
@@ -52,18 +54,28 @@ pub fn gather(cluster: &Cluster, us: &Hello) -> Result<Gathered> {
     let door = open(cluster)?;
     let until = Instant::now() + cluster.meet_within;
     let links = let_in(&door, us, until)?;
-    Ok(Gathered { links, within: cluster.meet_within })
+    Ok(Gathered { links, door, us: us.clone(), within: cluster.meet_within })
 }
 
 impl Gathered {
+    /// There will be no start, and a person is needed: all end with that.
+    pub fn refuse(mut self, exit: &Exit) {
+        for link in self.links.values_mut() {
+            let told = deadline(link, LAST_WORD_WITHIN).and_then(|()| wire::write(link, &Answer::Ended(exit.clone())));
+            drop(told); // it may be gone; then it hears nothing, and ends with 10
+        }
+    }
+
     /// Hands all of them the start, and waits until they have met each other.
-    pub fn welcome(mut self, welcome: Welcome) -> Result<Sockets> {
+    pub fn welcome(mut self, welcome: Welcome) -> Result<Met> {
+        let us = Hello { start: Some(welcome.start.clone()), ..self.us };
         let answer = Answer::Welcome(Box::new(welcome));
         for (process, link) in &mut self.links {
             let lost = || not_met(format!("process {process} is gone before the start"));
             deadline(link, self.within).map_err(lost())?;
             wire::write(link, &answer).map_err(lost())?;
         }
+        let links = let_in(&self.door, &us, Instant::now() + self.within)?;
         for (process, link) in &mut self.links {
             let lost = || not_met(format!("process {process} did not meet the others"));
             wire::read::<Ready>(link, WELCOME_BYTES).map_err(lost())?;
@@ -71,7 +83,7 @@ impl Gathered {
         for (process, link) in &mut self.links {
             wire::write(link, &Ready).map_err(not_met(format!("process {process} is gone before the start")))?;
         }
-        in_order(self.links)
+        in_order(links, self.links)
     }
 }
 
@@ -90,16 +102,18 @@ pub fn join(cluster: &Cluster, us: Hello) -> Result<Joined> {
     let door = open(cluster)?; // before anybody may call
     let until = Instant::now() + cluster.meet_within;
     let at = &cluster.hosts[0];
+    let mut retry = Retry::new(knocking(cluster.meet_within));
     let (first, answer) = loop {
         match ask(cluster, &us, until) {
             Ok(answered) => break answered,
             // It ended, or something between us did: whoever starts it again waits for us.
-            Err(_) if Instant::now() < until => std::thread::sleep(ASK_EVERY),
+            Err(_) if retry.rest() => {}
             Err(error) => return Err(not_met(format!("process 0 at {at} gave no start"))(error)),
         }
     };
     match answer {
         Answer::Refused(why) => Err(Error::new(Code::NotMet, format!("process 0 at {at} refuses this process: {why}"))),
+        Answer::Ended(exit) => Err(exit.error()),
         Answer::Welcome(welcome) => {
             let us = Hello { start: Some(welcome.start.clone()), ..us };
             // The others have the same word at the same time.
@@ -119,10 +133,10 @@ fn ask(cluster: &Cluster, us: &Hello, until: Instant) -> io::Result<(Link, Answe
 }
 
 impl Joined {
-    /// Meets all others but the first, and says so to it.
-    pub fn meet(mut self, cluster: &Cluster) -> Result<Sockets> {
+    /// Meets all others, and says so to the first.
+    pub fn meet(mut self, cluster: &Cluster) -> Result<Met> {
         let mut links = BTreeMap::new();
-        for process in 1..self.us.process {
+        for process in 0..self.us.process {
             let at = &cluster.hosts[process];
             let lost = || not_met(format!("process {process} at {at} cannot be reached"));
             let mut link = dial(at, self.until).map_err(lost())?;
@@ -134,8 +148,7 @@ impl Joined {
         let lost = || not_met("process 0 is gone before the start");
         wire::write(&mut self.first, &Ready).map_err(lost())?;
         wire::read::<Ready>(&mut self.first, WELCOME_BYTES).map_err(lost())?;
-        links.insert(0, self.first);
-        in_order(links)
+        in_order(links, BTreeMap::from([(0, self.first)]))
     }
 }
 
@@ -180,15 +193,17 @@ fn let_in(door: &Door, us: &Hello, until: Instant) -> Result<BTreeMap<usize, Lin
     }
 }
 
-/// One for each process, with a gap where this one is.
-fn in_order(links: BTreeMap<usize, Link>) -> Result<Sockets> {
+/// The engine's sockets, one for each process, with a gap where this one is; and those that the processes go on to speak through.
+fn in_order(links: BTreeMap<usize, Link>, control: BTreeMap<usize, Link>) -> Result<Met> {
     let processes = links.len() + 1;
     let mut sockets: Sockets = (0..processes).map(|_| None).collect();
+    for (process, link) in links.iter().chain(&control) {
+        without_deadline(link).map_err(not_met(format!("the socket to process {process} cannot be used")))?;
+    }
     for (process, link) in links {
-        without_deadline(&link).map_err(not_met(format!("the socket to process {process} cannot be used")))?;
         sockets[process] = Some(link);
     }
-    Ok(sockets)
+    Ok(Met { sockets, control })
 }
 
 /// Names the start.
@@ -236,7 +251,7 @@ mod tests {
                     let cluster = cluster(&hosts, process, Duration::from_secs(20));
                     let run = move || {
                         let us = hello(&cluster, "j", "m");
-                        let mut sockets = match process {
+                        let met = match process {
                             0 => gather(&cluster, &us).unwrap().welcome(welcome()).unwrap(),
                             _ => {
                                 let joined = join(&cluster, us).unwrap();
@@ -244,6 +259,9 @@ mod tests {
                                 joined.meet(&cluster).unwrap()
                             }
                         };
+                        let spoken_to: Vec<usize> = met.control.keys().copied().collect();
+                        assert_eq!(spoken_to, if process == 0 { vec![1, 2] } else { vec![0] });
+                        let mut sockets = met.sockets;
                         for socket in sockets.iter_mut().flatten() {
                             socket.write_all(&[process as u8]).unwrap();
                         }
@@ -287,7 +305,23 @@ mod tests {
         let wrong = join(&second, hello(&second, "j", "other")).err().unwrap().render();
         assert!(wrong.contains("its job file means something else"), "{wrong}");
         let right = join(&second, hello(&second, "j", "m")).unwrap().meet(&second).unwrap();
-        assert_eq!((right.len(), gathering.join().unwrap().len()), (2, 2));
+        assert_eq!((right.sockets.len(), gathering.join().unwrap().sockets.len()), (2, 2));
+    }
+
+    /// What needs a person at process 0 is the reason of all, and they do not wait for their deadline.
+    #[test]
+    fn a_start_that_is_refused_is_refused_to_all() {
+        let hosts = free_hosts(2);
+        let first = cluster(&hosts, 0, Duration::from_secs(20));
+        let gathering = thread::spawn(move || {
+            let exit = Exit::of(0, &Error::new(Code::Tables, "the digest of epoch 7 is another one"));
+            gather(&first, &hello(&first, "j", "m")).unwrap().refuse(&exit);
+        });
+        let second = cluster(&hosts, 1, Duration::from_secs(20));
+        let error = join(&second, hello(&second, "j", "m")).err().unwrap();
+        gathering.join().unwrap();
+        assert_eq!((error.code.id(), error.code.exit_code()), ("TG-3201", 22));
+        assert!(error.render().contains("process 0 ended: the digest of epoch 7 is another one"), "{}", error.render());
     }
 
     #[test]

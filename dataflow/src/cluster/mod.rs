@@ -8,18 +8,21 @@
 //!    disturbs nobody.
 //! 3. It hands every other process what the start is: generation, nonce, positions, the targets' columns:
 //!    [`wire::Welcome`].
-//! 4. The others connect to each other and show generation and nonce, which nobody else can know.
-//! 5. Each says [`wire::Ready`] to process 0, which says it back when all have. Then the sockets are the engine's.
+//! 4. All connect to each other and show generation and nonce, which nobody else can know. These sockets are for the engine.
+//! 5. Each says [`wire::Ready`] to process 0, which says it back when all have.
+//! 6. The sockets over which this was said stay open: over them the processes tell each other that they live, that one was told
+//!    to stop, and with what one ends ([`control`]).
 //!
 //! Whatever else connects, says nothing, or says something else is dropped, and the start goes on. Plain TCP, for loopback
 //! and trusted networks; TLS has its place in [`sockets::Link`], which all of this speaks through.
 
+pub mod control;
 pub mod meeting;
 pub mod sockets;
 pub mod supervise;
 pub mod wire;
 
-use std::{any::Any, net::TcpStream, time::Duration};
+use std::{any::Any, collections::BTreeMap, net::TcpStream, time::Duration};
 
 use timely::communication::{
     AllocatorBuilder, Hooks,
@@ -27,12 +30,6 @@ use timely::communication::{
 };
 
 use crate::error::{Code, Error, Result};
-
-/// How often processes beat, and how long silence is taken for death.
-pub const BEAT_EVERY: Duration = Duration::from_millis(500);
-/// See [`BEAT_EVERY`]. Longer than a worker takes for all its operators once, because it beats only in between. A host that is
-/// gone is found by TCP in half the time; this is for those that are stopped.
-pub const DEAD_AFTER: Duration = Duration::from_secs(20);
 
 /// Which process of which cluster this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +63,14 @@ impl Cluster {
 
 /// Sockets to all other processes, in order, with `None` in the place of this one, as the engine wants them.
 pub type Sockets = Vec<Option<TcpStream>>;
+
+/// What a process has once it has met the others.
+pub struct Met {
+    /// The engine's.
+    pub sockets: Sockets,
+    /// From process 0 to each other, from each other to process 0.
+    pub control: BTreeMap<usize, sockets::Link>,
+}
 
 /// The engine's workers of this process, connected to those of the others.
 pub fn allocators(cluster: &Cluster, sockets: Sockets) -> Result<(Vec<AllocatorBuilder>, Box<dyn Any + Send>)> {

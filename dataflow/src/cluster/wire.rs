@@ -3,13 +3,15 @@
 //! A message is the mark, four bytes of length, and JSON: rare, small, and readable in a dump. The mark names the version of
 //! all that two processes must have in common, so a program of another version is refused by its first bytes.
 
-use std::io::{Error, ErrorKind, Read, Result, Write};
+use std::io::{self, ErrorKind, Read, Result, Write};
 
 use operators::fetch::Place;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::error::{Code, Error};
+
 /// The first bytes of every message.
-const MARK: &[u8; 12] = b"tidegate-1\r\n";
+const MARK: &[u8; 12] = b"tidegate-2\r\n";
 /// The longest first message, from whoever it may be.
 pub const HELLO_BYTES: usize = 64 << 10;
 /// The longest message of a process that is known.
@@ -50,6 +52,44 @@ pub enum Answer {
     Welcome(Box<Welcome>),
     /// Stay out, and why.
     Refused(String),
+    /// There will be no start, and why.
+    Ended(Exit),
+}
+
+/// With what a process ends, as it tells the others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Exit {
+    /// Which one.
+    pub process: usize,
+    /// Its code: `TG-` and four digits.
+    pub code: String,
+    /// Its own words.
+    pub what: String,
+}
+
+impl Exit {
+    /// Of a process that ends with this error.
+    pub fn of(process: usize, error: &Error) -> Exit {
+        let shown = error.command().map(|command| format!("the way out of it: {command}"));
+        let mut what = [vec![error.what.clone()], error.causes(), shown.into_iter().collect()].concat();
+        what.retain(|words| !words.is_empty());
+        Exit { process, code: error.code.id().into(), what: what.join(": ") }
+    }
+
+    /// With what whoever hears it ends: with the same where that needs a person, because to start again is of no use to anybody;
+    /// else because a process is gone.
+    pub fn error(&self) -> Error {
+        let Exit { process, code, what } = self;
+        match Code::ALL.iter().find(|known| known.id() == code) {
+            Some(same) if needs_a_person(*same) => Error::new(*same, format!("process {process} ended: {what}")),
+            _ => Error::new(Code::PeerLost, format!("process {process} ended with {code}: {what}")),
+        }
+    }
+}
+
+/// Whether no start of any process helps.
+pub fn needs_a_person(code: Code) -> bool {
+    (20..=24).contains(&code.exit_code())
 }
 
 /// Everything that a start is.
@@ -127,7 +167,7 @@ pub fn refuse(us: &Hello, peer: &Hello) -> Option<String> {
 /// Writes a message.
 pub fn write(to: &mut impl Write, message: &impl Serialize) -> Result<()> {
     let body = serde_json::to_vec(message)?;
-    let length = u32::try_from(body.len()).map_err(|_| Error::new(ErrorKind::InvalidData, "too long a message"))?;
+    let length = u32::try_from(body.len()).map_err(|_| io::Error::new(ErrorKind::InvalidData, "too long a message"))?;
     let whole = [MARK.as_slice(), &length.to_be_bytes(), &body].concat();
     to.write_all(&whole)?;
     to.flush()
@@ -139,15 +179,15 @@ pub fn read<M: DeserializeOwned>(from: &mut impl Read, most: usize) -> Result<M>
     from.read_exact(&mut head)?;
     let (mark, length) = head.split_at(MARK.len());
     if mark != MARK {
-        return Err(Error::new(ErrorKind::InvalidData, "this is no Tidegate of this version"));
+        return Err(io::Error::new(ErrorKind::InvalidData, "this is no Tidegate of this version"));
     }
     let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     if length > most {
-        return Err(Error::new(ErrorKind::InvalidData, format!("a message of {length} bytes")));
+        return Err(io::Error::new(ErrorKind::InvalidData, format!("a message of {length} bytes")));
     }
     let mut body = Vec::new();
     from.take(length as u64).read_to_end(&mut body)?;
-    serde_json::from_slice(&body).map_err(|e| Error::new(ErrorKind::InvalidData, e))
+    serde_json::from_slice(&body).map_err(|e| io::Error::new(ErrorKind::InvalidData, e))
 }
 
 #[cfg(test)]
