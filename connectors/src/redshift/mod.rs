@@ -57,6 +57,8 @@ pub struct Redshift {
     runtime: tokio::runtime::Runtime,
     session: Option<Session>,
     /// Who we are, once we have a nonce; every session records it before it touches the fence.
+    /// One for the questions about tables that a start asks, hundreds of them where there are as many targets.
+    catalog: Option<Session>,
     identity: Option<(Process, Nonce)>,
     generation: Option<Generation>,
     /// Whether a login was taken before.
@@ -80,6 +82,7 @@ impl Redshift {
             tables,
             runtime,
             session: None,
+            catalog: None,
             identity: None,
             generation: None,
             logins: Trust::default(),
@@ -112,6 +115,19 @@ impl Redshift {
         let result = act(self, &mut session);
         if result.is_ok() {
             self.session = Some(session);
+        }
+        result
+    }
+
+    /// Runs `ask` on the session for questions, which it opens if there is none.
+    fn on_catalog<T>(&mut self, ask: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
+        let mut session = match self.catalog.take().filter(Session::is_open) {
+            Some(session) => session,
+            None => self.connect()?,
+        };
+        let result = ask(&mut session);
+        if result.is_ok() {
+            self.catalog = Some(session);
         }
         result
     }
@@ -318,6 +334,7 @@ impl Redshift {
                 return Err(Error::new(Fault::Missing, format!("there is no table {} any more", copy.table)));
             }
         }
+        self.catalog = None;
         Ok(())
     }
 
@@ -413,45 +430,22 @@ impl Warehouse for Redshift {
     }
 
     fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
-        let mut session = self.connect()?;
-        let rows = session
-            .run(&format!(
-                "SELECT column_name, data_type, character_maximum_length, is_nullable, column_default, numeric_precision, \
-                 numeric_scale FROM svv_columns WHERE table_schema = {} AND table_name = {} ORDER BY ordinal_position",
-                literal(&table.schema),
-                literal(&table.table)
-            ))?
-            .rows;
-        let columns = rows.iter().map(|row| {
-            let name = row.text(1)?;
-            let numbers: Vec<String> = match name {
-                "numeric" => [row.optional(5), row.optional(6)].into_iter().flatten().collect(),
-                "character" | "character varying" | "binary varying" => row.optional(2).into_iter().collect(),
-                _ => Vec::new(),
-            };
-            let spelled = if numbers.is_empty() { name.into() } else { format!("{name}({})", numbers.join(",")) };
-            let kind = ColumnKind::parse(&spelled).unwrap_or_else(|_| ColumnKind::Other(name.into()));
-            Ok(TargetColumn {
-                name: row.text(0)?.into(),
-                kind,
-                not_null: row.text(3)?.eq_ignore_ascii_case("no"),
-                has_default: row.optional(4).is_some(),
-            })
-        });
-        let columns: Vec<TargetColumn> = columns.collect::<Result<_>>()?;
-        Ok((!columns.is_empty()).then_some(columns))
+        self.on_catalog(|session| columns_of(session, table))
     }
 
     fn rehearse(&mut self, tables: &[TableName], copy: &CopyFrom) -> Result<()> {
         let targets: Vec<String> = tables.iter().map(|table| table.to_string()).collect();
         let targets = targets.iter().map(|table| (table.as_str(), "insert"));
-        let mut session = self.connect()?;
-        for (table, right) in targets.chain(self.tables.written()) {
-            if !Redshift::may(&mut session, table, right)? {
+        let needed: Vec<(String, &str)> =
+            targets.chain(self.tables.written()).map(|(table, right)| (table.to_string(), right)).collect();
+        for (table, right) in needed {
+            if !self.on_catalog(|session| Redshift::may(session, &table, right))? {
                 let what = format!("user {} may not {right} {table}", self.settings.user);
                 return Err(Error::new(Fault::Denied, what));
             }
         }
+        // Nobody asks any more, and what follows may wait for long.
+        self.catalog = None;
         self.try_copy(copy)?;
         self.loads.earned();
         Ok(())
@@ -505,4 +499,34 @@ impl Warehouse for Redshift {
         ))?;
         Ok(())
     }
+}
+
+/// The columns of a table, as the catalog has them; `None` where there is no table, or our user may not see it.
+fn columns_of(session: &mut Session, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
+    let rows = session
+        .run(&format!(
+            "SELECT column_name, data_type, character_maximum_length, is_nullable, column_default, numeric_precision, \
+             numeric_scale FROM svv_columns WHERE table_schema = {} AND table_name = {} ORDER BY ordinal_position",
+            literal(&table.schema),
+            literal(&table.table)
+        ))?
+        .rows;
+    let columns = rows.iter().map(|row| {
+        let name = row.text(1)?;
+        let numbers: Vec<String> = match name {
+            "numeric" => [row.optional(5), row.optional(6)].into_iter().flatten().collect(),
+            "character" | "character varying" | "binary varying" => row.optional(2).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        let spelled = if numbers.is_empty() { name.into() } else { format!("{name}({})", numbers.join(",")) };
+        let kind = ColumnKind::parse(&spelled).unwrap_or_else(|_| ColumnKind::Other(name.into()));
+        Ok(TargetColumn {
+            name: row.text(0)?.into(),
+            kind,
+            not_null: row.text(3)?.eq_ignore_ascii_case("no"),
+            has_default: row.optional(4).is_some(),
+        })
+    });
+    let columns: Vec<TargetColumn> = columns.collect::<Result<_>>()?;
+    Ok((!columns.is_empty()).then_some(columns))
 }

@@ -26,8 +26,8 @@ impl Redshift {
     }
 
     /// Whether our user may insert into a table, which COPY asks for.
-    pub fn may_insert(&self, table: &TableName) -> Result<bool> {
-        Redshift::may(&mut self.connect()?, &table.to_string(), "insert")
+    pub fn may_insert(&mut self, table: &TableName) -> Result<bool> {
+        self.on_catalog(|session| Redshift::may(session, &table.to_string(), "insert"))
     }
 
     /// Whether our user has a right on a table.
