@@ -22,7 +22,7 @@ use serde::Serialize;
 use crate::{
     error::{Code, Error, Result},
     job::{Job, Stream},
-    plan,
+    memory, plan,
     preflight::preflight,
     recover::source_facts,
     run, witness,
@@ -125,6 +125,10 @@ impl Checked {
 /// Looks at everything.
 pub fn check(job: &Job) -> Checked {
     let mut checked = Checked::default();
+    // How many workers there will be is not known here; more of them need more.
+    if let Err(error) = memory::admit(job, 1) {
+        checked.found("memory.budget", &error);
+    }
     let log = kafka(job, &mut checked);
     let objects = s3(job, &mut checked);
     let mut redshift = redshift(job, &mut checked);

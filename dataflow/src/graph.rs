@@ -6,18 +6,21 @@ use checkpoint::names::Staging;
 use connectors::{Log, Objects, Warehouse};
 use operators::{
     Rows, Time,
+    background::Pool,
     clock::ClockOptions,
     dead_letters::{RejectOptions, Rejects},
     decode::DecodeOptions,
     ending::Reason,
     events::Watch,
     fetch::FetchOptions,
+    held::Held,
     outage::OUTAGE,
     sink::{
         self,
         encode::{EncodeOptions, Encoded},
         load::LoadOptions,
         seal::SealOptions,
+        upload::UPLOADS,
     },
 };
 use timely::{
@@ -30,7 +33,13 @@ use timely::{
     },
 };
 
-use crate::{job::Job, plan::Plan, recover::Recovered, run::Options};
+use crate::{
+    job::Job,
+    memory::{self, Shape, Shares},
+    plan::Plan,
+    recover::Recovered,
+    run::Options,
+};
 
 /// Everything the operators need, the same for all workers of a process.
 pub struct Context {
@@ -54,6 +63,8 @@ pub struct Context {
     pub fetch: FetchOptions,
     /// For encode.
     pub encode: EncodeOptions,
+    /// The threads that upload.
+    pub uploads: Pool,
     /// For seal.
     pub seal: SealOptions,
     /// For load.
@@ -88,7 +99,7 @@ pub struct Ports {
 }
 
 impl Context {
-    /// For a start that has the fence. `workers` share the job's memory budget.
+    /// For a start that has the fence.
     pub fn new(
         job: &Job,
         plan: Plan,
@@ -98,6 +109,8 @@ impl Context {
         Ends { stop, ending }: Ends,
         watch: Watch,
     ) -> Context {
+        let Shares { worker, page, .. } = memory::share(job.budget_bytes, Shape::of(job, options.cluster.workers));
+        let feeds = |stream| plan.queries.iter().filter(|(of, _)| *of == stream).count();
         let Recovered { holder, fence_id, history, places } = recovered;
         let first = history.next_epoch;
         let staging =
@@ -125,13 +138,17 @@ impl Context {
             fetch: FetchOptions {
                 first,
                 places: places.into(),
-                streams: plan.streams.len(),
-                // The last quarter waits in the client's own queue, before fetch.
-                budget_bytes: job.budget_bytes * 3 / 4 / options.cluster.workers as u64,
+                targets: (0..plan.streams.len()).map(feeds).collect(),
+                budget_bytes: worker,
                 retry: OUTAGE,
                 ended: Reason::default(),
             },
-            encode: EncodeOptions { compression: job.staging.compression, file_bytes: job.staging.file_bytes as usize },
+            encode: EncodeOptions {
+                compression: job.staging.compression,
+                file_bytes: job.staging.file_bytes as usize,
+                page_bytes: page as usize,
+            },
+            uploads: Pool::new("upload", UPLOADS),
             seal: SealOptions { history, plan: plan.hash.clone(), partitions, targets: plan.targets.clone() },
             load: LoadOptions {
                 holder,
@@ -154,7 +171,8 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let (to_clock, told) = scope.feedback(1);
     let (from_seal, staged) = scope.feedback(1);
 
-    let fetched = operators::fetch(scope, commands, staged, log.clone(), fetch.clone(), watch.clone());
+    let held = Held::default();
+    let fetched = operators::fetch(scope, commands, staged, log.clone(), fetch.clone(), held.clone(), watch.clone());
     operators::clock(scope, fetched.stats, told, context.clock.clone(), watch.clone()).connect_loop(to_fetch);
 
     // What decode, query and fit set aside goes one way from here on: a target of its own, the last. What became of the records
@@ -186,10 +204,11 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     fitted.push(between(("letters", 0), scope.concatenate(letters), context, Rows::len));
 
     for (rows, target) in fitted.into_iter().zip(plan.targets.iter()) {
-        let files = sink::encode(rows, target.clone(), context.encode.clone());
+        let files = sink::encode(rows, target.clone(), context.encode.clone(), held.files.clone());
         let rows = |files: &Vec<Encoded>| files.iter().map(|file| file.rows as usize).sum();
         let files = between(("encode", target.number), files, context, rows);
-        pieces.push(sink::upload(scope, files, target.number, staging.clone(), objects.clone(), watch.clone()));
+        let (staging, objects) = (staging.clone(), objects.clone());
+        pieces.push(sink::upload(scope, files, target.number, staging, objects, &context.uploads, watch.clone()));
     }
     let pieces = scope.concatenate(pieces);
 

@@ -25,6 +25,7 @@ pub mod graph;
 pub mod halts;
 pub mod inspect;
 pub mod job;
+pub mod memory;
 pub mod plan;
 pub mod preflight;
 pub mod recover;

@@ -25,6 +25,7 @@ use crate::{
     graph::{self, Context, Ends, Ports},
     halts,
     job::{Job, Property},
+    memory::{self, Shape, Shares},
     report::{Report, facts::Facts, log, meter::Meter, screen, state::State},
     source,
     start::{self, Started},
@@ -77,6 +78,7 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     info!(event = "state", state = starting, job = job.name, "starting job {}", job.name);
 
     let cluster = &options.cluster;
+    memory::admit(job, cluster.workers)?;
     let log: Arc<dyn Log> = Arc::new(kafka(job, cluster.workers)?);
     let objects: Arc<dyn Objects> = Arc::new(staging(job)?);
     let is_first = cluster.process == 0;
@@ -203,15 +205,15 @@ pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
         };
         properties.push((name.clone(), value));
     }
-    // A quarter of the budget waits inside librdkafka, the rest is in flight behind fetch.
-    let queue_kb = (job.budget_bytes / 4 / workers as u64 / 1024).clamp(1024, 65_536) as usize;
+    let Shares { queue_kb, batch, .. } = memory::share(job.budget_bytes, Shape::of(job, workers));
     // They cost something, so they are only asked for where a query looks at them.
     let headers = job.targets.iter().any(|t| t.selection.uses(SourceValue::Headers));
     Ok(kafka::Kafka::new(kafka::Settings {
         brokers: job.brokers.clone(),
         job: job.name.clone(),
         properties,
-        queue_kb,
+        queue_kb: queue_kb as usize,
+        batch_bytes: batch as usize,
         headers,
         answer_within: kafka::ANSWER_WITHIN,
     }))

@@ -1,5 +1,7 @@
-//! The one bridge between a worker and what blocks: jobs go to threads over a bounded queue, results come back and wake
-//! the operator.
+//! The one bridge between a worker and what blocks: jobs go to threads over a queue, results come back and wake the operator.
+//!
+//! [`Background`] has threads of its own, for one operator. A [`Pool`] is shared by all workers and targets of a process, because there
+//! can be thousands of those.
 
 use std::thread;
 
@@ -71,5 +73,66 @@ impl<J: Send + 'static, R: Send + 'static> Background<J, R> {
                 Err(TrySendError::Disconnected(_)) => fail(Failure::Bug("a background thread ended".into())),
             }
         }
+    }
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads for whoever has something to do. Clones are the same; they end when the last one is dropped and all is done.
+#[derive(Clone)]
+pub struct Pool {
+    jobs: Sender<Job>,
+}
+
+impl Pool {
+    /// Starts the threads.
+    pub fn new(name: &str, threads: usize) -> Pool {
+        // Bounded by what hands the jobs over: the memory budget counts the files that wait here.
+        let (jobs, incoming) = unbounded::<Job>();
+        for number in 0..threads {
+            let incoming = incoming.clone();
+            let spawned = thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+                for job in incoming {
+                    job();
+                }
+            });
+            if let Err(e) = spawned {
+                fail(Failure::Bug(format!("cannot start thread {name}: {e}")));
+            }
+        }
+        Pool { jobs }
+    }
+
+    /// A place of one operator in it. `wake` is called when it has results.
+    pub fn place<R: Send + 'static>(&self, wake: SyncActivator) -> Pooled<R> {
+        let (outgoing, results) = unbounded();
+        Pooled { pool: self.clone(), outgoing, results, wake }
+    }
+}
+
+/// What an operator has of a [`Pool`].
+pub struct Pooled<R> {
+    pool: Pool,
+    outgoing: Sender<R>,
+    results: Receiver<R>,
+    wake: SyncActivator,
+}
+
+impl<R: Send + 'static> Pooled<R> {
+    /// Hands over a job. Never blocks.
+    pub fn submit(&self, job: impl FnOnce() -> R + Send + 'static) {
+        let (outgoing, wake) = (self.outgoing.clone(), self.wake.clone());
+        let job = Box::new(move || {
+            // Either fails when the operator is gone; then nobody wants the result.
+            let _ = outgoing.send(job()).is_ok() && wake.activate().is_ok();
+        });
+        if self.pool.jobs.send(job).is_err() {
+            fail(Failure::Bug("the threads of a pool ended".into()));
+        }
+    }
+
+    /// The results that are there. Never blocks.
+    pub fn results(&self) -> impl Iterator<Item = R> + '_ {
+        self.results.try_iter()
     }
 }

@@ -213,7 +213,7 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
         Arc::new(raws.finish()),
         Arc::new(BooleanArray::from(truncated)),
     ];
-    Rows { columns, origin: Some(origin) }
+    Rows { columns, origin: Some(origin), lease: None }
 }
 
 impl Rows {
@@ -258,7 +258,7 @@ mod tests {
             raw.values.push(Some(value)).unwrap();
         }
         let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..values.len() as i64));
-        Rows { columns: vec![column], origin: Some(Origin::new(raw, &[0])) }
+        Rows { columns: vec![column], origin: Some(Origin::new(raw, &[0])), lease: None }
     }
 
     #[test]

@@ -9,15 +9,20 @@
 //!   position as it was taken *with* the last batch that entered the epoch: never at "last record + 1", which a control
 //!   record at the end leaves behind for ever, and never at a position asked for later, when the consumer is ahead. And for
 //!   each stream which records left in the open epoch.
-//! * Bound: the bytes of the batches it has sent and whose epochs are not staged stay below its budget: what is staged is on S3, and
-//!   how many epochs may wait there is for the clock to say. Between it and its consumer thread stand [`BATCHES_AHEAD`] batches;
-//!   after that librdkafka's own bounded queue.
+//! * Bound: it gives a batch while what its worker holds ([`Held`]) is below the budget. What is staged is on S3 and held no longer;
+//!   how many epochs may wait there is for the clock to say. Where the files of the open epoch alone use the budget up, it tells the
+//!   clock. Between it and its consumer thread stand [`BATCHES_AHEAD`] batches; after that librdkafka's own bounded queue.
 //! * Failure: where the log cannot be read on for good, the job drains ([`crate::ending`]); an outage is waited for
 //!   ([`consumer`]); any other error of the log ends the process.
 
 mod consumer;
 
-use std::{collections::BTreeMap, sync::Arc, thread};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use checkpoint::{Epoch, LastRecord, Span, Tally, TopicPartition, protocol::Halt};
 use connectors::{Log, retry::Policy};
@@ -41,6 +46,7 @@ use crate::{
     ending::{Ending, Reason},
     events::{Event, Watch},
     failure::{Failure, fail},
+    held::Held,
 };
 use consumer::{Arrival, Arrived, Came, Consumer, Wake};
 
@@ -48,6 +54,14 @@ use consumer::{Arrival, Arrived, Came, Consumer, Wake};
 const BATCHES_AHEAD: usize = 2;
 /// Batches that one activation handles before it lets other operators run.
 const BATCHES_PER_TURN: usize = 8;
+/// How long it waits before it looks again whether there is room. Files leave in the middle of an epoch, and nobody says so.
+const LOOK_AFTER: Duration = Duration::from_millis(5);
+
+/// Pure: for how much a batch counts while it is on its way to the files of so many targets: its bytes, the columns that are made of
+/// them, and what single targets make of those, which share what they do not change.
+pub fn weight(bytes: u64, targets: usize) -> u64 {
+    bytes * 2 + bytes * targets as u64 / 4
+}
 
 /// A partition of the job, and where this run reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +85,9 @@ pub struct FetchOptions {
     pub first: Epoch,
     /// All partitions of the job, sorted. Partition i is read by worker i modulo workers.
     pub places: Arc<[Place]>,
-    /// How many streams there are.
-    pub streams: usize,
-    /// How many bytes this worker may have in flight.
+    /// Of each stream how many targets it feeds.
+    pub targets: Arc<[usize]>,
+    /// How many bytes this worker may hold.
     pub budget_bytes: u64,
     /// How reading is tried again: [`crate::outage::OUTAGE`].
     pub retry: Policy,
@@ -237,13 +251,15 @@ pub fn fetch<'s>(
     staged: Stream<'s, Time, Vec<u64>>,
     log: Arc<dyn Log>,
     options: FetchOptions,
+    held: Held,
     watch: Watch,
 ) -> Fetched<'s> {
     let (me, workers) = (scope.index(), scope.peers());
     let mut builder = OperatorBuilder::new("Fetch".into(), scope);
     // Outputs first: an output that is made after an input would be connected to it.
     let (mut data_outputs, mut streams) = (Vec::new(), Vec::new());
-    for _ in 0..options.streams {
+    let streams_count = options.targets.len();
+    for _ in 0..streams_count {
         let (output, stream) = builder.new_output();
         data_outputs.push(OutputBuilder::<_, NoopBuilder<Rows>>::from(output));
         streams.push(stream);
@@ -277,9 +293,10 @@ pub fn fetch<'s>(
             capability.downgrade(&options.first.0);
         }
         // In the order of the outputs: one for each stream, then reports, then statistics.
-        let mut held = Some(capabilities);
+        let mut open_at = Some(capabilities);
         let mut positions = Positions::new(mine.iter().map(|place| (*place, options.places[*place].start)));
-        let mut in_flight: BTreeMap<u64, u64> = BTreeMap::new();
+        // Epochs that have batches of ours and are not staged.
+        let mut in_flight: BTreeSet<u64> = BTreeSet::new();
         let mut read: BTreeMap<usize, Tally> = BTreeMap::new();
         let mut source: Option<(Receiver<_>, Arc<()>)> = Some((arrivals, needed));
         let mut told: Option<(bool, bool)> = None;
@@ -290,14 +307,14 @@ pub fn fetch<'s>(
             commands.for_each(|_, data| todo.extend(data.drain(..).map(|(_, close)| close)));
             staged.for_each(|_, data| data.clear());
             for Close { epoch, closed_at, last, ending } in todo {
-                let open = held.as_ref().map(|capabilities| *capabilities[options.streams].time());
-                let Some(capabilities) = held.as_mut().filter(|_| open == Some(epoch)) else {
+                let open = open_at.as_ref().map(|capabilities| *capabilities[streams_count].time());
+                let Some(capabilities) = open_at.as_mut().filter(|_| open == Some(epoch)) else {
                     fail(Failure::Bug(format!("close of epoch {epoch} in epoch {open:?}")));
                 };
                 if !mine.is_empty() {
                     let (spans, read) = (positions.close(&options.places), std::mem::take(&mut read));
                     let report = Report { closed_at, last, spans, read: read.into_iter().collect() };
-                    report_output.activate().session(&capabilities[options.streams]).give(report);
+                    report_output.activate().session(&capabilities[streams_count]).give(report);
                 }
                 if last {
                     if let Some(ending) = ending {
@@ -307,7 +324,7 @@ pub fn fetch<'s>(
                             watch(Event::Draining { why });
                         }
                     }
-                    held = None;
+                    open_at = None;
                     source = None; // the consumer thread sees it and ends
                     continue;
                 }
@@ -316,25 +333,25 @@ pub fn fetch<'s>(
                 }
                 told = None; // the clock has forgotten whether we are full
             }
-            let Some(capabilities) = &held else { return };
-            let epoch = *capabilities[options.streams].time();
+            let Some(capabilities) = &open_at else { return };
+            let epoch = *capabilities[streams_count].time();
             // Feedback adds one: epoch e is staged once the frontier has passed e + 1.
-            while in_flight.first_key_value().is_some_and(|(e, _)| !frontiers[1].less_equal(&(e + 1))) {
+            while in_flight.first().is_some_and(|e| !frontiers[1].less_equal(&(e + 1))) {
                 in_flight.pop_first();
             }
-            let mut used: u64 = in_flight.values().sum();
             let (mut records, mut offsets, mut bytes) = (0, 0, 0);
             wake.reset(); // before the queue is emptied, or a wake-up is lost
             for turn in 0.. {
-                if used >= options.budget_bytes {
-                    break; // a staged epoch wakes us
+                if held.bytes() >= options.budget_bytes {
+                    again.activate_after(LOOK_AFTER);
+                    break;
                 }
                 if turn == BATCHES_PER_TURN {
                     again.activate();
                     break;
                 }
                 let Some(Ok(came)) = source.as_ref().map(|(arrivals, _)| arrivals.try_recv()) else { break };
-                let Arrived { stream, mut rows, bytes: weight, moved: arrivals } = match came {
+                let Arrived { stream, mut rows, bytes: size, moved: arrivals } = match came {
                     Came::Batch(arrived) => *arrived,
                     Came::Failed(failure) => fail(failure),
                     Came::Over(ending) => {
@@ -346,10 +363,10 @@ pub fn fetch<'s>(
                 let origins = rows.origin.iter().flat_map(|origin| origin.records());
                 let entered = positions.enter(&options.places, origins, arrivals);
                 let (step, tally) = entered.unwrap_or_else(|failure| fail(failure));
-                used += weight;
-                *in_flight.entry(epoch).or_default() += weight;
+                in_flight.insert(epoch);
+                rows.lease = Some(Arc::new(held.batches.lease(weight(size, options.targets[stream]))));
                 records += tally.count;
-                bytes += weight;
+                bytes += size;
                 offsets += step;
                 watch(Event::Fetched { records: tally.count, offsets: step, positions: at });
                 if !rows.is_empty() {
@@ -357,13 +374,14 @@ pub fn fetch<'s>(
                     give(&mut data_outputs[stream], &capabilities[stream], &mut rows);
                 }
             }
-            let full = used >= options.budget_bytes && in_flight.keys().all(|e| *e == epoch);
+            // Batches on their way become files or go; files of epochs that are closed go.
+            let full = held.files.bytes() >= options.budget_bytes && in_flight.iter().all(|e| *e == epoch);
             let (moved, reached) = (offsets > 0, positions.reached(&options.places));
             if moved || over.is_some() || told != Some((full, reached)) {
                 told = Some((full, reached));
                 let stat =
                     Stat { worker: me, rows: records, offsets, bytes, moved, full, reached, ending: over.take() };
-                stat_output.activate().session(&capabilities[options.streams + 1]).give(stat);
+                stat_output.activate().session(&capabilities[streams_count + 1]).give(stat);
             }
         }
     });

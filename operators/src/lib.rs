@@ -14,7 +14,7 @@
 //! Besides them: [`values`] are single values and what is done with those that do not fit, [`rows`] is what travels on an
 //! edge, [`stamp`] at which epoch, [`background`] the one bridge between a worker and what blocks, [`failure`] how an operator ends the process,
 //! [`events`] what it tells whoever watches, [`mod@heartbeat`] whether the engine still carries anything between
-//! the workers.
+//! the workers, [`held`] what a worker holds.
 //!
 //! The rules of the engine: operators never block; each drops its initial capability at once unless it is a source, holds
 //! one for each epoch that it has not passed on, and sends only on one that it holds.
@@ -28,6 +28,7 @@ pub mod events;
 pub mod failure;
 pub mod fetch;
 pub mod heartbeat;
+pub mod held;
 pub mod outage;
 pub mod query;
 pub mod rows;

@@ -12,6 +12,7 @@ use timely::Accountable;
 use crate::{
     dead_letters::Rejected,
     failure::{Failure, fail},
+    held::Lease,
 };
 
 /// A batch. Out of fetch it has no columns yet, only its origin; decode adds the declared columns, query chooses among
@@ -22,6 +23,8 @@ pub struct Rows {
     pub columns: Vec<ArrayRef>,
     /// Where each row came from; as long as the columns.
     pub origin: Option<Origin>,
+    /// What it and all that is made of it counts for in the worker's budget, until the last of that is dropped.
+    pub lease: Option<Arc<Lease>>,
 }
 
 /// Where rows came from, and the bytes they were.

@@ -63,6 +63,7 @@ struct Plan {
     hold_statements: Mutex<Duration>,
     down: AtomicBool,
     keep_sessions: AtomicBool,
+    taken: AtomicU32,
 }
 
 /// A proxy for one server.
@@ -99,6 +100,7 @@ impl Proxy {
                     continue; // hangs up
                 }
                 let Ok(server) = TcpStream::connect(server) else { continue };
+                shared.taken.fetch_add(1, Ordering::SeqCst);
                 pass(kind, client, server, shared.clone());
             }
         });
@@ -123,6 +125,11 @@ impl Proxy {
     /// How often it was done.
     pub fn sprung(&self) -> u32 {
         self.plan.sprung.load(Ordering::SeqCst)
+    }
+
+    /// How many connections it has passed on.
+    pub fn taken(&self) -> u32 {
+        self.plan.taken.load(Ordering::SeqCst)
     }
 
     /// The newest moment that passed, whether anything was done at it or not.

@@ -364,12 +364,21 @@ impl Running {
         Ended { code, said }
     }
 
-    /// The most memory in bytes that was resident, so far.
-    pub fn most_resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let line = status.lines().find_map(|l| l.strip_prefix("VmHWM:")).expect("a line of memory");
-        let kb: u64 = line.split_whitespace().next().and_then(|kb| kb.parse().ok()).expect("a number");
-        kb * 1024
+    /// The most memory in bytes that was resident, so far; `None` once it has ended.
+    pub fn most_resident_bytes(&self) -> Option<u64> {
+        self.status("VmHWM:").map(|kb| kb * 1024)
+    }
+
+    /// How many threads it has; `None` once it has ended.
+    pub fn threads(&self) -> Option<u64> {
+        self.status("Threads:")
+    }
+
+    /// A number that the system tells of it.
+    fn status(&self, key: &str) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix(key))?;
+        line.split_whitespace().next()?.parse().ok()
     }
 }
 

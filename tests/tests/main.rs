@@ -13,6 +13,7 @@ mod gc;
 mod guide;
 mod heals;
 mod live;
+mod many;
 mod outage;
 mod ports;
 mod reference;

@@ -34,7 +34,7 @@ fn memory_is_bounded_while_redshift_is_down() {
     proxy.down(false);
     let since = Instant::now();
     until(Duration::from_secs(600), "it catches up", || world.rows() == events.ledger.len() as i64);
-    let most = running.most_resident_bytes();
+    let most = running.most_resident_bytes().expect("it runs");
     println!(
         "budget {budget_mb} MB, {count} events of {} MB: {} MB resident at most, caught up in {:.1} s",
         waiting / 1_000_000,

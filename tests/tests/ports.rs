@@ -103,6 +103,7 @@ pub(crate) fn kafka(job: &str, change: impl FnOnce(&mut kafka::Settings)) -> Kaf
         // Of a topic that is not there it says so at once, and not after half a minute.
         properties: vec![("topic.metadata.propagation.max.ms".into(), "0".into())],
         queue_kb: 1024,
+        batch_bytes: 8 << 20,
         headers: false,
         answer_within: kafka::ANSWER_WITHIN,
     };

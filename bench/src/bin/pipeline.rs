@@ -104,6 +104,7 @@ fn fetch(events: u64) {
         job: "bench".into(),
         properties: Vec::new(),
         queue_kb: 65_536,
+        batch_bytes: 8 << 20,
         headers: false,
         answer_within: kafka::ANSWER_WITHIN,
     };
@@ -140,7 +141,10 @@ fn parts(events: u64) {
     let mut decode = Decode::new(options, rejects.clone(), Arc::new(|_| {}));
     let query = Evaluate { target: target.name(), selection: Arc::new(selection), places, rejects: rejects.clone() };
     let fit = Fit { target: target.clone(), rejects, watch: Arc::new(|_| {}) };
-    let files = Files::new(&target, &EncodeOptions { compression: Compression::Zstd, file_bytes: 128_000_000 });
+    let files = Files::new(
+        &target,
+        &EncodeOptions { compression: Compression::Zstd, file_bytes: 128_000_000, page_bytes: 1 << 20 },
+    );
     let mut epoch = EpochFiles::default();
     let (mut rows_in, mut rows_out) = (0, 0);
     let (mut transform, mut encode) = (Duration::ZERO, Duration::ZERO);

@@ -79,6 +79,8 @@ pub struct Settings {
     pub properties: Vec<(String, Secret)>,
     /// What one reader may hold in librdkafka's own queue, in KiB.
     pub queue_kb: usize,
+    /// About how many bytes a batch has, where so many are there.
+    pub batch_bytes: usize,
     /// Whether readers give the records' headers.
     pub headers: bool,
     /// How long a question may take: [`ANSWER_WITHIN`].
@@ -97,6 +99,7 @@ pub struct Kafka {
 impl Kafka {
     /// No connection is made yet.
     pub fn new(settings: Settings) -> Kafka {
+        native::give_large_blocks_back();
         Kafka { settings, asking: Mutex::default(), rights: Arc::default() }
     }
 

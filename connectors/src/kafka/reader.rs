@@ -16,8 +16,16 @@ use super::{
 };
 use crate::{Error, Fault, Moved, RawBatch, Reader, Result, Trust};
 
-/// The longest a batch may be, in records.
+/// The most records of a batch, and the fewest that are asked for.
 const BATCH_RECORDS: usize = 8192;
+const FEWEST_RECORDS: usize = 16;
+/// What a record is taken to be before one was seen, in bytes.
+const FIRST_GUESS_BYTES: usize = 4096;
+
+/// Pure: how many records to ask for, so that a batch has about so many bytes. `average` is that of the last batch.
+fn records_for(batch_bytes: usize, average: usize) -> usize {
+    (batch_bytes / average.max(1)).clamp(FEWEST_RECORDS, BATCH_RECORDS)
+}
 
 /// The partitions of a reader: each has a place, and each topic is a group of them.
 pub(super) struct Assigned {
@@ -78,6 +86,9 @@ pub(super) struct KafkaReader {
     ready: VecDeque<RawBatch>,
     /// What came after those.
     broken: Option<Error>,
+    /// How many bytes a batch is to have, and how many records that is, by the size of the last ones.
+    batch_bytes: usize,
+    ask_for: usize,
     /// Whether anybody was let in before.
     rights: Arc<Trust>,
 }
@@ -94,6 +105,8 @@ impl KafkaReader {
             assigned: Assigned::new(from.iter().map(|(p, _)| p.clone()).collect()),
             ready: VecDeque::new(),
             broken: None,
+            batch_bytes: settings.batch_bytes,
+            ask_for: records_for(settings.batch_bytes, FIRST_GUESS_BYTES),
             rights,
         })
     }
@@ -118,7 +131,11 @@ impl KafkaReader {
             return Err(error);
         }
         let mut batches = vec![RawBatch::default(); self.assigned.groups()];
-        let broken = self.queue.take(wait, BATCH_RECORDS, &self.assigned, &mut batches, None)?;
+        let broken = self.queue.take(wait, self.ask_for, &self.assigned, &mut batches, None)?;
+        let (records, bytes) = batches.iter().fold((0, 0), |(n, b), batch| (n + batch.len(), b + batch.bytes()));
+        if let Some(average) = bytes.checked_div(records) {
+            self.ask_for = records_for(self.batch_bytes, average);
+        }
         let error = broken.map(|broken| broken.error);
         match error {
             None => self.ask_positions(&mut batches)?,
@@ -182,5 +199,19 @@ impl KafkaReader {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_records_make_short_batches() {
+        let mb = 1 << 20;
+        assert_eq!(records_for(8 * mb, 300), BATCH_RECORDS);
+        assert_eq!(records_for(mb, 1024), 1024);
+        assert_eq!(records_for(64 << 10, mb), FEWEST_RECORDS);
+        assert_eq!(records_for(mb, 0), BATCH_RECORDS, "tombstones alone");
     }
 }

@@ -349,6 +349,7 @@ mod tests {
         Rows {
             columns: vec![Arc::new(Int64Array::from(numbers.to_vec())), Arc::new(texts)],
             origin: Some(Origin::new(raw, &[0])),
+            lease: None,
         }
     }
 
@@ -374,6 +375,7 @@ mod tests {
         let rows = Rows {
             columns: vec![Arc::new(Int64Array::from(vec![1, 2, 3])), Arc::new(StringArray::from(vec!["a", "b", "c"]))],
             origin: Some(Origin::new(raw, &[0, 1])),
+            lease: None,
         };
         let query = selection("SELECT _topic, _partition, _offset, _timestamp, _key, _headers, n FROM t");
         let got = evaluate(&rows, rows.origin.as_ref().unwrap(), &query, &places);
@@ -408,6 +410,7 @@ mod tests {
                 Arc::new(StringArray::from(vec!["a", "b", "c", "d"])),
             ],
             origin: Some(Origin::new(raw, &[0])),
+            lease: None,
         };
         for (query, bad, filtered) in [
             ("SELECT n FROM t", vec![], 0),

@@ -32,6 +32,7 @@ use super::{Target, fit::arrow_type};
 use crate::{
     Rows, Time,
     failure::{Failure, fail},
+    held::{Account, Lease},
     stamp::{epoch_of, hold},
 };
 
@@ -53,6 +54,9 @@ pub struct EncodeOptions {
     pub compression: Compression,
     /// The size at which a file is closed and another begun, in bytes.
     pub file_bytes: usize,
+    /// The size at which a page of a column is compressed, and its dictionary given up, in bytes. Each column of each open file holds
+    /// about so much.
+    pub page_bytes: usize,
 }
 
 /// A whole Parquet file, on its way to upload.
@@ -64,6 +68,8 @@ pub struct Encoded {
     pub rows: u64,
     /// The records that they are of.
     pub records: Tally,
+    /// What it counts for in the worker's budget.
+    pub lease: Option<Arc<Lease>>,
 }
 
 /// A file with one dead letter, as a job would stage it, and its columns: to see whether it can be loaded.
@@ -81,12 +87,25 @@ pub fn sample() -> Result<(Bytes, Vec<String>), String> {
     });
     let batch = RecordBatch::try_new(schema.clone(), values.collect()).map_err(|e| e.to_string())?;
     let names = columns.into_iter().map(|c| c.name).collect();
-    let options = EncodeOptions { compression: Compression::Zstd, file_bytes: usize::MAX };
+    let options = EncodeOptions { compression: Compression::Zstd, file_bytes: usize::MAX, page_bytes: 1 << 20 };
     let written = Files::of(schema, &options).begin().and_then(|mut writer| {
         writer.write(&batch)?;
         writer.into_inner()
     });
     written.map(|body| (body.into(), names)).map_err(|e| e.to_string())
+}
+
+/// What a column of an open file holds for its codec, which the writer does not count: a context for each way.
+const fn codec_bytes(compression: Compression) -> u64 {
+    match compression {
+        Compression::Zstd => 96 << 10,
+        Compression::Snappy | Compression::None => 0,
+    }
+}
+
+/// What a column of an open file holds at least, with pages of the smallest size that is of use.
+pub const fn least_bytes(compression: Compression) -> u64 {
+    (48 << 10) + codec_bytes(compression)
 }
 
 /// Rows in a row group: large ones compress better and cost less.
@@ -97,32 +116,39 @@ pub fn encode<'s>(
     rows: Stream<'s, Time, Rows>,
     target: Arc<Target>,
     options: EncodeOptions,
+    held: Account,
 ) -> Stream<'s, Time, Vec<Encoded>> {
     let name = format!("Encode {}", target.number);
     rows.unary_frontier::<CapacityContainerBuilder<Vec<Encoded>>, _, _, _>(Pipeline, &name, move |capability, _| {
         drop(capability);
         let files = Files::new(&target, &options);
-        let mut open: BTreeMap<Time, (Capability<Time>, EpochFiles)> = BTreeMap::new();
+        let mut open: BTreeMap<Time, (Capability<Time>, EpochFiles, Lease)> = BTreeMap::new();
+        let closed = held.clone();
+        let staged_soon = move |file: Encoded| {
+            let lease = Some(Arc::new(closed.lease(file.body.len() as u64)));
+            Encoded { lease, ..file }
+        };
         move |(input, frontier), output| {
             input.for_each(|capability, rows: &mut Rows| {
                 let rows = std::mem::take(rows);
-                let new = || (hold(&capability, 0), EpochFiles::default());
-                let (held, state) = open.entry(epoch_of(&capability)).or_insert_with(new);
+                let new = || (hold(&capability, 0), EpochFiles::default(), held.lease(0));
+                let (at, state, lease) = open.entry(epoch_of(&capability)).or_insert_with(new);
                 let full = state
                     .add(&rows, &files)
                     .unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));
                 if let Some(file) = full {
-                    output.session(held).give(file);
+                    output.session(at).give(staged_soon(file));
                 }
+                lease.set(state.bytes(&files));
             });
             while let Some(entry) = open.first_entry() {
                 if frontier.less_equal(entry.key()) {
                     break;
                 }
-                let (held, state) = entry.remove();
+                let (at, state, _lease) = entry.remove();
                 let last = state.end().unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));
                 if let Some(file) = last {
-                    output.session(&held).give(file);
+                    output.session(&at).give(staged_soon(file));
                 }
             }
         }
@@ -134,6 +160,8 @@ pub struct Files {
     schema: SchemaRef,
     properties: WriterProperties,
     file_bytes: usize,
+    /// What the codecs of all columns hold.
+    codecs: u64,
 }
 
 impl Files {
@@ -159,9 +187,12 @@ impl Files {
             .set_compression(compression)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
+            .set_data_page_size_limit(options.page_bytes)
+            .set_dictionary_page_size_limit(options.page_bytes)
             .set_created_by("tidegate".into())
             .build();
-        Files { schema, properties, file_bytes: options.file_bytes }
+        let codecs = schema.fields().len() as u64 * codec_bytes(options.compression);
+        Files { schema, properties, file_bytes: options.file_bytes, codecs }
     }
 
     fn begin(&self) -> Result<ArrowWriter<Vec<u8>>, ParquetError> {
@@ -199,7 +230,14 @@ impl EpochFiles {
     fn close_file(&mut self) -> Result<Option<Encoded>, ParquetError> {
         let Some(writer) = self.writer.take() else { return Ok(None) };
         let (rows, records) = (std::mem::take(&mut self.rows_in_file), std::mem::take(&mut self.records_in_file));
-        Ok(Some(Encoded { body: writer.into_inner()?.into(), rows, records }))
+        let mut body = writer.into_inner()?;
+        body.shrink_to_fit(); // it has grown by doubling, and may wait for S3
+        Ok(Some(Encoded { body: body.into(), rows, records, lease: None }))
+    }
+
+    /// How many bytes it holds.
+    fn bytes(&self, files: &Files) -> u64 {
+        self.writer.as_ref().map_or(0, |writer| (writer.memory_size() + writer.bytes_written()) as u64 + files.codecs)
     }
 
     /// The last file, if rows are left.
@@ -269,16 +307,17 @@ mod tests {
                 Arc::new(arrow_array::Float32Array::from(vec![1.5; count])),
             ],
             origin: Some(Origin::new(raw, &[3])),
+            lease: None,
         }
     }
 
     #[test]
     fn files_have_exactly_the_types_that_copy_wants() {
         for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
-            let files = Files::new(&target(), &EncodeOptions { compression, file_bytes: 1 << 20 });
+            let files = Files::new(&target(), &EncodeOptions { compression, file_bytes: 1 << 20, page_bytes: 1 << 20 });
             let mut epoch = EpochFiles::default();
             assert!(epoch.add(&rows(10), &files).unwrap().is_none());
-            let Encoded { body, rows, records } = epoch.end().unwrap().unwrap();
+            let Encoded { body, rows, records, .. } = epoch.end().unwrap().unwrap();
             assert_eq!((rows, records), (10, Tally::of((0..10).map(|offset| (3, offset)))));
             let reader = SerializedFileReader::new(body).unwrap();
             let mut text = Vec::new();
@@ -291,7 +330,10 @@ mod tests {
 
     #[test]
     fn a_full_file_is_sent_and_another_begun() {
-        let files = Files::new(&target(), &EncodeOptions { compression: Compression::None, file_bytes: 50_000 });
+        let files = Files::new(
+            &target(),
+            &EncodeOptions { compression: Compression::None, file_bytes: 50_000, page_bytes: 1 << 20 },
+        );
         let mut epoch = EpochFiles::default();
         let (mut full, mut records) = (0, Tally::default());
         for _ in 0..10 {

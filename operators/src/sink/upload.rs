@@ -22,15 +22,16 @@ use timely::{
 use super::{Piece, StagedFile, encode::Encoded};
 use crate::{
     Time,
-    background::Background,
+    background::Pool,
     events::{Stage, Watch, working},
     failure::{Failure, fail},
+    held::Lease,
     outage::{OUTAGE, try_again},
     stamp::{epoch_of, hold},
 };
 
-/// Uploads at a time, for one worker and target.
-const UPLOADS: usize = 2;
+/// Uploads at a time, of a process: so many that a store that takes a tenth of a second for each is no bound.
+pub const UPLOADS: usize = 16;
 
 /// Builds upload for one target.
 pub fn upload<'s>(
@@ -39,6 +40,7 @@ pub fn upload<'s>(
     target: usize,
     staging: Arc<Staging>,
     objects: Arc<dyn Objects>,
+    pool: &Pool,
     watch: Watch,
 ) -> Stream<'s, Time, Vec<Piece>> {
     let worker = scope.index();
@@ -48,32 +50,30 @@ pub fn upload<'s>(
         move |capability, info| {
             drop(capability);
             let wake = scope.worker().sync_activator_for(info.address.to_vec());
-            let mut background = Background::new("upload", UPLOADS, UPLOADS, wake, || {
-                let (objects, watch) = (objects.clone(), watch.clone());
-                move |(number, key, body): (u64, String, Bytes)| {
-                    let _working = working(&watch, Stage::Upload);
-                    (number, put(&*objects, &key, body, &watch))
-                }
-            });
-            let mut under_way: BTreeMap<u64, (Capability<Time>, StagedFile)> = BTreeMap::new();
+            let uploads = pool.place(wake);
+            let mut under_way: BTreeMap<u64, (Capability<Time>, StagedFile, Option<Arc<Lease>>)> = BTreeMap::new();
             let mut next = 0;
             move |input, output| {
                 input.for_each(|capability, files: &mut Vec<Encoded>| {
-                    for Encoded { body, rows, records } in files.drain(..) {
+                    for Encoded { body, rows, records, lease } in files.drain(..) {
                         let (epoch, held) = (Epoch(epoch_of(&capability)), hold(&capability, 0));
                         let id = uuid::Uuid::new_v4().simple().to_string();
                         let key = staging.data(epoch, target, worker, &id);
                         let file = StagedFile { target, key: key.clone(), bytes: body.len() as u64, rows, records };
-                        under_way.insert(next, (held, file));
-                        background.submit((next, key, body));
+                        under_way.insert(next, (held, file, lease));
+                        let (objects, watch, number) = (objects.clone(), watch.clone(), next);
+                        uploads.submit(move || {
+                            let _working = working(&watch, Stage::Upload);
+                            (number, put(&*objects, &key, body, &watch))
+                        });
                         next += 1;
                     }
                 });
-                for (number, result) in background.results() {
+                for (number, result) in uploads.results() {
                     if let Err(source) = result {
                         fail(Failure::Port { doing: "cannot stage a file".into(), source });
                     }
-                    if let Some((held, file)) = under_way.remove(&number) {
+                    if let Some((held, file, _lease)) = under_way.remove(&number) {
                         output.session(&held).give(Piece::File(file));
                     }
                 }

@@ -7,6 +7,8 @@ use checkpoint::{Fate, Fates, Generation, Nonce, Tally, names::Staging};
 use connectors::{ColumnKind, RawBatch, TableName, TargetColumn, memory::MemoryObjects};
 use operators::{
     Rows,
+    background::Pool,
+    held::Account,
     rows::Origin,
     sink::{
         Of, Piece, Target,
@@ -38,15 +40,20 @@ fn rows(from: i64, count: i64) -> Rows {
         raw.keys.push(None).unwrap();
         raw.values.push(None).unwrap();
     }
-    Rows { columns: vec![Arc::new(Int64Array::from_iter_values(0..count))], origin: Some(Origin::new(raw, &[4])) }
+    Rows {
+        columns: vec![Arc::new(Int64Array::from_iter_values(0..count))],
+        origin: Some(Origin::new(raw, &[4])),
+        lease: None,
+    }
 }
 
-const OPTIONS: EncodeOptions = EncodeOptions { compression: Compression::None, file_bytes: 1 << 20 };
+const OPTIONS: EncodeOptions =
+    EncodeOptions { compression: Compression::None, file_bytes: 1 << 20, page_bytes: 1 << 20 };
 
 fn encoding() -> (Alone, Input<Rows>, Output<Vec<Encoded>>) {
     let (alone, (input, output)) = Alone::build(|scope| {
         let (input, rows) = Input::new(scope);
-        (input, Output::of(encode(rows, Arc::new(target()), OPTIONS)))
+        (input, Output::of(encode(rows, Arc::new(target()), OPTIONS, Account::default())))
     });
     (alone, input, output)
 }
@@ -139,9 +146,20 @@ fn a_message_without_an_epoch_ends_the_process() {
         let nonce = Nonce::new([1; 16]);
         let staging = Staging { job: "j".into(), fence_id: "f".into(), generation: Generation(1), nonce };
         let objects = Arc::new(MemoryObjects::default());
-        (input, Output::<Vec<Piece>>::of(upload(scope, encoded, 0, Arc::new(staging), objects, Arc::new(|_| {}))))
+        (
+            input,
+            Output::<Vec<Piece>>::of(upload(
+                scope,
+                encoded,
+                0,
+                Arc::new(staging),
+                objects,
+                &Pool::new("upload", 2),
+                Arc::new(|_| {}),
+            )),
+        )
     });
-    let file = Encoded { body: Default::default(), rows: 1, records: Tally::default() };
+    let file = Encoded { body: Default::default(), rows: 1, records: Tally::default(), lease: None };
     input.give_without_time(vec![file]);
     assert!(alone.dies().contains("without an epoch"));
 

@@ -21,6 +21,7 @@ use operators::{
     clock::Close,
     ending::{Ending, Reason},
     fetch::{FetchOptions, Place, Report, Stat, fetch},
+    held::Held,
 };
 
 use crate::harness::{Alone, Input, Output};
@@ -109,6 +110,7 @@ struct Fetching {
     opened: Arc<Mutex<Vec<Vec<i64>>>>,
     low: Arc<AtomicI64>,
     ended: Reason,
+    held: Held,
     offered: usize,
 }
 
@@ -138,11 +140,12 @@ impl Fetching {
             start: 0,
             until: None,
         };
-        let ended = Reason::default();
+        let (ended, held) = (Reason::default(), Held::default());
+        let given = held.clone();
         let options = FetchOptions {
             first: Epoch(START),
             places: [place(0), place(1)].into(),
-            streams: 1,
+            targets: Arc::new([1]),
             budget_bytes,
             retry: RETRY,
             ended: ended.clone(),
@@ -150,11 +153,11 @@ impl Fetching {
         let (alone, (commands, staged, rows, reports, stats)) = Alone::build(|scope| {
             let (commands, told) = Input::new(scope);
             let (staged, done) = Input::new(scope);
-            let mut fetched = fetch(scope, told, done, Arc::new(by_hand), options, Arc::new(|_| {}));
+            let mut fetched = fetch(scope, told, done, Arc::new(by_hand), options, given, Arc::new(|_| {}));
             let rows = Output::of(fetched.streams.pop().unwrap());
             (commands, staged, rows, Output::of(fetched.reports), Output::of(fetched.stats))
         });
-        Fetching { alone, commands, staged, rows, reports, stats, log, handed, opened, low, ended, offered: 0 }
+        Fetching { alone, commands, staged, rows, reports, stats, log, handed, opened, low, ended, held, offered: 0 }
     }
 
     /// Lays a batch where fetch finds it with its next step, if it still `reads`.
@@ -371,24 +374,49 @@ fn an_outage_that_outlasts_its_retries_ends_the_process() {
     assert_eq!(fetching.opened.lock().unwrap().len(), RETRY.attempts as usize);
 }
 
-/// What is staged is not in memory any more, whether it is loaded or not.
+/// What is on its way counts until it is dropped, wherever that is.
 #[test]
-fn the_budget_is_given_back_when_an_epoch_is_staged() {
+fn a_batch_waits_for_room() {
     let mut fetching = Fetching::with_budget(40);
     fetching.offer(records(0, 0..3), true);
     fetching.alone.settle();
-    assert!(fetching.stats.take_each().iter().any(|(_, stat)| stat.full), "three records use it up");
-    fetching.close(START, false);
-    fetching.alone.settle();
     fetching.offer(records(0, 3..4), true);
     fetching.alone.settle();
-    assert_eq!(fetching.rows.take().len(), 1, "there is no room for the second batch");
-    // Feedback adds one.
-    fetching.staged.advance(START + 2);
+    let first = fetching.rows.take();
+    assert_eq!(first.len(), 1, "there is no room for the second batch");
+    assert!(!fetching.stats.take_each().iter().any(|(_, stat)| stat.full), "a batch on its way goes on by itself");
+    let same = first[0].1.clone();
+    drop(first);
+    fetching.alone.settle();
+    assert!(fetching.rows.take().is_empty(), "a target has it still");
+    drop(same);
     let rows = fetching.rows.of_same();
-    let mut came = 0;
-    fetching.alone.until(|| {
-        came += rows.take().len();
-        came == 1
-    });
+    fetching.alone.until(|| rows.take().len() == 1);
+}
+
+/// Files of the open epoch stay until it ends, so the clock is told; those of a closed one go.
+#[test]
+fn the_open_epoch_alone_can_use_the_budget_up() {
+    for closed in [false, true] {
+        let mut fetching = Fetching::with_budget(1000);
+        fetching.offer(records(0, 0..3), true);
+        fetching.alone.settle();
+        drop(fetching.rows.take());
+        let files = fetching.held.files.lease(1000);
+        if closed {
+            fetching.close(START, false);
+        }
+        fetching.offer(records(0, 3..4), true);
+        fetching.alone.settle();
+        thread::sleep(Duration::from_millis(20)); // it looks again every few milliseconds
+        fetching.alone.settle();
+        assert!(fetching.rows.take().is_empty());
+        let full = fetching.stats.take_each().into_iter().any(|(epoch, stat)| stat.full && epoch == START);
+        assert_eq!(full, !closed, "closed: {closed}");
+        drop(files);
+        // Feedback adds one.
+        fetching.staged.advance(START + 2);
+        let rows = fetching.rows.of_same();
+        fetching.alone.until(|| rows.take().len() == 1);
+    }
 }
