@@ -107,11 +107,11 @@ mod tests {
         let shares = share(1_000_000_000, one);
         assert_eq!(
             (shares.queue_kb, shares.worker, shares.batch, shares.page),
-            (65_536, 750_000_000, 8 << 20, 1 << 20)
+            (65_536, 625_000_000, 8 << 20, 1 << 20)
         );
         let many = Shape { workers: 2, columns: 2_256, fan_out: 250, column: 64 << 10 };
         let shares = share(1_000_000_000, many);
-        assert_eq!((shares.worker, shares.page), (375_000_000, 41_555));
+        assert_eq!((shares.worker, shares.page), (312_500_000, 34_629));
         assert!(shares.batch * (1 + many.fan_out) * 8 < shares.worker, "a batch of all targets is a small part of it");
         for shape in [one, many, Shape { workers: 16, columns: 40, fan_out: 4, column: 64 << 10 }] {
             let shares = share(least(shape), shape);
@@ -126,6 +126,6 @@ mod tests {
     #[test]
     fn what_a_job_needs_grows_with_its_columns_and_workers() {
         let need = |workers, columns, fan_out| least(Shape { workers, columns, fan_out, column: 64 << 10 }) / 1_000_000;
-        assert_eq!((need(1, 15, 1), need(1, 906, 100), need(4, 906, 100)), (1, 83, 335));
+        assert_eq!((need(1, 15, 1), need(1, 906, 100), need(4, 906, 100)), (2, 100, 402));
     }
 }
