@@ -7,6 +7,7 @@
 //! * [`fates`]: what becomes of a record, and the equations that the counts of an epoch must satisfy;
 //! * [`manifest`]: the row that says "this epoch is in", and the digest that chains it to all before it;
 //! * [`history`]: where the epochs so far end, and how one more is put to them;
+//! * [`fold`]: old epochs become one row, so that a history does not grow for ever;
 //! * [`names`]: the only place that names an object on S3, and [`garbage`]: which of them nobody can need any more;
 //! * [`witness`]: what S3 remembers of the starts, so that tables which are not the ones they were are found out;
 //! * [`protocol`]: facts in, decision out. Whether an epoch is in, who may load, when to halt;
@@ -15,6 +16,7 @@
 pub mod cut;
 pub mod epoch;
 pub mod fates;
+pub mod fold;
 pub mod garbage;
 pub mod history;
 pub mod invariants;

@@ -28,8 +28,8 @@ impl Digest {
     }
 }
 
-/// Why an epoch is in the manifest. The table's column has the word; `base`, `fill` and `reset-state` are kept for what folds old
-/// epochs, fills a table that was added later, and drops state.
+/// Why an epoch is in the manifest. The table's column has the word; `fill` and `reset-state` are kept for what fills a table that was
+/// added later, and drops state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     /// Topics that no epoch has read yet, at their start.
@@ -42,11 +42,22 @@ pub enum Kind {
     NewSource,
     /// The tables belong to this database from here on, because a person said so.
     Adopt,
+    /// All up to here became this one row: its whole cut, its digests, and the sums of their counts ([`crate::fold`]). Nothing is linked
+    /// as one: it was data or an announcement.
+    Base,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 5] = [Kind::Announcement, Kind::Data, Kind::Loss, Kind::NewSource, Kind::Adopt];
+    pub const ALL: [Kind; 6] = [Kind::Announcement, Kind::Data, Kind::Loss, Kind::NewSource, Kind::Adopt, Kind::Base];
+
+    /// Whether a person decided it. Such rows are kept for ever: they are few, and say why the history is as it is.
+    pub fn is_decision(self) -> bool {
+        match self {
+            Kind::Loss | Kind::NewSource | Kind::Adopt => true,
+            Kind::Announcement | Kind::Data | Kind::Base => false,
+        }
+    }
 
     /// As the manifest spells it.
     pub fn text(self) -> &'static str {
@@ -56,6 +67,7 @@ impl Kind {
             Kind::Loss => "loss",
             Kind::NewSource => "new-source",
             Kind::Adopt => "adopt",
+            Kind::Base => "base",
         }
     }
 
@@ -325,7 +337,7 @@ mod tests {
     #[test]
     fn a_kind_is_read_as_it_is_written() {
         assert!(Kind::ALL.into_iter().all(|kind| Kind::parse(kind.text()) == Some(kind)));
-        assert_eq!(Kind::parse("base"), None);
+        assert_eq!(Kind::parse("fill"), None);
     }
 
     #[test]

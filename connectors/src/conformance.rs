@@ -13,8 +13,8 @@ use checkpoint::{
 };
 
 use crate::{
-    Adoption, CopyFrom, Error, Fault, HaltNote, Happened, Load, Log, Objects, Process, Reader, StartAt, TableName,
-    Took, Warehouse,
+    Adoption, CopyFrom, Error, Fault, Fold, Folded, HaltNote, Happened, Load, Log, Objects, Process, Reader, StartAt,
+    TableName, Took, Warehouse,
 };
 
 /// Fills topics.
@@ -561,4 +561,33 @@ pub fn warehouse(one: &mut dyn Warehouse, two: &mut dyn Warehouse, target: &Tabl
         since: Micros(1_795_517_694_000_000),
     };
     two.note_halt(&note).unwrap();
+    folding(two, &second.holder, &mut second.history);
+}
+
+/// Old epochs become one row, up to a whole cut; what a start reads is what it was, and decisions are remembered.
+fn folding(warehouse: &mut dyn Warehouse, holder: &Holder, history: &mut History) {
+    let decided = history.next_epoch.0 - 1;
+    for _ in 0..2 {
+        let at = history.cut.get(&TopicPartition::new("t", 0)).unwrap().end;
+        let loads: Vec<Load> = (at..at + 110).map(|at| load(holder, history, at, at + 1)).collect();
+        let (first, last) = (loads[0].range.clone(), loads[109].range.clone());
+        let range = Range { first: first.first, ..last };
+        let links = loads.into_iter().flat_map(|load| load.links).collect();
+        let many = Load { holder: holder.clone(), range, links, copies: Vec::new(), adopt: None };
+        assert_eq!(warehouse.load(&many, &mut |_| {}).unwrap(), Outcome::Committed);
+    }
+    let (closed, adopted) = (Micros(1_795_517_694_000_001), warehouse.adopted().unwrap());
+    let mut fold = |before: i64| warehouse.fold(&Fold { before: Micros(before), epochs: 200 }).unwrap();
+    assert_eq!(fold(closed.0), None, "they were closed at that moment, and not before it");
+    // Every hundred epochs after the decision.
+    let (one, two) = (Epoch(decided + 100), Epoch(decided + 200));
+    assert_eq!(fold(closed.0 + 1), Some(Folded { base: one, epochs: one.0 }));
+    assert_eq!(fold(closed.0 + 1), Some(Folded { base: two, epochs: 100 }));
+    assert_eq!(fold(closed.0 + 1), None, "what comes after the newest whole cut stays");
+    assert_eq!(known(&protocol::admit(&warehouse.read().unwrap()).unwrap()), known(history));
+    assert_eq!(warehouse.adopted().unwrap(), adopted);
+    let at = history.cut.get(&TopicPartition::new("t", 0)).unwrap().end;
+    let next = load(holder, history, at, at + 2);
+    assert_eq!(warehouse.load(&next, &mut |_| {}).unwrap(), Outcome::Committed);
+    warehouse.forget_sessions(Micros(0)).unwrap();
 }

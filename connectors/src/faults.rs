@@ -11,13 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    Generation, LastRecord, Nonce, TopicPartition,
+    Generation, LastRecord, Micros, Nonce, TopicPartition,
     protocol::{Holder, Outcome, Range, SourceFacts, Start, TableFacts},
 };
 
 use crate::{
-    CopyFrom, Error, HaltNote, Load, LoadStep, Log, Objects, OpenSession, Process, RawBatch, Reader, Result, StartAt,
-    TableName, TargetColumn, Took, Warehouse,
+    CopyFrom, Error, Fold, Folded, HaltNote, Load, LoadStep, Log, Objects, OpenSession, Process, RawBatch, Reader,
+    Result, StartAt, TableName, TargetColumn, Took, Warehouse,
 };
 
 /// The error of a call.
@@ -216,6 +216,14 @@ impl<P: Warehouse> Warehouse for Faulty<P> {
 
     fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome> {
         self.script.act("resolve", || self.port.resolve(holder, range))
+    }
+
+    fn fold(&mut self, fold: &Fold) -> Result<Option<Folded>> {
+        self.script.act("fold", || self.port.fold(fold))
+    }
+
+    fn forget_sessions(&mut self, before: Micros) -> Result<u64> {
+        self.script.act("forget_sessions", || self.port.forget_sessions(before))
     }
 
     fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()> {

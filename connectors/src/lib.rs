@@ -28,7 +28,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use checkpoint::{
-    Counts, Generation, LastRecord, Link, Micros, Nonce, TopicPartition,
+    Counts, Epoch, Generation, LastRecord, Link, Micros, Nonce, TopicPartition,
     protocol::{Holder, Outcome, Range, SourceFacts, Start, TableFacts},
 };
 
@@ -415,6 +415,24 @@ pub struct HaltNote {
     pub since: Micros,
 }
 
+/// Old epochs that are to become one row ([`checkpoint::fold`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fold {
+    /// Those that were closed before this moment.
+    pub before: Micros,
+    /// So many at once, at most. A whole cut is written every [`checkpoint::history::FULL_CUT_EVERY`] epochs, so fewer may be none.
+    pub epochs: u64,
+}
+
+/// What was folded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Folded {
+    /// The epoch whose row has become the base.
+    pub base: Epoch,
+    /// How many epochs were folded into it, the base before it included.
+    pub epochs: u64,
+}
+
 /// One COPY of a load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CopyFrom {
@@ -521,6 +539,13 @@ pub trait Warehouse: Send {
 
     /// Finds out what became of a load whose answer was lost: waits behind a barrier until its session is gone, then reads.
     fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome>;
+
+    /// Folds old epochs into one row, if there are any. It holds the fence for seconds; where that would take longer, nothing is done and
+    /// the error says so ([`Fault::TooLong`]): fewer are to be tried. The session must be recorded.
+    fn fold(&mut self, fold: &Fold) -> Result<Option<Folded>>;
+
+    /// Forgets the sessions of processes that began before a moment, but for those that are shown to be open. How many.
+    fn forget_sessions(&mut self, before: Micros) -> Result<u64>;
 
     /// Keeps the text of a plan under its hash, once.
     fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()>;

@@ -4,7 +4,7 @@ use std::{io::Write, time::Duration};
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
-use connectors::redshift::verify::Scope;
+use connectors::{Folded, redshift::verify::Scope};
 
 use crate::{
     accept::{self, Accept, Adopted, Person},
@@ -12,7 +12,7 @@ use crate::{
     cluster::{Cluster, supervise},
     dead_letters,
     error::{Code, Error, Result, set_job_file},
-    gc, halts, inspect, job,
+    gc, halts, inspect, job, prune,
     report::{log, screen},
     run::{self, warehouse},
     takeover::TakeOver,
@@ -52,6 +52,8 @@ enum Command {
     Epochs(Epochs),
     /// Delete staged files that nobody can need any more. A running job does so itself, now and then.
     Gc(Gc),
+    /// Fold old epochs of the control tables into one row, as a running job with `[history] keep` does.
+    Prune(Prune),
     /// Say what a job file means, with every default; or what an error code means; or list all codes.
     Explain(Explain),
     /// Print the completions for a shell.
@@ -128,6 +130,18 @@ struct Gc {
     #[arg(long)]
     dry_run: bool,
     /// One JSON object for each file, a line each.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct Prune {
+    /// The job file.
+    job: String,
+    /// Keep epochs that were closed since, like 90d; instead of `keep` in `[history]`.
+    #[arg(long, value_name = "TIME")]
+    keep: Option<String>,
+    /// One JSON object for each slice, a line each.
     #[arg(long)]
     json: bool,
 }
@@ -282,6 +296,7 @@ pub fn main() -> ! {
         Command::AcceptLoss(arguments) => accept_loss(&arguments),
         Command::AcceptNewSource(arguments) => accept_new_source(&arguments),
         Command::Gc(arguments) => gc(&arguments),
+        Command::Prune(arguments) => prune(&arguments),
         Command::Explain(arguments) => explain(&arguments),
         Command::Completions { shell } => {
             let mut script = Vec::new();
@@ -467,6 +482,23 @@ fn gc(arguments: &Gc) -> Result<()> {
     print(&collected.garbage.iter().map(line).collect::<String>());
     let done = if arguments.dry_run { "would be deleted" } else { "deleted" };
     eprintln!("{} files {done}, {} kept", collected.garbage.len(), collected.kept);
+    Ok(())
+}
+
+fn prune(arguments: &Prune) -> Result<()> {
+    let keep = arguments.keep.as_ref().map(|text| {
+        job::parse_duration(text)
+            .ok_or_else(|| Error::new(Code::Usage, format!("--keep {text:?}: write it like 12h or 90d")))
+    });
+    let mut all = 0;
+    prune::prune(&load(&arguments.job)?, keep.transpose()?, &mut |Folded { base, epochs }| {
+        all += epochs;
+        print(&match arguments.json {
+            true => serde_json::json!({ "base": base.0, "epochs": epochs }).to_string() + "\n",
+            false => format!("epoch {base}: {epochs} epochs\n"),
+        });
+    })?;
+    eprintln!("{all} epochs folded into one row");
     Ok(())
 }
 

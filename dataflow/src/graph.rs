@@ -157,6 +157,7 @@ impl Context {
                 idle_interval: job.epoch.idle_interval,
                 log,
                 retry: OUTAGE,
+                keep: job.keep,
             },
             plan,
             between: None,

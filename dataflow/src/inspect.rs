@@ -101,7 +101,7 @@ fn filled(job: &Job, target: &Target) -> Filled {
         (Some(topic), Some(partition), Some(offset)) => Some(OriginColumns { topic, partition, offset }),
         _ => None,
     };
-    Filled { table: target.table.clone(), origin }
+    Filled { table: target.table.clone(), origin, from: target.verify_from }
 }
 
 #[derive(Serialize)]

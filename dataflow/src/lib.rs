@@ -28,6 +28,7 @@ pub mod job;
 pub mod memory;
 pub mod plan;
 pub mod preflight;
+pub mod prune;
 pub mod recover;
 pub mod report;
 pub mod run;

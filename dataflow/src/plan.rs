@@ -152,6 +152,7 @@ mod tests {
             vec![SourceColumn::new("a", ColumnKind::BigInt), SourceColumn::new("b", ColumnKind::Varchar(5))],
         )];
         let target = |query: &str| job::Target {
+            verify_from: None,
             table: connectors::TableName { schema: "x".into(), table: "t".into() },
             selection: select::parse(query, &streams).unwrap(),
         };

@@ -96,6 +96,18 @@ pub enum Event {
         /// What was read, epoch after epoch.
         spans: Vec<Span>,
     },
+    /// Old epochs were folded into one row.
+    Folded {
+        /// Whose row that is.
+        base: Epoch,
+        /// How many they were.
+        epochs: u64,
+    },
+    /// Old epochs could not be folded, or sessions not forgotten. It will be tried again.
+    Unfolded {
+        /// Why.
+        why: String,
+    },
     /// Something failed and is tried again.
     Retrying {
         /// What was being done.

@@ -19,7 +19,7 @@ const PARTITIONS: i32 = 8;
 
 /// A job with so many epochs after the announcement, each of one record a partition, and with everything that they left: the topic
 /// has the records, the table the rows. The control tables are filled by the door that a process uses.
-fn aged(prefix: &str, epochs: u64) -> World {
+pub fn aged(prefix: &str, epochs: u64) -> World {
     let world = World::new(prefix, PARTITIONS);
     let record = |partition| (partition, Record::of(r#"{"id":1}"#));
     for _ in 0..epochs.div_ceil(100) {

@@ -12,6 +12,7 @@ mod exit_codes;
 mod gc;
 mod guide;
 mod heals;
+mod history;
 mod live;
 mod many;
 mod outage;

@@ -195,7 +195,7 @@ fn job_file(world: &World, job: &str) {
         }
     }
     // `topic` is shown as `topics`; the others stand only where a job has them.
-    let optional = ["stream.topic", "target.on", "redshift.ca_file", "kafka.properties"];
+    let optional = ["stream.topic", "target.on", "target.verify_from", "redshift.ca_file", "kafka.properties"];
     let missing: Vec<&String> =
         documented.keys().filter(|key| !shown.contains(*key) && !optional.contains(&key.as_str())).collect();
     assert!(missing.is_empty(), "not shown: {missing:?}\n{explained}");

@@ -11,6 +11,7 @@
 pub mod dead_letters;
 pub mod epochs;
 mod fence;
+mod fold;
 mod probe;
 mod session;
 mod snapshot;
@@ -22,13 +23,13 @@ pub mod verify;
 use std::time::{Duration, Instant};
 
 use checkpoint::{
-    Digest, Epoch, Generation, Link, Nonce,
+    Digest, Epoch, Generation, Link, Micros, Nonce,
     protocol::{self, Fence, Halt, Holder, Outcome, Range, TableFacts},
 };
 
 use crate::{
-    ColumnKind, CopyFrom, Error, Fault, HaltNote, Happened, Load, LoadStep, OpenSession, Process, Result, TableName,
-    TargetColumn, Took, Trust, Warehouse,
+    ColumnKind, CopyFrom, Error, Fault, Fold, Folded, HaltNote, Happened, Load, LoadStep, OpenSession, Process, Result,
+    TableName, TargetColumn, Took, Trust, Warehouse,
     retry::{Policy, Retry},
 };
 use session::Session;
@@ -470,6 +471,16 @@ impl Warehouse for Redshift {
         self.session = None;
         let result = self.on_session(|this, session| this.try_resolve(session, holder, range));
         self.loads.judge(result)
+    }
+
+    fn fold(&mut self, fold: &Fold) -> Result<Option<Folded>> {
+        let folded = self.on_session(|this, session| this.try_fold(session, fold));
+        // What it says of a COMMIT that was not answered does not matter: whoever folds next sees it.
+        folded.map_err(|error| Error { happened: Happened::No, ..error })
+    }
+
+    fn forget_sessions(&mut self, before: Micros) -> Result<u64> {
+        self.on_session(|this, session| this.try_forget_sessions(session, before))
     }
 
     fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()> {

@@ -267,7 +267,13 @@ fn moment(at: Micros) -> String {
     format!("'{}+00'", at.to_text())
 }
 
-fn number(value: Option<impl ToString>) -> String {
+/// The columns of the counts that are numbers.
+pub(super) fn counts_columns() -> Vec<&'static str> {
+    let fates = Fate::ALL.iter().map(|fate| fate.column());
+    ["records_read"].into_iter().chain(fates).chain(["late_taken", "loaded", "removed"]).collect()
+}
+
+pub(super) fn number(value: Option<impl ToString>) -> String {
     value.map_or("NULL".into(), |v| v.to_string())
 }
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Micros, Position, Span, protocol};
+use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Kind, Micros, Position, Span, protocol};
 
 use super::{
     Redshift,
@@ -22,6 +22,8 @@ pub struct Filled {
     pub table: TableName,
     /// The columns that say where a row came from, where the query selects them.
     pub origin: Option<OriginColumns>,
+    /// Rows of epochs that were closed before this moment are taken away by others.
+    pub from: Option<Micros>,
 }
 
 /// Columns of a target that say where each row came from.
@@ -92,12 +94,19 @@ pub enum Scope {
 #[derive(Clone, Copy, Default)]
 struct Part {
     cut: Option<Epoch>,
+    /// The base into which all older epochs were folded, if there is one.
+    base: Option<Epoch>,
     /// No offset of theirs is below this one. Rows come in the order of their loads, so that a constant lets Redshift pass over nearly
     /// all older blocks of a target, whatever its sort key.
     low: Option<i64>,
 }
 
 impl Part {
+    /// Whether all is looked at that there is.
+    fn is_all(self) -> bool {
+        self.cut == self.base
+    }
+
     /// A condition for a table with a column of this name.
     fn of(self, column: &str) -> String {
         self.cut.map_or("true".into(), |cut| format!("{column} > {cut}"))
@@ -106,8 +115,11 @@ impl Part {
 
 /// All checks that are one statement.
 /// `renewed` are topics of which more than one was read under the same name: a row's partition and offset do not say of which it is.
-fn checks(tables: &Tables, targets: &[Filled], renewed: &[String], part: Part) -> Vec<Check> {
-    let Tables { fence, manifest, rows, offsets, dead_letters, .. } = tables;
+fn checks(tables: &Tables, targets: &[(&Filled, Option<Part>)], renewed: &[String], part: Part) -> Vec<Check> {
+    let Tables { fence, manifest, rows, offsets, cuts, dead_letters, .. } = tables;
+    let decisions: Vec<String> =
+        Kind::ALL.into_iter().filter(|kind| kind.is_decision()).map(|kind| literal(kind.text())).collect();
+    let decisions = decisions.join(", ");
     let letters = literal(&tables.dead_letters_name());
     let first = part.cut.map_or(0, |cut| cut.next().0);
     let (in_part, of_m, of_r, of_d) = (part.of("epoch"), part.of("m.epoch"), part.of("r.epoch"), part.of("d.epoch"));
@@ -189,7 +201,21 @@ fn checks(tables: &Tables, targets: &[Filled], renewed: &[String], part: Part) -
             ),
         ),
     ];
-    targets.iter().for_each(|target| checks.extend(of_target(tables, target, renewed, part)));
+    if let Some(base) = part.base {
+        let older = format!("epoch < {base}");
+        checks.push(of_job(
+            "what was folded into the base is still there",
+            format!(
+                "SELECT epoch FROM {manifest} WHERE {older} AND kind NOT IN ({decisions}) UNION ALL SELECT epoch FROM {rows} WHERE {older} \
+                 UNION ALL SELECT epoch FROM {cuts} WHERE {older}"
+            ),
+        ));
+    }
+    for (target, own) in targets {
+        if let Some(part) = own {
+            checks.extend(of_target(tables, target, renewed, *part));
+        }
+    }
     checks
 }
 
@@ -202,7 +228,7 @@ fn of_target(tables: &Tables, target: &Filled, renewed: &[String], part: Part) -
     let table = format!("{}.{}", name(&target.table.schema), name(&target.table.table));
     let check = |what: String, sql: String| Check { what, target: Some(shown.clone()), edits_disturb: true, sql };
     let mut checks = Vec::new();
-    if part.cut.is_none() {
+    if part.is_all() && target.from.is_none() {
         checks.push(check(
             format!("table {shown} has other rows than were counted"),
             format!(
@@ -284,7 +310,8 @@ pub struct Verification {
 impl Redshift {
     /// The statements of [`Redshift::verify`] over all epochs, for anyone to run.
     pub fn verify_sql(&self, targets: &[Filled]) -> Vec<Check> {
-        checks(&self.tables, targets, &[], Part::default())
+        let targets: Vec<_> = targets.iter().map(|target| (target, Some(Part::default()))).collect();
+        checks(&self.tables, &targets, &[], Part::default())
     }
 
     /// Runs all checks in one transaction, and recomputes the digests of the epochs and their whole cuts. Where nothing is wrong it is
@@ -306,7 +333,16 @@ impl Redshift {
                  the same numbers"
             )
         }));
-        for check in checks(&self.tables, targets, &renewed, part) {
+        let mut parts = Vec::new();
+        for target in targets {
+            let own = self.part_of_target(&mut session, target, part)?;
+            if own.is_none() {
+                let what = "there is no whole cut after the moment from which it is to be verified";
+                done.unproved.push(format!("which rows are in {}: {what}", target.table));
+            }
+            parts.push((target, own));
+        }
+        for check in checks(&self.tables, &parts, &renewed, part) {
             let rows = session.run(&format!("{} LIMIT {}", check.sql, SHOWN + 1))?.rows;
             if rows.is_empty() {
                 continue;
@@ -333,7 +369,7 @@ impl Redshift {
             done.found.push(Found { what, target: None, edits_disturb: false, rows: vec![why] });
         }
         // A mark says that all up to it was looked at: so it continues the mark before it, or begins at the first epoch.
-        let continues = matches!(scope, Scope::New) || part.cut.is_none();
+        let continues = matches!(scope, Scope::New) || part.is_all();
         if done.found.is_empty() && continues && fence.next_epoch.0 > 0 {
             self.mark(&mut session, fence.next_epoch.0 - 1, &fence.digest, &mut done)?;
         }
@@ -342,12 +378,12 @@ impl Redshift {
 
     /// The epochs of a scope. A part begins after a whole cut, which says where each partition stood.
     fn part(&self, session: &mut Session, scope: Scope, next: Epoch) -> Result<Part> {
-        let Tables { manifest, offsets, cuts, verified, .. } = &self.tables;
+        let Tables { manifest, cuts, verified, .. } = &self.tables;
         let one = |session: &mut Session, sql: String| -> Result<Option<u64>> {
             session.run(&sql)?.rows.first().map_or(Ok(None), |row| row.maybe_number(0))
         };
         let before = match scope {
-            Scope::All => return Ok(Part::default()),
+            Scope::All => 0,
             Scope::Last(number) => next.0.saturating_sub(number),
             Scope::Since(since) => {
                 let since = format!("'{}+00'", since.to_text());
@@ -359,15 +395,42 @@ impl Redshift {
                 );
                 match one(session, sql)? {
                     Some(epoch) => epoch + 1,
-                    None => return Ok(Part::default()),
+                    None => 0,
                 }
             }
         };
-        let from = format!("SELECT max(epoch) FROM {cuts} WHERE epoch < {before}");
-        let Some(cut) = one(session, from)? else { return Ok(Part::default()) };
+        let base = one(session, format!("SELECT max(epoch) FROM {manifest} WHERE kind = 'base'"))?.map(Epoch);
+        let cut = one(session, format!("SELECT max(epoch) FROM {cuts} WHERE epoch < {before}"))?.map(Epoch);
+        match cut.max(base) {
+            None => Ok(Part::default()),
+            Some(cut) => self.after(session, cut, base),
+        }
+    }
+
+    /// What comes after a whole cut.
+    fn after(&self, session: &mut Session, cut: Epoch, base: Option<Epoch>) -> Result<Part> {
+        let offsets = &self.tables.offsets;
         let low = format!("SELECT min(start_offset) FROM {offsets} WHERE epoch > {cut} AND end_offset > start_offset");
         let low = session.run(&low)?.rows.first().map_or(Ok(None), |row| row.maybe_number(0))?;
-        Ok(Part { cut: Some(Epoch(cut)), low })
+        Ok(Part { cut: Some(cut), base, low })
+    }
+
+    /// Where a target's rows are taken away by others up to a moment: what comes after the first whole cut since then. `None` if there
+    /// is none.
+    fn part_of_target(&self, session: &mut Session, target: &Filled, part: Part) -> Result<Option<Part>> {
+        let Some(from) = target.from else { return Ok(Some(part)) };
+        let Tables { manifest, cuts, .. } = &self.tables;
+        let from = format!("'{}+00'", from.to_text());
+        let first = session.run(&format!(
+            "SELECT min(m.epoch) FROM {manifest} m JOIN (SELECT DISTINCT epoch FROM {cuts}) c ON c.epoch = m.epoch \
+             WHERE m.closed_at >= {from}"
+        ))?;
+        let first: Option<u64> = first.rows.first().map_or(Ok(None), |row| row.maybe_number(0))?;
+        match first.map(Epoch) {
+            None => Ok(None),
+            Some(first) if part.cut.is_some_and(|cut| cut >= first) => Ok(Some(part)),
+            Some(first) => self.after(session, first, part.base).map(Some),
+        }
     }
 
     /// Remembers how far everything was found good. Who may only read does not, and is told.
@@ -405,8 +468,12 @@ impl Redshift {
     fn history_before(&self, session: &mut Session, fence_id: &str, part: Part) -> Result<Option<History>> {
         let manifest = &self.tables.manifest;
         if let Some(cut_epoch) = part.cut {
-            let rows = session.run(&format!("SELECT digest FROM {manifest} WHERE epoch = {cut_epoch}"))?.rows;
+            let rows =
+                session.run(&format!("SELECT digest, cut_digest FROM {manifest} WHERE epoch = {cut_epoch}"))?.rows;
             let (Some(row), Some(cut)) = (rows.first(), self.whole_cut(session, cut_epoch)?) else { return Ok(None) };
+            if cut.digest().0 != row.text(1)? {
+                return Ok(None);
+            }
             let (digest, next_epoch) = (Digest(row.text(0)?.into()), cut_epoch.next());
             return Ok(Some(History { next_epoch, digest, cut, cut_epoch: Some(cut_epoch) }));
         }
@@ -424,7 +491,8 @@ impl Redshift {
     fn broken_link(&self, session: &mut Session, fence_id: &str, part: Part) -> Result<Option<(Epoch, String)>> {
         let tables = &self.tables;
         let Some(mut history) = self.history_before(session, fence_id, part)? else {
-            let what = "the whole cut before the epochs that are looked at is not there, or has a partition twice";
+            let what =
+                "the whole cut before the epochs that are looked at is not there, or not the one that was written";
             return Ok(part.cut.map(|epoch| (epoch, what.into())));
         };
         let mut from = history.next_epoch.0;

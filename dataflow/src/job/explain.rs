@@ -137,7 +137,12 @@ fn explained(job: &Job, text: &str) -> String {
     out += &setting("errors", "halt_above", quoted(&above));
     out += &format!("# dead letters go to {}\n", job.dead_letters());
     out += "\n[memory]\n";
-    out + &setting("memory", "budget", size_text(job.budget_bytes))
+    out += &setting("memory", "budget", size_text(job.budget_bytes));
+    out += "\n[history]\n";
+    out + &match job.keep {
+        Some(keep) => setting("history", "keep", time_text(keep)),
+        None => "# keep: for ever  # default\n".into(),
+    }
 }
 
 fn stream_text(stream: &Stream, set: &DeTable<'_>) -> String {
@@ -147,7 +152,7 @@ fn stream_text(stream: &Stream, set: &DeTable<'_>) -> String {
         StartAt::Earliest => quoted("earliest"),
         StartAt::Latest => quoted("latest"),
         StartAt::Time(ms) => {
-            format!("{{ time = {} }}", quoted(&(Micros(ms * 1000).to_text().replacen(' ', "T", 1) + "Z")))
+            format!("{{ time = {} }}", moment_text(Micros(ms * 1000)))
         }
     };
     let mut out = format!(
@@ -178,8 +183,9 @@ fn target_text(target: &Target) -> String {
         .filter_map(|column| Some(format!("{} = {}", quoted(&column.name), policy_text(&column.policy)?)))
         .collect();
     let on = if policies.is_empty() { String::new() } else { format!("on = {{ {} }}\n", policies.join(", ")) };
+    let from = target.verify_from.map_or(String::new(), |from| format!("verify_from = {}\n", moment_text(from)));
     format!(
-        "\n[[target]]\ntable = {}\nmode = \"append\"\nquery = {}\n{on}# reads {} of stream {}\n# fills {}\n",
+        "\n[[target]]\ntable = {}\nmode = \"append\"\nquery = {}\n{on}{from}# reads {} of stream {}\n# fills {}\n",
         quoted(&target.table.to_string()),
         quoted(&selection.text),
         looks_at.join(", "),
@@ -222,9 +228,13 @@ fn secret_text(secret: &Secret) -> String {
     }
 }
 
+fn moment_text(at: Micros) -> String {
+    quoted(&(at.to_text().replacen(' ', "T", 1) + "Z"))
+}
+
 fn time_text(time: Duration) -> String {
     let ms = time.as_millis();
-    let units = [(3_600_000, "h"), (60_000, "m"), (1000, "s")];
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s")];
     let (number, unit) = units
         .into_iter()
         .find(|(unit, _)| ms.is_multiple_of(*unit))

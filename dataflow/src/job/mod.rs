@@ -11,6 +11,7 @@ mod reader;
 use std::{ops::Range, time::Duration};
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use checkpoint::Micros;
 use connectors::{ColumnKind, StartAt, TableName, redshift::Tls};
 use operators::{
     dead_letters::RejectOptions,
@@ -25,8 +26,8 @@ use operators::{
 use toml::de::{DeTable, DeValue};
 
 use crate::error::{Code, Error, Result};
-pub use reader::Secret;
 use reader::{Finding, Findings, Placed, Section, expand, secret_of};
+pub use reader::{Secret, parse_duration};
 
 /// A job.
 #[derive(Clone, Debug)]
@@ -49,8 +50,10 @@ pub struct Job {
     pub redshift: Redshift,
     /// What is done about records that cannot be loaded.
     pub errors: RejectOptions,
-    /// Bytes in flight over all workers of a process.
+    /// What all workers of a process may hold, in bytes.
     pub budget_bytes: u64,
+    /// How long old epochs are kept as they are; `None` for ever.
+    pub keep: Option<Duration>,
 }
 
 impl Job {
@@ -94,6 +97,8 @@ pub struct Target {
     pub table: TableName,
     /// The query.
     pub selection: Selection,
+    /// Its rows are verified from here on, because older ones are taken away; `None` for all.
+    pub verify_from: Option<Micros>,
 }
 
 /// When epochs end.
@@ -243,6 +248,7 @@ fn read(mut root: Section<'_>, text: &str, findings: &mut Findings) -> Option<Jo
     let epoch = read_epoch(root.section(findings, "epoch"), findings);
     let budget_bytes = read_memory(root.section(findings, "memory"), findings);
     let errors = read_errors(root.section(findings, "errors"), findings);
+    let keep = read_history(root.section(findings, "history"), findings);
     let streams = read_streams(&mut root, findings);
     let targets = read_targets(&mut root, text, &streams, findings);
     let whole = root.span();
@@ -269,7 +275,21 @@ fn read(mut root: Section<'_>, text: &str, findings: &mut Findings) -> Option<Jo
         redshift: redshift?,
         errors,
         budget_bytes,
+        keep,
     })
+}
+
+/// The least time for which epochs are kept: somebody may want to see why a row of yesterday is there.
+const LEAST_KEEP: Duration = Duration::from_secs(24 * 3600);
+
+fn read_history(history: Option<Section<'_>>, findings: &mut Findings) -> Option<Duration> {
+    let mut history = history?;
+    let (span, keep) = (history.span(), history.duration(findings, "keep"));
+    if keep.is_some_and(|keep| keep < LEAST_KEEP) {
+        findings.add(span, "`keep` is too short", "at least \"1d\"");
+    }
+    history.finish(findings);
+    keep
 }
 
 fn read_errors(errors: Option<Section<'_>>, findings: &mut Findings) -> RejectOptions {
@@ -604,6 +624,14 @@ fn read_targets(root: &mut Section<'_>, text: &str, streams: &[Stream], findings
         section.one_of(findings, "mode", &[("append", ())]);
         section.not_yet(findings, "key", "the key of an upsert");
         let on = section.section(findings, "on");
+        let verify_from = section.text(findings, "verify_from").and_then(|from| {
+            let micros = timestamp::moment(&from.value).ok().map(|(micros, _)| Micros(micros));
+            if micros.is_none() {
+                let what = format!("`verify_from`: {:?} is not a moment", from.value);
+                findings.add(from.span, what, "write it like \"2026-11-24T00:00:00Z\"");
+            }
+            micros
+        });
         section.finish(findings);
         let table = table.and_then(|table| read_table_name(&table, findings));
         if let Some((table, span)) = &table
@@ -623,7 +651,7 @@ fn read_targets(root: &mut Section<'_>, text: &str, streams: &[Stream], findings
             if let Some(on) = on {
                 read_column_policies(on, &mut selection, findings);
             }
-            targets.push(Target { table, selection });
+            targets.push(Target { table, selection, verify_from });
         }
     }
     // Where something else is wrong, a query that is not understood may be the one that reads it.

@@ -148,7 +148,7 @@ impl<'a> Section<'a> {
             findings.add(
                 text.span,
                 format!("`{key}`: {:?} is not a time", text.value),
-                "write it like \"500ms\", \"30s\", \"10m\" or \"1h\"",
+                "write it like \"500ms\", \"30s\", \"10m\", \"1h\" or \"90d\"",
             );
         }
         duration
@@ -341,7 +341,8 @@ pub fn expand(findings: &mut Findings, text: &str, span: Range<usize>) -> Option
     Some(out + rest)
 }
 
-fn parse_duration(text: &str) -> Option<Duration> {
+/// A time such as `30s` or `90d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let number: u64 = text[..digits].parse().ok()?;
     let millis = match text[digits..].trim() {
@@ -349,6 +350,7 @@ fn parse_duration(text: &str) -> Option<Duration> {
         "s" => 1000,
         "m" => 60_000,
         "h" => 3_600_000,
+        "d" => 86_400_000,
         _ => return None,
     };
     number.checked_mul(millis).filter(|ms| *ms > 0).map(Duration::from_millis)

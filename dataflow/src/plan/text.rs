@@ -101,7 +101,8 @@ fn stream_part(stream: &job::Stream) -> Result<Part> {
 
 /// Without `fitted` as far as the job file says it.
 fn target_part(target: &job::Target, fitted: Option<&Target>) -> Result<Part> {
-    let job::Target { table, selection } = target;
+    // From where on it is verified does not decide which rows come out.
+    let job::Target { table, selection, verify_from: _ } = target;
     let columns = selection.columns.iter().enumerate().map(|(i, column)| {
         let SelectedColumn { name, value: _, kind, policy } = column; // the value is in the query's text
         let filled = fitted.and_then(|fitted| fitted.columns.get(i));

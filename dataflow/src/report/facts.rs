@@ -224,7 +224,7 @@ impl Facts {
                     }
                 }
             }
-            Event::Step { .. } => {}
+            Event::Step { .. } | Event::Folded { .. } | Event::Unfolded { .. } => {}
             Event::Changed { place, column, values } => {
                 *self.rare().changed.entry((place.clone(), column.clone())).or_default() += values;
             }

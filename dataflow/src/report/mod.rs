@@ -100,6 +100,19 @@ impl Report {
                 info!(event = "recovered", doing, "done after all: {doing}");
                 self.said();
             }
+            Event::Folded { base, epochs } => {
+                info!(
+                    event = "folded",
+                    base = base.0,
+                    epochs,
+                    "folded {epochs} old epochs into one row, that of epoch {base}"
+                );
+                self.said();
+            }
+            Event::Unfolded { why } => {
+                warn!(event = "not-folded", why, "old epochs are not folded, which is tried again later: {why}");
+                self.said();
+            }
             Event::Draining { why } => {
                 warn!(event = "draining", why, "{why}: draining");
                 self.said();

@@ -6,6 +6,7 @@
 //! * State: the epochs that wait; at most [`crate::clock::MAX_OPEN_EPOCHS`], and their memory budget.
 //! * A thread of its own talks to the warehouse, one load at a time. Epochs whose positions moved but that have no rows
 //!   wait for the next load or for `idle_interval`, so that control records alone do not make a load.
+//! * Between two loads it does the housework ([`super::history`]).
 //! * Before a load Kafka is asked whether the topics are still those that were read. A consumer does not notice: it goes on in
 //!   another topic of the same name, where it stood in the old one.
 //! * Failure: what may pass by itself is tried again with the same files, a COPY that outlasts its statement's limit with fewer
@@ -38,7 +39,7 @@ use timely::{
     },
 };
 
-use super::{StagedFile, Target, seal::SealedEpoch, upload::put};
+use super::{StagedFile, Target, history::Housework, seal::SealedEpoch, upload::put};
 use crate::{
     Time,
     clock::MAX_OPEN_EPOCHS,
@@ -48,6 +49,8 @@ use crate::{
     stamp::hold,
 };
 
+/// When a start looks for the first time whether anything has grown old.
+const HOUSEWORK_AFTER: Duration = Duration::from_secs(10);
 /// The most bytes of files in one load, unless a single epoch has more.
 const LOAD_BYTES: u64 = 4 << 30;
 
@@ -66,6 +69,8 @@ pub struct LoadOptions {
     pub log: Arc<dyn Log>,
     /// How a load is tried again: [`crate::outage::OUTAGE`].
     pub retry: Policy,
+    /// How long old epochs are kept as they are; `None` for ever.
+    pub keep: Option<Duration>,
 }
 
 /// Builds load. `warehouse` is taken on worker 0 and dropped unused elsewhere.
@@ -85,7 +90,8 @@ pub fn load<'s>(
         if let Some(warehouse) = warehouse {
             let wake = scope.worker().sync_activator_for(info.address.to_vec());
             let spawned = thread::Builder::new().name("load".into()).spawn(move || {
-                let mut loader = Loader { warehouse, objects, options, watch, is_retrying: false };
+                let housework = Housework::new(options.keep, Instant::now() + HOUSEWORK_AFTER);
+                let mut loader = Loader { warehouse, objects, options, watch, housework, is_retrying: false };
                 let result = loader.run(&from_operator, &mut |epoch| {
                     let _ = to_operator.send(Ok(epoch)); // if nobody listens the process is ending
                     let _ = wake.activate();
@@ -133,6 +139,7 @@ struct Loader {
     objects: Arc<dyn Objects>,
     options: LoadOptions,
     watch: Watch,
+    housework: Housework,
     /// Whether it was said that a load is tried again, and not yet that it is in.
     is_retrying: bool,
 }
@@ -173,9 +180,13 @@ impl Loader {
         let mut most = MAX_OPEN_EPOCHS as usize;
         loop {
             if waiting.is_empty() {
-                match incoming.recv() {
+                match incoming.recv_timeout(self.housework.rest(Instant::now())) {
                     Ok(epoch) => waiting.push_back(epoch),
-                    Err(_) => return Ok(()),
+                    Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.housework.turn(&mut *self.warehouse, &self.watch);
+                        continue;
+                    }
                 }
                 since = Instant::now();
             }
@@ -198,6 +209,10 @@ impl Loader {
                 Tried::Loaded => {
                     waiting.drain(..count).for_each(|epoch| loaded(epoch.link.record.epoch.0));
                     most = (most * 2).min(MAX_OPEN_EPOCHS as usize);
+                    // Who lags has better things to do, until the clock waits for nothing else.
+                    if !crowded && !ending {
+                        self.housework.turn(&mut *self.warehouse, &self.watch);
+                    }
                 }
                 Tried::TooMany => most = count / 2,
             }

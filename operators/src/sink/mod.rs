@@ -15,6 +15,7 @@
 
 pub mod encode;
 pub mod fit;
+pub mod history;
 pub mod load;
 pub mod seal;
 pub mod upload;

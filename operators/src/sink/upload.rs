@@ -33,6 +33,9 @@ use crate::{
 /// Uploads at a time, of a process: so many that a store that takes a tenth of a second for each is no bound.
 pub const UPLOADS: usize = 16;
 
+/// A file on its way: its epoch, what it will be, and what it counts for until then.
+type UnderWay = (Capability<Time>, StagedFile, Option<Arc<Lease>>);
+
 /// Builds upload for one target.
 pub fn upload<'s>(
     scope: Scope<'s, Time>,
@@ -51,7 +54,7 @@ pub fn upload<'s>(
             drop(capability);
             let wake = scope.worker().sync_activator_for(info.address.to_vec());
             let uploads = pool.place(wake);
-            let mut under_way: BTreeMap<u64, (Capability<Time>, StagedFile, Option<Arc<Lease>>)> = BTreeMap::new();
+            let mut under_way: BTreeMap<u64, UnderWay> = BTreeMap::new();
             let mut next = 0;
             move |input, output| {
                 input.for_each(|capability, files: &mut Vec<Encoded>| {

@@ -62,6 +62,7 @@ impl Loading {
             nonce: holder.nonce.clone(),
         };
         let options = LoadOptions {
+            keep: None,
             holder,
             staging: Arc::new(staging),
             targets: [].into(),

@@ -1,0 +1,59 @@
+//! `tidegate prune`: folds old epochs into one row, as a running job does by itself between its loads.
+//!
+//! It takes no fence away: a process that runs goes on, and waits for a slice at most.
+
+use std::time::Duration;
+
+use checkpoint::Nonce;
+use connectors::{
+    Fault, Fold, Folded,
+    retry::{Policy, Retry},
+};
+use operators::sink::history::{SLICE, ago};
+
+use crate::{
+    error::{Code, Error, Result},
+    job::Job,
+    run::warehouse,
+    takeover::myself,
+};
+
+/// How long a load that holds the fence is waited for, and an outage.
+const WITHIN: Duration = Duration::from_secs(120);
+/// Rows of sessions older than this are forgotten.
+const SESSIONS_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// Folds all epochs that were closed so long ago, slice by slice; `say` is told of each.
+///
+/// # Errors
+/// Redshift cannot be reached, the user may not delete rows of the control tables, or even the smallest slice would hold the fence for
+/// too long. What was folded before that is folded.
+pub fn prune(job: &Job, keep: Option<Duration>, say: &mut dyn FnMut(&Folded)) -> Result<()> {
+    let Some(keep) = keep.or(job.keep) else {
+        let what = "nothing says how long epochs are kept: give --keep, or `keep` in [history]";
+        return Err(Error::new(Code::Usage, what));
+    };
+    let mut warehouse = warehouse(job)?;
+    warehouse.read().map_err(Error::of_tables)?;
+    // Its sessions are recorded like all others, without a generation.
+    warehouse.record(&myself(), &Nonce::new(*uuid::Uuid::new_v4().as_bytes())).map_err(Error::from)?;
+    warehouse.forget_sessions(ago(SESSIONS_FOR)).map_err(Error::from)?;
+    let (before, mut epochs) = (ago(keep), SLICE.1);
+    let mut retry = Retry::new(Policy::within(WITHIN));
+    loop {
+        match warehouse.fold(&Fold { before, epochs }) {
+            Ok(None) if epochs == SLICE.1 => return Ok(()),
+            // Within a larger slice there may be one.
+            Ok(None) => epochs = (epochs * 2).min(SLICE.1),
+            Ok(Some(folded)) => {
+                say(&folded);
+                retry = Retry::new(Policy::within(WITHIN));
+            }
+            Err(error) if error.fault == Fault::TooLong && epochs > SLICE.0 => epochs = (epochs / 2).max(SLICE.0),
+            Err(error) => match retry.after(&error) {
+                Some(pause) => std::thread::sleep(pause),
+                None => return Err(error.into()),
+            },
+        }
+    }
+}
