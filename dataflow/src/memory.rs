@@ -1,7 +1,8 @@
 //! How the memory budget of a job is shared out, and the least one with which it works.
 //!
-//! A quarter waits inside librdkafka, which counts the bytes of records and holds as much again beside them. The rest is what workers
-//! hold: batches on their way, open files, files that are not on S3 yet.
+//! An eighth waits inside librdkafka, which counts the bytes of records and holds as much again beside them. Half of it is what workers
+//! hold: batches on their way, open files, files that are not on S3 yet. The rest is for what nobody counts: batches before they enter,
+//! buffers that grow by doubling, and the holes in the allocator's heaps.
 //! The more columns all files together have, the sooner a page of one is compressed; the more targets a stream feeds, the smaller are
 //! the batches that are read of it, because each becomes rows of all of them.
 
@@ -63,7 +64,7 @@ pub struct Shares {
 
 /// Pure: shares a budget out.
 pub fn share(budget: u64, shape: Shape) -> Shares {
-    let of_workers = budget * 5 / 8 / shape.workers;
+    let of_workers = budget / 2 / shape.workers;
     Shares {
         queue_kb: (budget / 8 / shape.workers / 1024).clamp(QUEUE_KB.0, QUEUE_KB.1),
         worker: of_workers,
@@ -76,7 +77,7 @@ pub fn share(budget: u64, shape: Shape) -> Shares {
 pub fn least(shape: Shape) -> u64 {
     let batches = 2 * operators::fetch::weight(BATCH_BYTES.0, shape.fan_out as usize);
     let worker = shape.columns * shape.column + batches;
-    (worker * shape.workers * 8).div_ceil(5)
+    worker * shape.workers * 2
 }
 
 /// Refuses a budget that is too small, and names the least one.
@@ -107,11 +108,11 @@ mod tests {
         let shares = share(1_000_000_000, one);
         assert_eq!(
             (shares.queue_kb, shares.worker, shares.batch, shares.page),
-            (65_536, 625_000_000, 8 << 20, 1 << 20)
+            (65_536, 500_000_000, 8 << 20, 1 << 20)
         );
         let many = Shape { workers: 2, columns: 2_256, fan_out: 250, column: 64 << 10 };
         let shares = share(1_000_000_000, many);
-        assert_eq!((shares.worker, shares.page), (312_500_000, 34_629));
+        assert_eq!((shares.worker, shares.page), (250_000_000, 27_703));
         assert!(shares.batch * (1 + many.fan_out) * 8 < shares.worker, "a batch of all targets is a small part of it");
         for shape in [one, many, Shape { workers: 16, columns: 40, fan_out: 4, column: 64 << 10 }] {
             let shares = share(least(shape), shape);
@@ -126,6 +127,6 @@ mod tests {
     #[test]
     fn what_a_job_needs_grows_with_its_columns_and_workers() {
         let need = |workers, columns, fan_out| least(Shape { workers, columns, fan_out, column: 64 << 10 }) / 1_000_000;
-        assert_eq!((need(1, 15, 1), need(1, 906, 100), need(4, 906, 100)), (2, 100, 402));
+        assert_eq!((need(1, 15, 1), need(1, 906, 100), need(4, 906, 100)), (2, 125, 503));
     }
 }

@@ -75,7 +75,7 @@ fn two_processes_of_many_targets_hear_of_each_other() {
 /// each of them.
 #[test]
 fn what_is_held_stays_within_the_budget() {
-    let cases = if proof() { [(1, 1, 32), (20, 1, 60), (100, 2, 480)] } else { [(1, 2, 32), (12, 1, 36), (30, 1, 72)] };
+    let cases = if proof() { [(1, 1, 32), (20, 1, 64), (100, 2, 600)] } else { [(1, 2, 32), (12, 1, 40), (30, 1, 96)] };
     let records = if proof() { 300_000 } else { 40_000 };
     let mut costs = Vec::new();
     for (targets, workers, budget_mb) in cases {

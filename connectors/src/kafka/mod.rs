@@ -99,7 +99,6 @@ pub struct Kafka {
 impl Kafka {
     /// No connection is made yet.
     pub fn new(settings: Settings) -> Kafka {
-        native::give_large_blocks_back();
         Kafka { settings, asking: Mutex::default(), rights: Arc::default() }
     }
 

@@ -1,5 +1,4 @@
-//! The one file with unsafe code: calls of librdkafka for which the `rdkafka` crate has no safe form, and one of the allocator that both
-//! it and we use.
+//! The one file with unsafe code: calls of librdkafka for which the `rdkafka` crate has no safe form.
 //!
 //! Obligations, and how they are kept:
 //!
@@ -7,8 +6,7 @@
 //!   also when the batch is refused half-way ([`Messages`] does it on drop);
 //! * payload, key and topic pointers are valid as long as their message; nothing keeps them longer;
 //! * a queue is destroyed before its client ([`Handle`] holds the client and destroys the queue on drop);
-//! * every event and every object of the admin call is destroyed on every way out ([`Owned`]);
-//! * `mallopt` takes two numbers and no pointer, and locks what it changes.
+//! * every event and every object of the admin call is destroyed on every way out ([`Owned`]).
 
 #![allow(unsafe_code)]
 
@@ -33,28 +31,6 @@ use super::{
     reader::Assigned,
 };
 use crate::{Error, Fault, Moved, RawBatch, Result};
-
-/// Blocks of this size and larger are pages of their own, and go back to the system when they are freed.
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-const OWN_PAGES_BYTES: std::ffi::c_int = 128 << 10;
-
-/// Holds glibc's allocator to the threshold that it begins with. It raises it, up to 32 MB, to the size of whatever was freed last;
-/// then the buffers of librdkafka and ours, which are all of them large and short-lived, come from heaps that are full of holes, and
-/// resident memory was up to half as much again as what is held. Elsewhere nothing is done.
-pub(super) fn give_large_blocks_back() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    {
-        // malloc.h: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD.
-        const THRESHOLDS: [std::ffi::c_int; 2] = [-1, -3];
-        unsafe extern "C" {
-            fn mallopt(parameter: std::ffi::c_int, value: std::ffi::c_int) -> std::ffi::c_int;
-        }
-        for threshold in THRESHOLDS {
-            // SAFETY: both are parameters of mallopt, which may be called at any time by any thread. If it refuses, all is as before.
-            unsafe { mallopt(threshold, OWN_PAGES_BYTES) };
-        }
-    }
-}
 
 /// What librdkafka says of a batch that it cannot read, once; then it goes on somewhere after it.
 const DAMAGE: [RDKafkaErrorCode; 3] =
