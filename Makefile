@@ -19,7 +19,7 @@ test: setup build
 # The same with big figures: a million events, 30 kills, 500 stops, two gigabytes behind a closed warehouse. Half an hour on 2 cores.
 proof: setup build
 	TIDEGATE_PROOF=1 cargo test --workspace --test model --test graph -- --nocapture --test-threads=1
-	TIDEGATE_PROOF=1 cargo test --workspace --test all -- exactly_once:: outage:: stops:: --nocapture --test-threads=1
+	TIDEGATE_PROOF=1 cargo test --workspace --test all -- exactly_once:: outage:: stops:: many:: age:: cluster::a_link --nocapture --test-threads=1
 
 # What a record costs on its whole way and in its parts, and what bad records cost: CPU time, as ratios measured in one run.
 # The first build takes minutes. JSON=FILE keeps the figures of the first.

@@ -64,6 +64,7 @@ struct Plan {
     down: AtomicBool,
     keep_sessions: AtomicBool,
     taken: AtomicU32,
+    puts: Mutex<Option<(String, u32)>>,
 }
 
 /// A proxy for one server.
@@ -127,6 +128,19 @@ impl Proxy {
         self.plan.sprung.load(Ordering::SeqCst)
     }
 
+    /// Answers so many PUTs of data files itself, with this status and code of S3, and then hangs up.
+    pub fn answer_puts(&self, status: &str, code: &str, times: u32) {
+        let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>by and by</Message></Error>");
+        let head = "Content-Type: application/xml\r\nConnection: close";
+        let answer = format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        *self.plan.puts.lock().expect("the plan") = Some((answer, times));
+    }
+
+    /// How many PUTs are still to be answered.
+    pub fn puts_left(&self) -> u32 {
+        self.plan.puts.lock().expect("the plan").as_ref().map_or(0, |(_, times)| *times)
+    }
+
     /// How many connections it has passed on.
     pub fn taken(&self) -> u32 {
         self.plan.taken.load(Ordering::SeqCst)
@@ -176,14 +190,20 @@ impl Plan {
 
 fn pass(kind: Kind, client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
-    let (Ok(client_read), Ok(server_read)) = (client.try_clone(), server.try_clone()) else { return };
+    let (Ok(client_read), Ok(to_client)) = (client.try_clone(), client.try_clone()) else { return };
+    let Ok(server_read) = server.try_clone() else { return };
     // Set when the answer to a COMMIT of a load, or to the PUT of a file, is next.
     let answers: Arc<Mutex<Option<Option<Action>>>> = Arc::default();
     let (to_server, back) = (plan.clone(), answers.clone());
     thread::spawn(move || {
         match kind {
             Kind::Redshift => statements(client_read, &server, &to_server, &back),
-            Kind::S3 => requests(client_read, &server, &to_server, &back),
+            Kind::S3 => {
+                if let Some(answer) = requests(client_read, &server, &to_server, &back) {
+                    let _ = (&to_client).write_all(answer.as_bytes());
+                    let _ = to_client.shutdown(Shutdown::Both);
+                }
+            }
             Kind::Kafka => bytes(client_read, &server, &to_server),
         }
         while to_server.keep_sessions.load(Ordering::SeqCst) {
@@ -317,32 +337,42 @@ fn bytes(mut from: TcpStream, mut to: &TcpStream, plan: &Plan) {
     }
 }
 
-/// From an HTTP client: bytes, watched for the PUT of a data file.
-fn requests(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex<Option<Option<Action>>>) {
+/// From an HTTP client: bytes, watched for the PUT of a data file. The answer, where the plan has one.
+fn requests(
+    mut from: TcpStream,
+    mut to: &TcpStream,
+    plan: &Plan,
+    answers: &Mutex<Option<Option<Action>>>,
+) -> Option<String> {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = from.read(&mut buffer) {
         if count == 0 || plan.down.load(Ordering::SeqCst) {
-            return;
+            return None;
         }
         let text = &buffer[..count.min(400)];
         let line = String::from_utf8_lossy(text);
         if line.starts_with("PUT ")
             && line.lines().next().is_some_and(|l| l.contains(".parquet") && !l.contains("/check/"))
         {
+            if let Some((answer, times @ 1..)) = plan.puts.lock().expect("the plan").as_mut() {
+                *times -= 1;
+                return Some(answer.clone());
+            }
             match plan.spring(Moment::Upload) {
                 Some(Action::DoAndCut(act)) => {
                     act();
-                    return;
+                    return None;
                 }
                 Some(Action::CutAnswer) => *answers.lock().expect("answers") = Some(Some(Action::Cut)),
                 Some(Action::Do(act)) => act(),
                 Some(Action::Hold(time)) => thread::sleep(time),
                 None => {}
-                Some(_) => return,
+                Some(_) => return None,
             }
         }
         if to.write_all(&buffer[..count]).is_err() {
-            return;
+            return None;
         }
     }
+    None
 }

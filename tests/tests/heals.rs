@@ -110,6 +110,41 @@ fn secrets_that_are_changed_while_the_job_runs() {
     }
 }
 
+/// What S3 says for a moment: too fast, an error of its own, another write of the same key, a clock that is wrong, a token that has
+/// expired. Each is tried again, with the same file, beyond what the client does by itself.
+#[test]
+fn what_s3_answers_for_a_moment_is_tried_again() {
+    let mut world = World::new("answers", 2);
+    let s3 = Proxy::start(Kind::S3, STACK.s3.endpoint().trim_start_matches("http://").parse().expect("an address"));
+    world.s3_at(s3.address());
+    let mut events = Events::new(&world.name, 2);
+    events.produce(500);
+    let running = world.run(1, &[]);
+    until(Duration::from_secs(30), "it works", || world.rows() == events.ledger.len() as i64);
+    for (status, code, times) in [
+        ("503 Slow Down", "SlowDown", 14),
+        ("500 Internal Server Error", "InternalError", 14),
+        ("409 Conflict", "OperationAborted", 2),
+        ("403 Forbidden", "RequestTimeTooSkewed", 2),
+        ("403 Forbidden", "AccessDenied", 2),
+        ("400 Bad Request", "ExpiredToken", 2),
+        ("400 Bad Request", "RequestTimeout", 2),
+    ] {
+        s3.answer_puts(status, code, times);
+        events.produce(500);
+        let all = events.ledger.len() as i64;
+        until(Duration::from_secs(120), "it is loaded after all", || world.rows() == all);
+        assert_eq!(s3.puts_left(), 0, "{code}");
+    }
+    running.signal(15);
+    let ended = running.end(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    for part in ["trying again: writing", "done after all: writing"] {
+        assert!(ended.said.contains(part), "{part}: {}", ended.said);
+    }
+    world.check(&events.ledger);
+}
+
 /// A machine comes up while Redshift is away: nobody is there who would start the job once more.
 #[test]
 fn a_supervisor_outlives_an_outage_at_its_first_start() {
