@@ -55,59 +55,92 @@ impl EndReader {
         Ok((batches, ends, broken))
     }
 
-    /// Reads no more of a partition.
-    fn leave(&self, partition: &TopicPartition) -> Result<()> {
+    /// Reads no more of these partitions.
+    fn leave<'p>(&self, partitions: impl Iterator<Item = &'p TopicPartition>) -> Result<()> {
         let mut list = TopicPartitionList::new();
-        list.add_partition(&partition.topic, partition.partition);
-        let what = || format!("cannot stop reading {partition}");
-        self.client.consumer.pause(&list).map_err(|e| failed(what(), e, None))
+        for partition in partitions {
+            list.add_partition(&partition.topic, partition.partition);
+        }
+        self.client.consumer.pause(&list).map_err(|e| failed("cannot stop reading".into(), e, None))
     }
 }
 
+/// How many messages are taken at once where the last records of many partitions are asked for.
+const MANY: usize = 1000;
+
 /// [`crate::Log::records_at`]. One reader for all: the first thing that comes of a partition decides.
 pub(super) fn records_at(settings: &Settings, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>> {
-    if at.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut reader = EndReader::open(settings, at)?;
     let mut known: Vec<Option<Option<LastRecord>>> = vec![None; at.len()];
-    let (mut left, mut since, within) = (at.len(), Instant::now(), settings.answer_within);
-    while left > 0 && since.elapsed() < within {
-        // One at a time: what comes together with an error is not given.
-        let (batches, ends, broken) = reader.take_all(Duration::from_millis(100), 1)?;
-        let mut decided = None;
-        for batch in batches.iter().filter(|batch| !batch.is_empty()) {
-            let (place, offset) = (batch.partitions[0] as usize, batch.offsets[0]);
-            let record = LastRecord {
-                offset,
-                timestamp_ms: batch.timestamps_ms[0],
-                fingerprint: manifest::fingerprint(batch.keys.get(0), batch.values.get(0)),
-            };
-            decided = Some((place, (offset == at[place].1).then_some(record)));
-        }
-        // All that there is was read, and it is not there. A log that ends below it may be a broker's that lags.
-        decided = decided.or(ends.iter().find(|(place, end)| *end > at[*place].1).map(|(place, _)| (*place, None)));
-        if let Some(Broken { place, error }) = broken {
-            match place {
-                // Below the first offset there is: gone by retention.
-                Some(place) if error.fault == Fault::Refused => decided = Some((place, None)),
-                _ => return Err(error),
-            }
-        }
-        if let Some((place, record)) = decided
-            && known[place].is_none()
-        {
-            known[place] = Some(record);
-            (left, since) = (left - 1, Instant::now());
-            reader.leave(&at[place].0)?;
+    // Many at a time; but what came together with an error, and after it, was not given. So where there is one the rest is read one
+    // at a time, by another reader.
+    for most in [MANY, 1] {
+        let left: Vec<usize> = (0..at.len()).filter(|place| known[*place].is_none()).collect();
+        let asked: Vec<(TopicPartition, i64)> = left.iter().map(|place| at[*place].clone()).collect();
+        for (place, found) in left.into_iter().zip(some_records_at(settings, &asked, most)?) {
+            known[place] = found;
         }
     }
     if let Some(place) = known.iter().position(Option::is_none) {
         let (partition, offset) = &at[place];
+        let within = settings.answer_within;
         let what = format!("{partition}: no answer for the record at offset {offset} within {within:?}");
         return Err(Error::new(Fault::Outage, what));
     }
     Ok(known.into_iter().flatten().collect())
+}
+
+/// The same until nothing came for too long, or an error came together with others; then some are not known.
+fn some_records_at(
+    settings: &Settings,
+    at: &[(TopicPartition, i64)],
+    most: usize,
+) -> Result<Vec<Option<Option<LastRecord>>>> {
+    let mut known: Vec<Option<Option<LastRecord>>> = vec![None; at.len()];
+    if at.is_empty() {
+        return Ok(known);
+    }
+    let mut reader = EndReader::open(settings, at)?;
+    let (mut left, mut since, within) = (at.len(), Instant::now(), settings.answer_within);
+    while left > 0 && since.elapsed() < within {
+        let (batches, ends, broken) = reader.take_all(Duration::from_millis(100), most)?;
+        let mut decided: Vec<usize> = Vec::new();
+        let mut decide = |place: usize, record: Option<LastRecord>| {
+            if known[place].is_none() {
+                known[place] = Some(record);
+                decided.push(place);
+            }
+        };
+        for batch in &batches {
+            for (row, (place, offset)) in batch.partitions.iter().zip(&batch.offsets).enumerate() {
+                let place = *place as usize;
+                let record = || LastRecord {
+                    offset: *offset,
+                    timestamp_ms: batch.timestamps_ms[row],
+                    fingerprint: manifest::fingerprint(batch.keys.get(row), batch.values.get(row)),
+                };
+                decide(place, (*offset == at[place].1).then(record));
+            }
+        }
+        // All that there is was read, and it is not there. A log that ends below it may be a broker's that lags.
+        ends.iter().filter(|(place, end)| *end > at[*place].1).for_each(|(place, _)| decide(*place, None));
+        let is_broken = broken.is_some();
+        if let Some(Broken { place, error }) = broken {
+            match place {
+                // Below the first offset there is: gone by retention.
+                Some(place) if error.fault == Fault::Refused => decide(place, None),
+                _ if most > 1 => {}
+                _ => return Err(error),
+            }
+        }
+        if is_broken && most > 1 {
+            return Ok(known);
+        }
+        if !decided.is_empty() {
+            (left, since) = (left - decided.len(), Instant::now());
+            reader.leave(decided.iter().map(|place| &at[*place].0))?;
+        }
+    }
+    Ok(known)
 }
 
 /// [`crate::Log::is_read_up`].
