@@ -23,7 +23,7 @@ struct Line<'a> {
 #[derive(Serialize)]
 struct ExampleLine<'a> {
     epoch: u64,
-    closed_at: &'a str,
+    closed_at: Option<&'a str>,
     topic: &'a str,
     partition: i32,
     offset: i64,
@@ -43,7 +43,7 @@ fn line(group: &Group) -> Line<'_> {
         count: group.count,
         example: ExampleLine {
             epoch: example.epoch.0,
-            closed_at: &example.closed_at,
+            closed_at: example.closed_at.as_deref(),
             topic: &example.partition.topic,
             partition: example.partition.partition,
             offset: example.offset,
@@ -68,9 +68,10 @@ pub fn text(groups: &[Group]) -> String {
         let column = column.map_or(String::new(), |column| format!(" column {column}"));
         let target = target.map_or(String::new(), |target| format!(" for {target}"));
         out += &format!("{count} at {stage}{target}{column}: {reason}\n");
+        let closed_at = example.closed_at.unwrap_or("which was folded into the base");
         out += &format!(
-            "    {}[{}] at offset {}, epoch {}, {}\n",
-            example.topic, example.partition, example.offset, example.epoch, example.closed_at
+            "    {}[{}] at offset {}, epoch {}, {closed_at}\n",
+            example.topic, example.partition, example.offset, example.epoch
         );
         out += &format!("    {}\n", example.reason);
         let more = if example.record_cut { " ..." } else { "" };
@@ -142,7 +143,7 @@ mod tests {
     fn shown() {
         let example = Example {
             epoch: Epoch(7),
-            closed_at: "2026-11-24 10:00:00+00".into(),
+            closed_at: Some("2026-11-24 10:00:00+00".into()),
             partition: TopicPartition::new("clicks", 3),
             offset: 42,
             reason: "out of range for integer: 1e9".into(),

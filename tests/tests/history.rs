@@ -54,9 +54,17 @@ fn old_epochs_become_one_row_and_nobody_notices() {
     assert!(code == Some(0) && said.contains("from epoch 301 on, all is as it was promised"), "{said}");
     let (code, said) = prune(&world, &["--keep", "1d"]);
     assert!(code == Some(0) && said == "0 epochs folded into one row\n", "{said}");
-    // A start, people, another fold, a decision: as before.
-    world.catch_up(2);
+    // A dead letter of an epoch that has no row any more is shown.
+    let letters = format!("tidegate.{name}_dead_letters");
+    world.sql(&format!(
+        "INSERT INTO {letters} SELECT 50, '', '{name}', 1, 49, 0, NULL, 'decode', NULL, 'not JSON: x', '7b', false"
+    ));
     let job = world.own_job().display().to_string();
+    let shown = world.output(&["dead-letters", &job]);
+    assert!(shown.contains("at offset 49, epoch 50, which was folded into the base"), "{shown}");
+    world.sql(&format!("DELETE FROM {letters}"));
+    // A start, people, another fold: as before.
+    world.catch_up(2);
     assert!(world.output(&["epochs", &job, "--last", "1000"]).contains(" base "), "the base is shown");
     world.output(&["status", &job]);
     let (code, said) = verify(&world, &["--new"]);

@@ -36,8 +36,8 @@ pub struct Group {
 pub struct Example {
     /// Its epoch.
     pub epoch: Epoch,
-    /// When that was closed, as the warehouse shows it.
-    pub closed_at: String,
+    /// When that was closed, as the warehouse shows it; `None` if it was folded into the base.
+    pub closed_at: Option<String>,
     /// Its partition.
     pub partition: TopicPartition,
     /// Its offset.
@@ -71,7 +71,7 @@ impl Redshift {
              reason, substring(raw_bytes, 1, {hex}), length(raw_bytes) > {hex} OR raw_truncated FROM \
              (SELECT d.*, split_part(d.reason, ':', 1) AS kind, count(*) OVER (PARTITION BY {group}) AS number, \
              row_number() OVER (PARTITION BY {group} ORDER BY d.epoch DESC, d.topic, d.kafka_partition, d.kafka_offset DESC) \
-             AS place FROM {letters} d WHERE {conditions}) g JOIN {manifest} m ON m.epoch = g.epoch \
+             AS place FROM {letters} d WHERE {conditions}) g LEFT JOIN {manifest} m ON m.epoch = g.epoch \
              WHERE place = 1 ORDER BY number DESC, target, stage, column_name, g.kind",
             hex = EXAMPLE_BYTES * 2,
             conditions = conditions.join(" AND "),
@@ -80,7 +80,7 @@ impl Redshift {
         let groups = rows.iter().map(|row| {
             let example = Example {
                 epoch: Epoch(row.number(5)?),
-                closed_at: row.text(6)?.into(),
+                closed_at: row.optional(6),
                 partition: TopicPartition::new(row.text(7)?, row.number(8)?),
                 offset: row.number(9)?,
                 reason: row.text(10)?.into(),
