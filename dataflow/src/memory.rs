@@ -62,22 +62,26 @@ pub struct Shares {
     pub page: u64,
 }
 
-/// Pure: shares a budget out.
+/// Pure: shares a budget out. Where there are so many columns that half of it has no room for all files, workers have up to three
+/// quarters: what nobody counts does not grow with the columns.
 pub fn share(budget: u64, shape: Shape) -> Shares {
-    let of_workers = budget / 2 / shape.workers;
+    let worker = (budget / 2 / shape.workers).max(need(shape).min(budget * 3 / 4 / shape.workers));
     Shares {
         queue_kb: (budget / 8 / shape.workers / 1024).clamp(QUEUE_KB.0, QUEUE_KB.1),
-        worker: of_workers,
-        batch: (of_workers / (16 * (1 + shape.fan_out))).clamp(BATCH_BYTES.0, BATCH_BYTES.1),
-        page: (of_workers / 4 / shape.columns).clamp(PAGE_BYTES.0, PAGE_BYTES.1),
+        worker,
+        batch: (worker / (16 * (1 + shape.fan_out))).clamp(BATCH_BYTES.0, BATCH_BYTES.1),
+        page: (worker / 4 / shape.columns).clamp(PAGE_BYTES.0, PAGE_BYTES.1),
     }
 }
 
-/// Pure: the least budget with which a job of this shape moves: each file is open on each worker, and two batches are on their way.
+/// Pure: what one worker needs to move: each file is open, and two batches are on their way.
+fn need(shape: Shape) -> u64 {
+    shape.columns * shape.column + 2 * operators::fetch::weight(BATCH_BYTES.0, shape.fan_out as usize)
+}
+
+/// Pure: the least budget with which a job of this shape moves.
 pub fn least(shape: Shape) -> u64 {
-    let batches = 2 * operators::fetch::weight(BATCH_BYTES.0, shape.fan_out as usize);
-    let worker = shape.columns * shape.column + batches;
-    worker * shape.workers * 2
+    (need(shape) * shape.workers * 4).div_ceil(3)
 }
 
 /// Refuses a budget that is too small, and names the least one.
@@ -127,6 +131,6 @@ mod tests {
     #[test]
     fn what_a_job_needs_grows_with_its_columns_and_workers() {
         let need = |workers, columns, fan_out| least(Shape { workers, columns, fan_out, column: 64 << 10 }) / 1_000_000;
-        assert_eq!((need(1, 15, 1), need(1, 906, 100), need(4, 906, 100)), (2, 125, 503));
+        assert_eq!((need(1, 15, 1), need(1, 906, 100), need(4, 906, 100)), (1, 83, 335));
     }
 }

@@ -28,7 +28,7 @@ impl Redshift {
         session.limit(self.settings.statement_timeout)?;
         let fence = self.read_fence(session)?;
         let Some(newest) = fence.cut_epoch else { return Ok(None) };
-        let Some(oldest) = self.oldest(session)? else { return Ok(None) };
+        let Some((oldest, _)) = self.oldest(session)? else { return Ok(None) };
         let cuts = self.whole_cuts(session, oldest, Epoch(newest.0.min(oldest.0 + fold.epochs)))?;
         let Some(base) = fold::base(&cuts, fold.before, newest) else { return Ok(None) };
         session.limit(STATEMENT_WITHIN)?;
@@ -56,18 +56,15 @@ impl Redshift {
         }
     }
 
-    /// The base, or the first epoch.
-    fn oldest(&self, session: &mut Session) -> Result<Option<Epoch>> {
-        let base = format!("SELECT max(epoch) FROM {} WHERE kind = 'base'", self.tables.manifest);
-        let first = format!("SELECT min(epoch) FROM {}", self.tables.manifest);
-        for sql in [base, first] {
-            if let Some(row) = session.run(&sql)?.rows.first()
-                && let Some(epoch) = row.maybe_number(0)?
-            {
-                return Ok(Some(Epoch(epoch)));
-            }
-        }
-        Ok(None)
+    /// The oldest epoch that is no decision, and whether it is a base. If there is one it is the oldest, because all before it is gone.
+    pub(super) fn oldest(&self, session: &mut Session) -> Result<Option<(Epoch, bool)>> {
+        let rows = session.run(&format!(
+            "SELECT epoch, kind FROM {} WHERE kind NOT IN ({}) ORDER BY epoch LIMIT 1",
+            self.tables.manifest,
+            decisions()
+        ))?;
+        let Some(row) = rows.rows.first() else { return Ok(None) };
+        Ok(Some((Epoch(row.number(0)?), row.text(1)? == Kind::Base.text())))
     }
 
     /// The whole cuts after one epoch and up to another.
@@ -101,9 +98,7 @@ impl Redshift {
             let columns = columns.join(", ");
             session.run(&format!("INSERT INTO {rows} (epoch, target, {columns}) VALUES {}", chunk.join(", ")))?;
         }
-        let decisions: Vec<String> =
-            Kind::ALL.into_iter().filter(|kind| kind.is_decision()).map(|kind| literal(kind.text())).collect();
-        let decisions = decisions.join(", ");
+        let decisions = decisions();
         session.run(&format!(
             "DELETE FROM {offsets} WHERE epoch <= {base} AND epoch NOT IN (SELECT epoch FROM {manifest} \
              WHERE epoch <= {base} AND kind IN ({decisions}))"
@@ -123,6 +118,13 @@ impl Redshift {
         let sql = format!("DELETE FROM {} WHERE started_at < '{}'{not_open}", self.tables.sessions, before.to_text());
         Ok(session.run(&sql)?.count)
     }
+}
+
+/// The kinds of the rows that stay, for a list of SQL.
+pub(super) fn decisions() -> String {
+    let kinds: Vec<String> =
+        Kind::ALL.into_iter().filter(|kind| kind.is_decision()).map(|kind| literal(kind.text())).collect();
+    kinds.join(", ")
 }
 
 fn too_long(epochs: u64) -> Error {

@@ -4,10 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Kind, Micros, Position, Span, protocol};
+use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Micros, Position, Span, protocol};
 
 use super::{
     Redshift,
+    fold::decisions,
     session::Session,
     snapshot::{manifest_row, position},
     tables::{Tables, fates_do_not_add_up},
@@ -117,9 +118,7 @@ impl Part {
 /// `renewed` are topics of which more than one was read under the same name: a row's partition and offset do not say of which it is.
 fn checks(tables: &Tables, targets: &[(&Filled, Option<Part>)], renewed: &[String], part: Part) -> Vec<Check> {
     let Tables { fence, manifest, rows, offsets, cuts, dead_letters, .. } = tables;
-    let decisions: Vec<String> =
-        Kind::ALL.into_iter().filter(|kind| kind.is_decision()).map(|kind| literal(kind.text())).collect();
-    let decisions = decisions.join(", ");
+    let decisions = decisions();
     let letters = literal(&tables.dead_letters_name());
     let first = part.cut.map_or(0, |cut| cut.next().0);
     let (in_part, of_m, of_r, of_d) = (part.of("epoch"), part.of("m.epoch"), part.of("r.epoch"), part.of("d.epoch"));
@@ -399,7 +398,7 @@ impl Redshift {
                 }
             }
         };
-        let base = one(session, format!("SELECT max(epoch) FROM {manifest} WHERE kind = 'base'"))?.map(Epoch);
+        let base = self.oldest(session)?.filter(|(_, is_base)| *is_base).map(|(epoch, _)| epoch);
         let cut = one(session, format!("SELECT max(epoch) FROM {cuts} WHERE epoch < {before}"))?.map(Epoch);
         match cut.max(base) {
             None => Ok(Part::default()),
