@@ -80,7 +80,7 @@ pub fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
 /// The statements of the checks, as a person would run them.
 pub fn sql(job: &Job) -> Result<String> {
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
-    let checks = run::redshift(job)?.verify_sql(&targets);
+    let checks = run::redshift(job)?.verify_sql(&targets).map_err(Error::of_tables)?;
     Ok(checks.iter().map(|check| format!("-- no row, or: {}\n{};\n\n", check.what, check.sql)).collect())
 }
 

@@ -54,6 +54,12 @@ fn old_epochs_become_one_row_and_nobody_notices() {
     assert!(code == Some(0) && said.contains("from epoch 301 on, all is as it was promised"), "{said}");
     let (code, said) = prune(&world, &["--keep", "1d"]);
     assert!(code == Some(0) && said == "0 epochs folded into one row\n", "{said}");
+    // What anyone may run says the same.
+    let (code, statements) = verify(&world, &["--sql"]);
+    assert_eq!(code, Some(0), "{statements}");
+    let each: Vec<&str> = statements.split(";\n\n").filter(|statement| statement.contains("SELECT")).collect();
+    assert!(each.len() > 10, "{statements}");
+    each.into_iter().for_each(|sql| assert!(world.sql(sql).is_empty(), "{sql}"));
     // A dead letter of an epoch that has no row any more is shown.
     let letters = format!("tidegate.{name}_dead_letters");
     world.sql(&format!(

@@ -307,10 +307,15 @@ pub struct Verification {
 }
 
 impl Redshift {
-    /// The statements of [`Redshift::verify`] over all epochs, for anyone to run.
-    pub fn verify_sql(&self, targets: &[Filled]) -> Vec<Check> {
-        let targets: Vec<_> = targets.iter().map(|target| (target, Some(Part::default()))).collect();
-        checks(&self.tables, &targets, &[], Part::default())
+    /// The statements of [`Redshift::verify`] over all epochs from the base on, for anyone to run. Where the base is, and from where on a
+    /// target is to be verified, the tables are asked.
+    pub fn verify_sql(&self, targets: &[Filled]) -> Result<Vec<Check>> {
+        let mut session = self.connect_to_read()?;
+        self.tables.check(&mut session)?;
+        let next = self.read_fence(&mut session)?.next_epoch;
+        let part = self.part(&mut session, Scope::All, next)?;
+        let parts = targets.iter().map(|target| Ok((target, self.part_of_target(&mut session, target, part)?)));
+        Ok(checks(&self.tables, &parts.collect::<Result<Vec<_>>>()?, &[], part))
     }
 
     /// Runs all checks in one transaction, and recomputes the digests of the epochs and their whole cuts. Where nothing is wrong it is
