@@ -182,6 +182,26 @@ fn a_fold_is_whole_or_not_at_all() {
     assert_eq!(verify(&world, &[]).0, Some(0));
 }
 
+/// Nobody waits for a slice that takes long: it is rolled back, and a smaller one is tried.
+#[test]
+fn a_fold_that_takes_long_lets_the_fence_go() {
+    let world = aged("slow", 340);
+    let text = format!("DELETE FROM \"tidegate\".\"{}_offsets\"", world.name);
+    STACK.redshift.cause(&[&text], 1, Accident::Queue(Duration::from_secs(9)));
+    let since = std::time::Instant::now();
+    let folding = std::thread::scope(|scope| {
+        let folding = scope.spawn(|| prune(&world, &["--keep", "1d"]));
+        // Beside it a job loads.
+        world.catch_up(1);
+        folding.join().expect("it ended")
+    });
+    let (code, said) = folding;
+    assert!(code == Some(0) && said.ends_with("300 epochs folded into one row\n"), "{said}");
+    println!("folded, with a statement that would have taken 9 s, after {:.1} s", since.elapsed().as_secs_f64());
+    assert_eq!(below(&world, 300), [0, 0, 0, 0]);
+    assert_eq!(verify(&world, &[]).0, Some(0));
+}
+
 /// People take old rows of a target away, and say from where on it is to be verified.
 #[test]
 fn a_target_whose_old_rows_are_gone_is_verified_from_a_moment_on() {
