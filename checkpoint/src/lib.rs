@@ -6,6 +6,7 @@
 //! * [`cut`]: where an epoch ends in every partition ([`Cut`]) and what it read there ([`Span`]);
 //! * [`fates`]: what becomes of a record, and the equations that the counts of an epoch must satisfy;
 //! * [`manifest`]: the row that says "this epoch is in", and the digest that chains it to all before it;
+//! * [`fence`]: the row that says who may load, and where the history ends;
 //! * [`history`]: where the epochs so far end, and how one more is put to them;
 //! * [`fold`]: old epochs become one row, so that a history does not grow for ever;
 //! * [`names`]: the only place that names an object on S3, and [`garbage`]: which of them nobody can need any more;
@@ -16,6 +17,7 @@
 pub mod cut;
 pub mod epoch;
 pub mod fates;
+pub mod fence;
 pub mod fold;
 pub mod garbage;
 pub mod history;

@@ -24,26 +24,7 @@ use crate::{
     Position, Span, Tally, TopicPartition, check, witness::Witnessed,
 };
 
-/// The fence, as read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fence {
-    /// Minted with the row.
-    pub fence_id: String,
-    /// Identity of the database that the row was made in.
-    pub namespace: String,
-    /// Who holds it.
-    pub generation: Generation,
-    /// Of the holder.
-    pub nonce: Nonce,
-    /// The epoch to load next.
-    pub next_epoch: Epoch,
-    /// The digest of the epoch before it.
-    pub digest: Digest,
-    /// The digest of the whole cut after that epoch.
-    pub cut_digest: Digest,
-    /// The epoch with which the cut was written as a whole the last time; `None` before the first epoch.
-    pub cut_epoch: Option<Epoch>,
-}
+pub use crate::fence::Fence;
 
 /// The right to load: what a start got when it took the fence.
 #[derive(Clone, Debug, PartialEq, Eq)]

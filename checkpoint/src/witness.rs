@@ -24,7 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use crate::{Epoch, Generation, Nonce, names, protocol::Fence};
+use crate::{Epoch, Generation, Nonce, fence::Fence, names};
 
 /// The version of the body. A body of another one is not understood.
 const VERSION: u32 = 1;
