@@ -2,7 +2,7 @@
 
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use super::DATABASE;
+use super::shared::DATABASE;
 use crate::error::{Error, Result};
 
 /// The statements of a text: each ends with a semicolon at the end of a line.

@@ -1,13 +1,17 @@
 //! COPY from S3: its grammar, its COPY manifest, and what it refuses.
 
-use std::{fmt::Write as _, io};
+use std::fmt::Write as _;
 
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, path::Path};
 use serde::Deserialize;
 use sqlparser::tokenizer::Token;
 
-use super::{ROLE, Shared, errors::SqlError, parquet, session::Session};
+use super::{
+    errors::SqlError,
+    parquet::{self, Column},
+    shared::{ROLE, Shared},
+};
 
 /// A COPY statement that Redshift would accept.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,13 +37,6 @@ pub(super) struct File {
     key: String,
     /// From the COPY manifest.
     length: Option<u64>,
-}
-
-/// A column of the table that COPY fills, in the order of the files.
-pub(super) struct Column {
-    pub(super) name: String,
-    /// As `format_type` spells it.
-    pub(super) kind: String,
 }
 
 /// Words that COPY knows and refuses with columnar files.
@@ -139,6 +136,29 @@ impl Copy {
         self.table.last().map_or("", String::as_str)
     }
 
+    /// Whether the role is one that may be assumed.
+    pub(super) fn check_role(&self) -> Result<(), SqlError> {
+        if self.role == ROLE {
+            return Ok(());
+        }
+        let message = format!(
+            "User arn:aws:redshift:us-east-1:123456789012:dbuser:local/loader is not authorized to assume IAM Role {}",
+            self.role
+        );
+        Err(SqlError::internal(message, 30000, ""))
+    }
+
+    /// Asks the catalog for the columns of the table: name, type, whether NULL is refused, whether there is a default.
+    pub(super) fn columns_query(&self) -> String {
+        let relation = self.quoted_table().replace('\'', "''");
+        format!(
+            "SELECT a.attname, CASE WHEN a.atttypid = 'bytea'::regtype \
+             THEN 'varbyte(' || coalesce(pg_catalog.tidegate_varbyte_length(a.attrelid, a.attname), 64000) || ')' \
+             ELSE format_type(a.atttypid, a.atttypmod) END, a.attnotnull, a.atthasdef FROM pg_attribute a \
+             WHERE a.attrelid = to_regclass('{relation}') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
+        )
+    }
+
     fn quoted_table(&self) -> String {
         self.table.iter().map(|part| quote(part)).collect::<Vec<_>>().join(".")
     }
@@ -229,38 +249,17 @@ struct Meta {
     content_length: u64,
 }
 
-/// Checks everything that Redshift checks before it loads: role, table, columns, COPY manifest.
-pub(super) async fn plan(session: &mut Session, copy: &Copy) -> io::Result<Result<Plan, SqlError>> {
-    let shared = session.shared();
-    if copy.role != ROLE {
-        let message = format!(
-            "User arn:aws:redshift:us-east-1:123456789012:dbuser:local/loader is not authorized to assume IAM Role {}",
-            copy.role
-        );
-        return Ok(Err(SqlError::internal(message, 30000, "")));
-    }
-    let relation = copy.quoted_table().replace('\'', "''");
-    let sql = format!(
-        "SELECT a.attname, CASE WHEN a.atttypid = 'bytea'::regtype \
-         THEN 'varbyte(' || coalesce(pg_catalog.tidegate_varbyte_length(a.attrelid, a.attname), 64000) || ')' \
-         ELSE format_type(a.atttypid, a.atttypmod) END, a.attnotnull, a.atthasdef FROM pg_attribute a \
-         WHERE a.attrelid = to_regclass('{relation}') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
-    );
-    let all = match session.rows(&sql).await? {
-        Ok(rows) => rows,
-        Err(error) => return Ok(Err(error)),
-    };
+/// Checks everything that Redshift checks after the role: table, columns, COPY manifest. `all` is the answer to
+/// [`Copy::columns_query`].
+pub(super) async fn plan(shared: &Shared, copy: &Copy, all: &[Vec<Option<String>>]) -> Result<Plan, SqlError> {
     if all.is_empty() {
-        return Ok(Err(SqlError::new("42P01", format!("relation \"{}\" does not exist", copy.table.join(".")))));
+        return Err(SqlError::new("42P01", format!("relation \"{}\" does not exist", copy.table.join("."))));
     }
-    Ok(match columns(copy, &all) {
-        Ok(columns) => files(&shared, copy).await.map(|files| {
-            let names: Vec<String> = columns.iter().map(|c| quote(&c.name)).collect();
-            let copy_from_stdin = format!("COPY {} ({}) FROM STDIN", copy.quoted_table(), names.join(", "));
-            Plan { files, columns, copy_from_stdin }
-        }),
-        Err(error) => Err(error),
-    })
+    let columns = columns(copy, all)?;
+    let files = files(shared, copy).await?;
+    let names: Vec<String> = columns.iter().map(|c| quote(&c.name)).collect();
+    let copy_from_stdin = format!("COPY {} ({}) FROM STDIN", copy.quoted_table(), names.join(", "));
+    Ok(Plan { files, columns, copy_from_stdin })
 }
 
 fn columns(copy: &Copy, all: &[Vec<Option<String>>]) -> Result<Vec<Column>, SqlError> {

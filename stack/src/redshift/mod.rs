@@ -21,16 +21,13 @@ mod errors;
 mod parquet;
 mod postgres;
 mod session;
+mod shared;
 mod sql;
 mod wire;
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicI64},
-};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
-use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::aws::AmazonS3Builder;
 
 use crate::{
     error::{Error, Result},
@@ -38,23 +35,8 @@ use crate::{
 };
 pub use accidents::Accident;
 pub use postgres::Postgres;
-
-/// The role that COPY may assume here.
-pub const ROLE: &str = "arn:aws:iam::123456789012:role/tidegate-copy";
-/// The database that clients connect to.
-pub const DATABASE: &str = "dev";
-/// A user that owns the database but is no superuser.
-pub const USER: &str = "loader";
-/// Their password.
-pub const PASSWORD: &str = "local-stack-Passw0rd";
-
-/// The administrator, a superuser as in a new cluster.
-pub const ADMIN: &str = "awsuser";
-/// Their password.
-pub const ADMIN_PASSWORD: &str = "local-stack-Adm1n";
-
-/// The role of those to whom sessions are shown.
-const SEES_SESSIONS: &str = "sees_sessions";
+pub use shared::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, ROLE, USER};
+use shared::{SEES_SESSIONS, Shared};
 
 /// A running stand-in.
 pub struct Redshift {
@@ -62,22 +44,6 @@ pub struct Redshift {
     postgres: postgres::Postgres,
     runtime: tokio::runtime::Runtime,
     shared: Arc<Shared>,
-}
-
-/// What all sessions share.
-pub(crate) struct Shared {
-    /// The Unix socket of PostgreSQL.
-    pub(crate) socket: PathBuf,
-    /// Names this database; a cloned one has another.
-    pub(crate) namespace: String,
-    /// The bucket as the role sees it.
-    pub(crate) bucket: AmazonS3,
-    /// The bucket's name.
-    pub(crate) bucket_name: String,
-    /// The last query id that a COPY got.
-    pub(crate) copy_ids: AtomicI64,
-    /// What is to happen to statements.
-    pub(crate) accidents: accidents::Accidents,
 }
 
 impl Redshift {
@@ -105,7 +71,7 @@ impl Redshift {
             namespace: namespace(),
             bucket,
             bucket_name: s3.bucket().into(),
-            copy_ids: AtomicI64::new(1000),
+            copy_ids: 1000.into(),
             accidents: Default::default(),
         });
         let listener = runtime

@@ -10,7 +10,14 @@ use parquet::{
     schema::types::ColumnDescriptor,
 };
 
-use super::{copy::Column, errors::SqlError};
+use super::errors::SqlError;
+
+/// A column of the table that COPY fills, in the order of the files.
+pub(super) struct Column {
+    pub(super) name: String,
+    /// As `format_type` spells it.
+    pub(super) kind: String,
+}
 
 const SCAN_ERROR: &str = "Spectrum Scan Error";
 const NO_MATCH: u32 = 15007;

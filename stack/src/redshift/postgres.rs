@@ -10,7 +10,7 @@ use std::{
 
 use std::os::unix::process::CommandExt;
 
-use super::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, SEES_SESSIONS, USER};
+use super::shared::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, SEES_SESSIONS, USER};
 use crate::{
     error::{Error, Result},
     process::{Process, User},

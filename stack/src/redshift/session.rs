@@ -12,9 +12,10 @@ use bytes::{Buf, Bytes};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::{
-    Accident, Shared,
+    accidents::Accident,
     copy::{self, Copy},
     errors::{SqlError, translate},
+    shared::Shared,
     sql::{self, Statement},
     wire::{Side, complete, fields, frame, query, ready, row},
 };
@@ -281,7 +282,15 @@ impl Session {
         if alone {
             self.ask("BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
         }
-        let error = match copy::plan(self, statement).await? {
+        let columns = match statement.check_role() {
+            Ok(()) => self.rows(&statement.columns_query()).await?,
+            Err(error) => Err(error),
+        };
+        let plan = match columns {
+            Ok(columns) => copy::plan(&self.shared, statement, &columns).await,
+            Err(error) => Err(error),
+        };
+        let error = match plan {
             // Refused before it loads anything: the last id and count stay as they were.
             Err(error) => {
                 if self.status == b'T' {
@@ -343,10 +352,6 @@ impl Session {
             // The table's word, not ours: "COPY 100".
             (None, None) => Ok(answer.frames.iter().find_map(copied).unwrap_or(0)),
         })
-    }
-
-    pub(super) fn shared(&self) -> Arc<Shared> {
-        self.shared.clone()
     }
 }
 

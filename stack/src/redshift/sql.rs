@@ -16,7 +16,7 @@ use sqlparser::{
     tokenizer::{Token, Tokenizer},
 };
 
-use super::{SEES_SESSIONS, copy::Copy, errors::SqlError};
+use super::{copy::Copy, errors::SqlError, shared::SEES_SESSIONS};
 
 /// What is done with a statement.
 #[derive(Debug, PartialEq, Eq)]
