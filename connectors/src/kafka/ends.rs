@@ -10,15 +10,13 @@ use checkpoint::{LastRecord, TopicPartition, manifest};
 use rdkafka::{TopicPartitionList, consumer::Consumer};
 
 use super::{
-    Settings,
-    client::{Client, Said, failed},
+    assigned::{Assigned, End},
+    client::{Client, assign},
+    error::{Said, failed},
     native::{self, Broken},
-    reader::{Assigned, assign},
+    settings::Settings,
 };
 use crate::{Error, Fault, RawBatch, Result};
-
-/// Where a partition ended when all of it was read: its place and the last stable offset.
-pub(super) type End = (usize, i64);
 
 pub(super) struct EndReader {
     // Dropped before the client.

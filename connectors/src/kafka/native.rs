@@ -26,9 +26,8 @@ use rdkafka::{
 };
 
 use super::{
-    client::{Said, failed},
-    ends::End,
-    reader::Assigned,
+    assigned::{Assigned, End},
+    error::{Said, failed},
 };
 use crate::{Error, Fault, Moved, RawBatch, Result};
 

@@ -1,18 +1,16 @@
 //! Reads some partitions, each from an offset on.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use checkpoint::TopicPartition;
-use rdkafka::{Offset, TopicPartitionList, consumer::Consumer};
+use rdkafka::{Offset, consumer::Consumer};
 
 use super::{
-    Settings,
-    client::{Client, Said, failed},
+    assigned::Assigned,
+    client::{Client, assign},
+    error::{Said, failed},
     native,
+    settings::Settings,
 };
 use crate::{Error, Fault, Moved, RawBatch, Reader, Result, Trust};
 
@@ -25,53 +23,6 @@ const FIRST_GUESS_BYTES: usize = 4096;
 /// Pure: how many records to ask for, so that a batch has about so many bytes. `average` is that of the last batch.
 fn records_for(batch_bytes: usize, average: usize) -> usize {
     (batch_bytes / average.max(1)).clamp(FEWEST_RECORDS, BATCH_RECORDS)
-}
-
-/// The partitions of a reader: each has a place, and each topic is a group of them.
-pub(super) struct Assigned {
-    partitions: Vec<TopicPartition>,
-    groups: Vec<usize>,
-    places: BTreeMap<i32, Vec<usize>>,
-}
-
-impl Assigned {
-    pub(super) fn new(partitions: Vec<TopicPartition>) -> Assigned {
-        let mut topics: Vec<&str> = Vec::new();
-        let mut groups = Vec::new();
-        let mut places: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-        for (place, partition) in partitions.iter().enumerate() {
-            groups.push(topics.iter().position(|t| *t == &*partition.topic).unwrap_or_else(|| {
-                topics.push(&partition.topic);
-                topics.len() - 1
-            }));
-            places.entry(partition.partition).or_default().push(place);
-        }
-        Assigned { partitions, groups, places }
-    }
-
-    pub(super) fn place(&self, topic: &str, partition: i32) -> Option<usize> {
-        self.places.get(&partition)?.iter().copied().find(|place| &*self.partitions[*place].topic == topic)
-    }
-
-    pub(super) fn group(&self, place: usize) -> usize {
-        self.groups[place]
-    }
-
-    /// How many there are.
-    pub(super) fn groups(&self) -> usize {
-        self.groups.iter().max().map_or(0, |last| last + 1)
-    }
-}
-
-/// Gives a client its partitions, each from its offset on.
-pub(super) fn assign(client: &Client, from: &[(TopicPartition, i64)]) -> Result<()> {
-    let mut list = TopicPartitionList::new();
-    for (partition, offset) in from {
-        let what = || format!("cannot assign {partition}");
-        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
-            .map_err(|e| failed(what(), e, None))?;
-    }
-    client.consumer.assign(&list).map_err(|e| failed("cannot assign partitions".into(), e, None))
 }
 
 /// Reads some partitions.

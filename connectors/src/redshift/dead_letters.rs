@@ -2,7 +2,7 @@
 
 use checkpoint::{Epoch, Micros, TopicPartition};
 
-use super::{Redshift, text::literal};
+use super::{database::Redshift, text::literal};
 use crate::Result;
 
 /// Which dead letters are asked for.

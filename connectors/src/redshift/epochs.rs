@@ -2,7 +2,7 @@
 
 use checkpoint::{Epoch, Generation, garbage::Live};
 
-use super::{Redshift, session::Session};
+use super::{database::Redshift, session::Session, text::literal};
 use crate::{HaltNote, OpenSession, Process, Result};
 
 /// An epoch of the manifest, with the sums of its counts over the targets.
@@ -104,7 +104,7 @@ impl Redshift {
     /// The newest epochs, the newest first.
     pub fn epochs(&self, most: u64) -> Result<Vec<EpochSummary>> {
         let (manifest, rows, offsets) = (&self.tables.manifest, &self.tables.rows, &self.tables.offsets);
-        let letters = super::text::literal(&self.tables.dead_letters_name());
+        let letters = literal(&self.tables.dead_letters_name());
         let mut session = self.connect_to_read()?;
         // They are numbered without gaps.
         let from = self.read_fence(&mut session)?.next_epoch.0.saturating_sub(most);

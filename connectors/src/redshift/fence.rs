@@ -6,17 +6,22 @@
 //! session is ended, and the statement goes through. The fence itself may have moved on meanwhile: then we are shut out. And where the
 //! server knows of no statement at all, it was lost on the way.
 
+use std::time::Duration;
+
 use checkpoint::{
     Generation,
     protocol::{Holder, Outcome},
 };
 
 use super::{
-    FENCE_WAIT, Redshift,
+    database::Redshift,
     session::{self, Answer, Session},
     text::literal,
 };
 use crate::{Error, Fault, LoadStep, OpenSession, Result, Took};
+
+/// How long a statement on the fence waits for a rival before somebody asks whose session that is.
+pub const FENCE_WAIT: Duration = Duration::from_secs(10);
 
 /// Whether the server has the statement of a session, running or queued. Where that is not shown it is believed.
 fn check_running(look: &mut Session, pid: i64) -> Result<()> {

@@ -11,7 +11,8 @@ use checkpoint::{
 };
 
 use super::{
-    Redshift,
+    database::Redshift,
+    load::ROWS_PER_INSERT,
     session::{self, Session},
     tables::{Tables, counts_columns, number},
     text::literal,
@@ -94,7 +95,7 @@ impl Redshift {
         });
         let summed: Vec<String> = summed.collect::<Result<_>>()?;
         session.run(&format!("DELETE FROM {rows} WHERE epoch <= {base}"))?;
-        for chunk in summed.chunks(super::ROWS_PER_INSERT) {
+        for chunk in summed.chunks(ROWS_PER_INSERT) {
             let columns = columns.join(", ");
             session.run(&format!("INSERT INTO {rows} (epoch, target, {columns}) VALUES {}", chunk.join(", ")))?;
         }

@@ -1,7 +1,7 @@
 //! What can be found out of a warehouse without leaving anything behind.
 
 use super::{
-    Redshift,
+    database::Redshift,
     session::Session,
     text::{literal, name},
 };

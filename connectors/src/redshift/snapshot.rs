@@ -6,7 +6,7 @@ use checkpoint::{
 };
 
 use super::{
-    Redshift,
+    database::Redshift,
     session::{Row, Session},
     tables,
 };

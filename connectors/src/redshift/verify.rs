@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Micros, Position, Span, protocol};
 
 use super::{
-    Redshift,
+    database::Redshift,
     fold::decisions,
     session::Session,
     snapshot::{manifest_row, position},
