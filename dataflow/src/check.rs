@@ -14,7 +14,7 @@ use operators::{
     Rows,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
-    fetch::Place,
+    places::Place,
     rows::Origin,
 };
 use serde::Serialize;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use connectors::{TableName, TargetColumn, dead_letter_columns};
 use operators::{
-    decode::columns::SourceColumn,
     query::select::Selection,
-    sink::{Target, fit},
+    schema::{SourceColumn, Target},
+    sink::fit,
     values::Policy,
 };
 

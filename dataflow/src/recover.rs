@@ -17,7 +17,7 @@ use connectors::{
     Fault, Happened, Load, LoadStep, Log, Objects, OpenSession, Process, Took, Warehouse,
     retry::{Policy, Retry},
 };
-use operators::{Failure, fetch::Place};
+use operators::{Failure, places::Place};
 use tracing::{info, warn};
 
 use crate::{

@@ -10,7 +10,7 @@ use std::{
 };
 
 use connectors::{Log, Objects, Secret, Warehouse, kafka, redshift, s3};
-use operators::{Time, ending::Reason, failure, fetch::Place, heartbeat::HeartbeatOptions, query::SourceValue};
+use operators::{Time, ending::Reason, failure, heartbeat::HeartbeatOptions, places::Place, query::SourceValue};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use timely::{CommunicationConfig, WorkerConfig};
 use tracing::{info, warn};

@@ -21,8 +21,8 @@ use operators::{
     ending::{Ending, Reason},
     events::Event,
     failure::fail,
-    fetch::Place,
     outage::OUTAGE_WITHIN,
+    places::Place,
 };
 
 use crate::{error::Result, report::Report, run::spawn};

@@ -22,7 +22,6 @@ use std::{
 };
 
 use checkpoint::{Epoch, Micros};
-use serde::{Deserialize, Serialize};
 use timely::{
     container::CapacityContainerBuilder,
     dataflow::{
@@ -37,27 +36,12 @@ use crate::{
     ending::{Ending, Reason},
     events::{Event, Watch},
     failure::{Failure, fail},
-    fetch::Stat,
+    signals::{Close, MAX_OPEN_EPOCHS, Stat},
     stamp::epoch_of,
 };
 
-/// How many epochs may be closed and not loaded.
-pub const MAX_OPEN_EPOCHS: u64 = 64;
 /// How often the clock looks at the stop flag.
 const LOOK: Duration = Duration::from_millis(50);
-
-/// What the clock tells the fetch operators: the open epoch ends where each partition stands now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Close {
-    /// The epoch.
-    pub epoch: u64,
-    /// Its time, in microseconds since 1970.
-    pub closed_at: i64,
-    /// It is the last one: read no more.
-    pub last: bool,
-    /// Why the job ends by itself, if it does.
-    pub ending: Option<Ending>,
-}
 
 /// When epochs end.
 #[derive(Clone, Debug)]

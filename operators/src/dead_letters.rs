@@ -3,18 +3,14 @@
 //! Decode, query and fit set such a record aside and go on with the others. What they set aside goes the same way as all
 //! rows from encode on, into the same transaction as the rest of its epoch, so a dead letter is loaded exactly once too.
 
-use std::{
-    cell::RefCell,
-    collections::{BTreeMap, HashSet, VecDeque},
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use crate::{
     Rows, Time,
     failure::{Failure, fail},
-    fetch::Place,
-    rows::{Origin, constant},
+    places::Place,
+    reject_limit::Limit,
+    rows::{Origin, Rejected, constant},
     values::cut,
 };
 use arrow_array::{
@@ -37,24 +33,8 @@ const NAME_BYTES: usize = 127;
 pub struct RejectOptions {
     /// The first one ends the process.
     pub halt: bool,
-    /// The share of the last [`WINDOW`] records above which the process ends, between 0 and 1.
+    /// The share of the last [`reject_limit::WINDOW`](crate::reject_limit::WINDOW) records above which the process ends, between 0 and 1.
     pub halt_above: Option<f64>,
-}
-
-/// Over how many of the newest records the share of dead letters is taken.
-pub const WINDOW: u64 = 10_000;
-/// How many records must have been seen before there is a share.
-const ENOUGH: u64 = 1_000;
-
-/// A record of a batch that cannot go on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rejected {
-    /// Its row.
-    pub row: usize,
-    /// The column, if one is to blame.
-    pub column: Option<String>,
-    /// Why: words that do not depend on the record, then a colon and what was found.
-    pub reason: String,
 }
 
 /// Sets records aside: one for all operators of a worker.
@@ -108,61 +88,6 @@ impl Rejects {
             None => Failure::BadRecord { partition, offset, stage, column, reason },
             Some((bad, seen)) => Failure::TooManyBadRecords { bad, seen, partition, offset, stage, column, reason },
         }
-    }
-}
-
-/// The share of bad ones among the newest records. Pure.
-struct Limit {
-    above: f64,
-    window: VecDeque<Batch>,
-    seen: u64,
-    bad: u64,
-}
-
-/// A record: the place of its partition, and its offset.
-type Record = (i32, i64);
-
-/// A batch of the window. Decode sees several before query and fit reject records of the first.
-#[derive(Default)]
-struct Batch {
-    records: u64,
-    /// For each place the first and the last offset in it.
-    spans: BTreeMap<i32, (i64, i64)>,
-    /// A record that fails for several targets is one.
-    bad: HashSet<Record>,
-}
-
-impl Limit {
-    fn new(above: f64) -> Limit {
-        Limit { above, window: VecDeque::new(), seen: 0, bad: 0 }
-    }
-
-    fn saw(&mut self, records: impl Iterator<Item = Record>) {
-        let mut batch = Batch::default();
-        for (place, offset) in records {
-            batch.records += 1;
-            let span = batch.spans.entry(place).or_insert((offset, offset));
-            *span = (span.0.min(offset), span.1.max(offset));
-        }
-        self.seen += batch.records;
-        self.window.push_back(batch);
-        while let Some(oldest) = self.window.pop_front_if(|oldest| self.seen - oldest.records >= WINDOW) {
-            self.seen -= oldest.records;
-            self.bad -= oldest.bad.len() as u64;
-        }
-    }
-
-    /// These records are bad. Bad ones and all of the window, if they are too many now. What has left the window is forgotten.
-    fn rejected(&mut self, records: impl Iterator<Item = Record>) -> Option<(u64, u64)> {
-        for (place, offset) in records {
-            let is_of = |batch: &&mut Batch| {
-                batch.spans.get(&place).is_some_and(|(first, last)| (*first..=*last).contains(&offset))
-            };
-            let new = self.window.iter_mut().find(is_of).is_some_and(|batch| batch.bad.insert((place, offset)));
-            self.bad += u64::from(new);
-        }
-        let is_over = self.seen >= ENOUGH && self.bad as f64 > self.above * self.seen as f64;
-        is_over.then_some((self.bad, self.seen))
     }
 }
 
@@ -241,7 +166,7 @@ mod tests {
     use connectors::{RawBatch, dead_letter_columns};
 
     use super::*;
-    use crate::sink::fit::arrow_type;
+    use crate::values::arrow::arrow_type;
 
     fn places() -> Arc<[Place]> {
         let partition = TopicPartition::new("t", 5);
@@ -296,34 +221,5 @@ mod tests {
             assert_eq!(Some(array.data_type().clone()), arrow_type(&column.kind), "{}", column.name);
         }
         assert_eq!(letters.columns.len(), dead_letter_columns().len());
-    }
-
-    #[test]
-    fn the_share_of_bad_records_is_that_of_the_newest() {
-        let some = |from: i64, count: i64| (from..from + count).map(|offset| (0, offset));
-        let mut limit = Limit::new(0.05);
-        limit.saw(some(0, 999));
-        assert_eq!(limit.rejected(some(0, 999)), None, "too few to say");
-        let mut limit = Limit::new(0.05);
-        for batch in 0..20 {
-            limit.saw(some(batch * 1000, 1000));
-            assert_eq!(limit.rejected(some(batch * 1000, 50)), None, "just not above");
-            assert_eq!(limit.rejected(some(batch * 1000, 50)), None, "the same ones, for another target");
-        }
-        limit.saw(some(20_000, 1000));
-        assert_eq!(limit.rejected(some(20_000, 51)), Some((501, 10_000)));
-        // Old ones are forgotten.
-        let mut limit = Limit::new(0.05);
-        limit.saw(some(0, 1000));
-        limit.rejected(some(0, 50));
-        (1..11).for_each(|batch| limit.saw(some(batch * 1000, 1000)));
-        assert_eq!((limit.seen, limit.bad), (10_000, 0));
-        // Decode was far ahead of query: each is counted where it was read, and those of batches that are gone not at all.
-        let mut limit = Limit::new(0.05);
-        (0..50).for_each(|batch| limit.saw(some(batch * 1000, 1000)));
-        for batch in 0..50 {
-            assert_eq!(limit.rejected(some(batch * 1000, 40)), None, "4 %");
-        }
-        assert_eq!(limit.bad, 400);
     }
 }

@@ -8,11 +8,13 @@
 //! * [`sink`]: what a target's table asks for: [`mod@sink::fit`], [`mod@sink::encode`], [`mod@sink::upload`], then [`mod@sink::seal`] and
 //!   [`mod@sink::load`] on worker 0.
 //!
-//! Decode, query and fit have one shape, [`mod@split`]: they set aside what they cannot pass on, as [`dead_letters`], which are rows of
+//! Decode, query and fit have one shape, [`stage`]: they set aside what they cannot pass on, as [`dead_letters`], which are rows of
 //! one more target and go the same way from encode on; and they tell seal what became of the records that do not go on.
 //!
-//! Besides them: [`values`] are single values and what is done with those that do not fit, [`rows`] is what travels on an
-//! edge, [`stamp`] at which epoch, [`background`] the one bridge between a worker and what blocks, [`failure`] how an operator ends the process,
+//! No stage knows another. The words that they share stand below them: [`places`], [`schema`], [`signals`] (what they tell each other
+//! beside the rows), [`rows`] (what travels on an edge), [`reject_limit`].
+//!
+//! Besides them: [`values`] are single values and what is done with those that do not fit, [`stamp`] says at which epoch a message goes, [`background`] the one bridge between a worker and what blocks, [`failure`] how an operator ends the process,
 //! [`events`] what it tells whoever watches, [`mod@heartbeat`] whether the engine still carries anything between
 //! the workers, [`held`] what a worker holds.
 //!
@@ -30,11 +32,16 @@ pub mod fetch;
 pub mod heartbeat;
 pub mod held;
 pub mod outage;
+pub mod places;
 pub mod query;
+pub mod reject_limit;
 pub mod rows;
+pub mod schema;
+pub mod signals;
 pub mod sink;
-pub mod split;
+pub mod stage;
 pub mod stamp;
+mod time;
 pub mod values;
 
 pub use clock::clock;
@@ -44,6 +51,4 @@ pub use fetch::fetch;
 pub use heartbeat::heartbeat;
 pub use query::query;
 pub use rows::Rows;
-
-/// The timely timestamp: the number of the epoch. Totally ordered; order inside an epoch is in the data (partition, offset).
-pub type Time = u64;
+pub use time::Time;

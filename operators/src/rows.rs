@@ -10,7 +10,6 @@ use connectors::{BytesColumn, RawBatch};
 use timely::Accountable;
 
 use crate::{
-    dead_letters::Rejected,
     failure::{Failure, fail},
     held::Lease,
 };
@@ -168,4 +167,15 @@ pub fn constant(value: &str, rows: usize) -> ArrayRef {
         Ok(array) => Arc::new(array),
         Err(e) => fail(Failure::Bug(format!("a constant column: {e}"))),
     }
+}
+
+/// A record of a batch that cannot go on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// Its row.
+    pub row: usize,
+    /// The column, if one is to blame.
+    pub column: Option<String>,
+    /// Why: words that do not depend on the record, then a colon and what was found.
+    pub reason: String,
 }

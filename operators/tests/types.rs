@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use arrow_array::{Array, cast::AsArray, types::*};
 use connectors::ColumnKind;
 use operators::{
-    decode::columns::{Builders, SourceColumn, Value},
+    decode::columns::{Builders, Value},
+    schema::SourceColumn,
     sink::fit,
     values::{Action, Policy, Problem},
 };

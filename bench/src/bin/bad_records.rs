@@ -13,12 +13,13 @@ use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
 use operators::{
     Rows,
     dead_letters::{RejectOptions, Rejects},
-    decode::{Decode, DecodeOptions, columns::SourceColumn},
+    decode::{Decode, DecodeOptions},
     events::Watch,
-    fetch::Place,
+    places::Place,
     query::{Evaluate, select},
     rows::Origin,
-    sink::{Target, fit::Fit},
+    schema::{SourceColumn, Target},
+    sink::fit::Fit,
     values::Policy,
 };
 

@@ -23,12 +23,12 @@ use connectors::{ColumnKind, Log, RawBatch, TableName, TargetColumn, kafka};
 use operators::{
     Rows,
     dead_letters::{RejectOptions, Rejects},
-    decode::{Decode, DecodeOptions, columns::SourceColumn},
-    fetch::Place,
+    decode::{Decode, DecodeOptions},
+    places::Place,
     query::{Evaluate, select},
     rows::Origin,
+    schema::{SourceColumn, Target},
     sink::{
-        Target,
         encode::{Compression, EncodeOptions, EpochFiles, Files},
         fit::Fit,
     },
@@ -89,7 +89,7 @@ fn columns() -> Vec<SourceColumn> {
     COLUMNS
         .iter()
         .map(|(name, path, kind)| SourceColumn {
-            path: operators::decode::path::Path::parse(path).unwrap(),
+            path: operators::values::path::Path::parse(path).unwrap(),
             ..SourceColumn::new(name, ColumnKind::parse(kind).unwrap())
         })
         .collect()

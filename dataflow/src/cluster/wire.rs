@@ -5,7 +5,7 @@
 
 use std::io::{self, ErrorKind, Read, Result, Write};
 
-use operators::fetch::Place;
+use operators::places::Place;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Code, Error};

@@ -8,9 +8,8 @@ use std::time::Duration;
 use checkpoint::Micros;
 use connectors::{StartAt, redshift::Tls};
 use operators::{
-    decode::path::Path,
     sink::encode::Compression,
-    values::{Action, Policy},
+    values::{Action, Policy, path::Path},
 };
 use toml::de::{DeTable, DeValue};
 

@@ -15,13 +15,13 @@ use checkpoint::Micros;
 use connectors::{ColumnKind, StartAt, TableName, redshift::Tls};
 use operators::{
     dead_letters::RejectOptions,
-    decode::{columns::SourceColumn, path::Path},
     query::{
         refusal::Refusal,
         select::{self, Selection},
     },
+    schema::SourceColumn,
     sink::{encode::Compression, fit},
-    values::{Action, Policy, timestamp},
+    values::{Action, Policy, path::Path, timestamp},
 };
 use toml::de::{DeTable, DeValue};
 

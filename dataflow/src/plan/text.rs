@@ -17,10 +17,9 @@ use std::fmt::Write;
 
 use operators::{
     dead_letters::RejectOptions,
-    decode::{columns::SourceColumn, path::Step},
     query::select::SelectedColumn,
-    sink::Target,
-    values::{Action, Policy},
+    schema::{SourceColumn, Target},
+    values::{Action, Policy, path::Step},
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};

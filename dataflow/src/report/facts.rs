@@ -12,7 +12,7 @@ use std::{
 use checkpoint::{Epoch, Micros, TopicPartition};
 use operators::{
     events::{Event, Stage},
-    fetch::Place,
+    places::Place,
 };
 
 use super::{

@@ -10,31 +10,11 @@ use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, OffsetBuffer, Scala
 use base64::{Engine, prelude::BASE64_STANDARD};
 use connectors::ColumnKind;
 
-use super::path::Path;
 use crate::{
     failure::{Failure, fail},
+    schema::SourceColumn,
     values::{Action, Policy, Problem, fit_text, number, timestamp},
 };
-
-/// A declared column.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceColumn {
-    /// Its name in queries, in lower case.
-    pub name: String,
-    /// Where in the record its value stands.
-    pub path: Path,
-    /// Its type; never [`ColumnKind::Other`].
-    pub kind: ColumnKind,
-    /// What is done with values that do not fit the type.
-    pub policy: Policy,
-}
-
-impl SourceColumn {
-    /// The top-level key `name`, and every value that does not fit rejected.
-    pub fn new(name: &str, kind: ColumnKind) -> SourceColumn {
-        SourceColumn { name: name.to_lowercase(), path: Path::key(name), kind, policy: Policy::default() }
-    }
-}
 
 /// Why a record cannot become a row. Begins with words that do not depend on the record, then a colon.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +23,12 @@ pub struct Error {
     pub column: Option<usize>,
     /// Why.
     pub reason: String,
+}
+
+impl From<String> for Error {
+    fn from(reason: String) -> Error {
+        Error { column: None, reason }
+    }
 }
 
 impl Error {

@@ -1,4 +1,4 @@
-//! JSON text to columns: RFC 8259, strictly, in one pass, without a tree.
+//! JSON text to columns, in one pass, without a tree ([`crate::values::json`] has the grammar).
 //!
 //! The declared columns drive it: their paths make a tree of what is wanted, and the record is read along it. A key that
 //! leads nowhere is skipped, but not unread: text that is no JSON is refused also inside a value that nobody asked for. Of
@@ -7,13 +7,11 @@
 //! Records of one topic have their keys in one order, mostly. So each node remembers which key followed which, and that
 //! one is tried first; the search by name is for the rest.
 
-use super::{
-    columns::{Builders, Error, SourceColumn, Value},
-    path::Step,
+use super::columns::{Builders, Error, Value};
+use crate::{
+    schema::SourceColumn,
+    values::{json::Text, path::Step},
 };
-
-/// How deep objects and arrays may stand in each other.
-const DEEPEST: usize = 128;
 
 /// Decodes records of one stream.
 pub struct Decoder {
@@ -60,7 +58,7 @@ impl Decoder {
     /// Decodes one record into one row. When it fails the row is taken back.
     pub fn decode(&mut self, record: &[u8], builders: &mut Builders) -> Result<(), Error> {
         let result = match std::str::from_utf8(record) {
-            Ok(text) => self.record(Text { text, at: 0, depth: 0 }, builders),
+            Ok(text) => self.record(Text::new(text), builders),
             Err(e) => Err(Error::new(format!("not UTF-8: at byte {}", e.valid_up_to()))),
         };
         match result {
@@ -76,7 +74,7 @@ impl Decoder {
             return Err(Error::new("the record is not a JSON object"));
         }
         self.object(0, &mut text, builders)?;
-        text.end()
+        Ok(text.end()?)
     }
 
     /// An object of which something below is wanted; its bracket is next.
@@ -119,7 +117,7 @@ impl Decoder {
                     next += 1;
                     self.value(child, text, builders)
                 }
-                None => text.skip(),
+                None => Ok(text.skip()?),
             }
         })
     }
@@ -181,7 +179,7 @@ impl Decoder {
             Some(b't') => text.word("true").map(|()| Value::Boolean(true))?,
             Some(b'f') => text.word("false").map(|()| Value::Boolean(false))?,
             Some(b'n') => text.word("null").map(|()| Value::Null)?,
-            _ => return Err(text.unexpected("where a value should be")),
+            _ => return Err(text.unexpected("where a value should be").into()),
         };
         for column in &self.nodes[node].columns {
             let set = builders.set(*column, value);
@@ -217,351 +215,16 @@ fn child(nodes: &mut Vec<Node>, at: usize, step: &Step) -> usize {
     new
 }
 
-/// Whether a text is one JSON value and nothing else, by the same rules as a record.
-pub fn is_json(text: &str) -> bool {
-    let mut text = Text { text, at: 0, depth: 0 };
-    text.blanks();
-    text.skip().and_then(|()| text.end()).is_ok()
-}
-
-/// The value at a path as it is written, where it is there; `None` where it is not; an error where the text is no JSON.
-pub fn find<'a>(text: &'a str, path: &[Step]) -> Result<Option<&'a str>, Error> {
-    let mut text = Text { text, at: 0, depth: 0 };
-    text.blanks();
-    let found = text.find(path)?;
-    text.end()?;
-    Ok(found)
-}
-
-/// What a JSON string says, without quotes and escapes.
-pub fn unquote(json: &str) -> Result<String, Error> {
-    let mut text = Text { text: json, at: 0, depth: 0 };
-    text.expect(b'"')?;
-    let mut unescaped = String::new();
-    text.string(&mut unescaped).map(str::to_string)
-}
-
-/// A text and how far it is read.
-struct Text<'a> {
-    text: &'a str,
-    at: usize,
-    /// The objects and arrays around it.
-    depth: usize,
-}
-
-impl<'a> Text<'a> {
-    #[inline]
-    fn rest(&self) -> &'a [u8] {
-        &self.text.as_bytes()[self.at..]
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    #[inline]
-    fn take(&mut self, byte: u8) -> bool {
-        let there = self.peek() == Some(byte);
-        self.at += usize::from(there);
-        there
-    }
-
-    #[inline]
-    fn expect(&mut self, byte: u8) -> Result<(), Error> {
-        if self.take(byte) {
-            return Ok(());
-        }
-        Err(self.unexpected(&format!("where {:?} should be", byte as char)))
-    }
-
-    /// Nothing but blanks may follow.
-    fn end(&mut self) -> Result<(), Error> {
-        self.blanks();
-        match self.rest() {
-            [] => Ok(()),
-            _ => Err(self.unexpected("behind the end of the value")),
-        }
-    }
-
-    /// Reads over a value and gives what stands at the path below it.
-    fn find(&mut self, path: &[Step]) -> Result<Option<&'a str>, Error> {
-        let mut found = None;
-        let start = self.at;
-        match (path.split_first(), self.peek()) {
-            (None, _) => {
-                self.skip()?;
-                found = Some(&self.text[start..self.at]);
-            }
-            (Some((Step::Key(key), rest)), Some(b'{')) => self.skip_all(b'}', |text| {
-                text.expect(b'"')?;
-                let mut unescaped = String::new();
-                let here = text.string(&mut unescaped)? == key;
-                text.blanks();
-                text.expect(b':')?;
-                text.blanks();
-                match here {
-                    true => found = text.find(rest)?,
-                    false => text.skip()?,
-                }
-                Ok(())
-            })?,
-            (Some((Step::Item(item), rest)), Some(b'[')) => {
-                let mut place = 0;
-                self.skip_all(b']', |text| {
-                    match place == *item {
-                        true => found = text.find(rest)?,
-                        false => text.skip()?,
-                    }
-                    place += 1;
-                    Ok(())
-                })?;
-            }
-            _ => self.skip()?,
-        }
-        Ok(found)
-    }
-
-    #[inline]
-    fn blanks(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    #[cold]
-    fn unexpected(&self, place: &str) -> Error {
-        let found = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
-            Some(c) => format!("{c:?}"),
-            None => "the end".into(),
-        };
-        Error::new(format!("not JSON: {found} at byte {} {place}", self.at))
-    }
-
-    /// Takes `"name"` if it stands here.
-    #[inline]
-    fn take_key(&mut self, name: &[u8]) -> bool {
-        let rest = self.rest();
-        let end = name.len() + 1;
-        let there = rest.len() > end && rest[0] == b'"' && rest[end] == b'"' && rest[1..end] == *name;
-        if there {
-            self.at += end + 1;
-        }
-        there
-    }
-
-    /// The string whose opening quote was taken, without escapes. A slice of the text where it has none.
-    #[inline]
-    fn string<'b>(&mut self, unescaped: &'b mut String) -> Result<&'b str, Error>
-    where
-        'a: 'b,
-    {
-        let start = self.at;
-        let rest = self.rest();
-        let plain = rest.iter().position(|b| matches!(b, b'"' | b'\\') || *b < 0x20).unwrap_or(rest.len());
-        self.at += plain;
-        if self.take(b'"') {
-            return Ok(&self.text[start..self.at - 1]);
-        }
-        self.escaped(start, unescaped)?;
-        Ok(unescaped)
-    }
-
-    #[cold]
-    fn escaped(&mut self, start: usize, out: &mut String) -> Result<(), Error> {
-        out.clear();
-        out.push_str(&self.text[start..self.at]);
-        loop {
-            match self.peek() {
-                Some(b'"') => {
-                    self.at += 1;
-                    return Ok(());
-                }
-                Some(b'\\') => {
-                    self.at += 1;
-                    let c = self.escape()?;
-                    out.push(c);
-                }
-                Some(b) if b >= 0x20 => {
-                    let from = self.at;
-                    while matches!(self.peek(), Some(b) if b >= 0x20 && !matches!(b, b'"' | b'\\')) {
-                        self.at += 1;
-                    }
-                    out.push_str(&self.text[from..self.at]);
-                }
-                _ => return Err(self.unexpected("in a string")),
-            }
-        }
-    }
-
-    fn escape(&mut self) -> Result<char, Error> {
-        let Some(byte) = self.peek() else { return Err(self.unexpected("in a string")) };
-        let c = match byte {
-            b'"' | b'\\' | b'/' => byte as char,
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                self.at += 1;
-                return self.unicode();
-            }
-            _ => return Err(self.unexpected("behind a backslash")),
-        };
-        self.at += 1;
-        Ok(c)
-    }
-
-    /// Four hex digits; a surrogate must come with its other half.
-    fn unicode(&mut self) -> Result<char, Error> {
-        let first = self.hex4()?;
-        let code = match first {
-            0xd800..=0xdbff => {
-                if !(self.take(b'\\') && self.take(b'u')) {
-                    return Err(Error::new(format!("half a surrogate pair: at byte {}", self.at)));
-                }
-                let second = self.hex4()?;
-                if !(0xdc00..=0xdfff).contains(&second) {
-                    return Err(Error::new(format!("half a surrogate pair: at byte {}", self.at)));
-                }
-                0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00)
-            }
-            code => code,
-        };
-        char::from_u32(code).ok_or_else(|| Error::new(format!("half a surrogate pair: at byte {}", self.at)))
-    }
-
-    fn hex4(&mut self) -> Result<u32, Error> {
-        let mut code = 0;
-        for _ in 0..4 {
-            let digit = self.peek().and_then(|b| (b as char).to_digit(16));
-            let Some(digit) = digit else { return Err(self.unexpected("where a hex digit should be")) };
-            code = code * 16 + digit;
-            self.at += 1;
-        }
-        Ok(code)
-    }
-
-    /// A number as it is written.
-    #[inline]
-    fn number(&mut self) -> Result<&'a str, Error> {
-        let start = self.at;
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if !self.take(b'-') {
-                self.take(b'+');
-            }
-            self.digits()?;
-        }
-        Ok(&self.text[start..self.at])
-    }
-
-    #[inline]
-    fn digits(&mut self) -> Result<(), Error> {
-        let from = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == from { Err(self.unexpected("where a digit should be")) } else { Ok(()) }
-    }
-
-    fn word(&mut self, word: &str) -> Result<(), Error> {
-        if self.rest().starts_with(word.as_bytes()) {
-            self.at += word.len();
-            return Ok(());
-        }
-        Err(self.unexpected("where a value should be"))
-    }
-
-    /// Reads over a value. It must be one.
-    fn skip(&mut self) -> Result<(), Error> {
-        match self.peek() {
-            Some(b'"') => {
-                self.at += 1;
-                self.skip_string()
-            }
-            Some(b'-' | b'0'..=b'9') => self.number().map(drop),
-            Some(b't') => self.word("true"),
-            Some(b'f') => self.word("false"),
-            Some(b'n') => self.word("null"),
-            Some(b'{') => self.skip_all(b'}', |text| {
-                text.expect(b'"')?;
-                text.skip_string()?;
-                text.blanks();
-                text.expect(b':')?;
-                text.blanks();
-                text.skip()
-            }),
-            Some(b'[') => self.skip_all(b']', |text| text.skip()),
-            _ => Err(self.unexpected("where a value should be")),
-        }
-    }
-
-    /// Into an object or array, whose bracket is next.
-    fn enter(&mut self) -> Result<(), Error> {
-        if self.depth == DEEPEST {
-            return Err(Error::new(format!("more than {DEEPEST} objects and arrays in each other")));
-        }
-        self.depth += 1;
-        self.at += 1;
-        self.blanks();
-        Ok(())
-    }
-
-    /// Out of it again, if its closing bracket is next.
-    fn leave(&mut self, close: u8) -> bool {
-        let closed = self.take(close);
-        self.depth -= usize::from(closed);
-        closed
-    }
-
-    /// What stands between an opening bracket, which is next, and its closing one, with commas between.
-    fn skip_all(&mut self, close: u8, mut one: impl FnMut(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
-        self.enter()?;
-        if self.leave(close) {
-            return Ok(());
-        }
-        loop {
-            one(self)?;
-            self.blanks();
-            if self.leave(close) {
-                return Ok(());
-            }
-            self.expect(b',')?;
-            self.blanks();
-        }
-    }
-
-    fn skip_string(&mut self) -> Result<(), Error> {
-        loop {
-            let rest = self.rest();
-            self.at += rest.iter().position(|b| matches!(b, b'"' | b'\\') || *b < 0x20).unwrap_or(rest.len());
-            if self.take(b'"') {
-                return Ok(());
-            }
-            if !self.take(b'\\') {
-                return Err(self.unexpected("in a string"));
-            }
-            self.escape()?;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use arrow_array::{Array, cast::AsArray, types::Int64Type};
     use proptest::prelude::*;
 
     use super::*;
-    use crate::decode::path::Path;
+    use crate::values::{
+        json::{find, is_json, unquote},
+        path::Path,
+    };
     use connectors::ColumnKind;
 
     fn columns() -> Vec<SourceColumn> {

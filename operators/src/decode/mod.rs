@@ -2,7 +2,7 @@
 //!
 //! * Input: raw batches of one stream. Output: the same rows with the declared columns, the dead letters of those
 //!   that do not decode, and the fates of these and of tombstones, which are left out.
-//! * Time: each batch at its own; see [`mod@crate::split`].
+//! * Time: each batch at its own; see [`mod@crate::stage`].
 //! * Failure: none that a record could cause, unless the job says to halt at them.
 //!
 //! A format is a plain function from bytes to the checked builders of [`columns`], which take a row back when it turns
@@ -10,7 +10,6 @@
 
 pub mod columns;
 pub mod json;
-pub mod path;
 
 use std::sync::Arc;
 
@@ -20,13 +19,15 @@ use timely::dataflow::Stream;
 
 use crate::{
     Rows, Time,
-    dead_letters::{Rejected, Rejects},
+    dead_letters::Rejects,
     events::{Event, Watch},
     failure::{Failure, fail},
-    sink::Of,
-    split::{Outputs, Split, split},
+    rows::Rejected,
+    schema::SourceColumn,
+    signals::Of,
+    stage::{Outputs, Split, split},
 };
-use columns::{Builders, SourceColumn};
+use columns::Builders;
 
 /// What decode must know of a stream.
 #[derive(Clone)]

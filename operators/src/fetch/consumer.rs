@@ -29,13 +29,14 @@ use connectors::{
 use crossbeam_channel::Sender;
 use timely::scheduling::SyncActivator;
 
-use super::Place;
+use super::positions::Arrival;
 use crate::{
     Rows,
     ending::Ending,
     events::{Event, Watch},
     failure::Failure,
     outage::{try_again, until_known},
+    places::Place,
     rows::Origin,
 };
 
@@ -64,16 +65,6 @@ pub(super) struct Arrived {
     pub(super) rows: Rows,
     pub(super) bytes: u64,
     pub(super) moved: Vec<Arrival>,
-}
-
-/// Where one partition stands after a batch.
-pub(super) struct Arrival {
-    pub(super) place: usize,
-    pub(super) position: i64,
-    pub(super) leader_epoch: Option<i32>,
-    pub(super) last: Option<LastRecord>,
-    /// Whether there is no record any more below where it is to be read.
-    pub(super) read_up: bool,
 }
 
 /// Wakes the operator, once for each time it empties the queue.

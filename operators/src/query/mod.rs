@@ -2,7 +2,7 @@
 //!
 //! * Input: decoded rows of one stream. Output: the rows that its WHERE lets through, with the columns of the SELECT list;
 //!   the dead letters of those on which an expression fails; and the fates of these and of those that WHERE leaves out.
-//! * Time: each batch at its own; see [`mod@crate::split`].
+//! * Time: each batch at its own; see [`mod@crate::stage`].
 //! * Failure: none that a record could cause, unless the job says to halt at them; what a SELECT may say is decided once,
 //!   in [`select`].
 //!
@@ -31,12 +31,13 @@ use timely::dataflow::Stream;
 
 use crate::{
     Rows, Time,
-    dead_letters::{Rejected, Rejects},
+    dead_letters::Rejects,
     failure::{Failure, fail},
-    fetch::Place,
-    rows::{Origin, constant},
-    sink::{Of, Target},
-    split::{Outputs, Split, split},
+    places::Place,
+    rows::{Origin, Rejected, constant},
+    schema::Target,
+    signals::Of,
+    stage::{Outputs, Split, split},
 };
 use select::{Selection, Value};
 
@@ -323,7 +324,7 @@ mod tests {
     use connectors::{ColumnKind, RawBatch};
 
     use super::*;
-    use crate::decode::columns::SourceColumn;
+    use crate::schema::SourceColumn;
 
     fn place(partition: i32) -> Place {
         let partition = TopicPartition::new("t", partition);

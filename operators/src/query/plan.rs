@@ -23,7 +23,7 @@ use super::{
     functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, logic, text},
     refusal::Refusal,
 };
-use crate::sink::fit::arrow_type;
+use crate::values::arrow::arrow_type;
 
 /// How deep expressions may stand in each other.
 const DEEPEST: usize = 64;

@@ -21,7 +21,10 @@ use super::{
     plan::{Name, Planner, fold},
     refusal::Refusal,
 };
-use crate::{decode::columns::SourceColumn, sink::fit::arrow_type, values::Policy};
+use crate::{
+    schema::SourceColumn,
+    values::{Policy, arrow::arrow_type},
+};
 
 /// How deep the parser follows what stands in each other.
 const DEEPEST: usize = 50;

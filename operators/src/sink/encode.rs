@@ -28,12 +28,13 @@ use timely::{
     },
 };
 
-use super::{Target, fit::arrow_type};
 use crate::{
     Rows, Time,
     failure::{Failure, fail},
     held::{Account, Lease},
+    schema::Target,
     stamp::{epoch_of, hold},
+    values::arrow::arrow_type,
 };
 
 /// How files are compressed.

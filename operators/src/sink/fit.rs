@@ -2,7 +2,7 @@
 //!
 //! * Input: rows with the columns of the query. Output: rows whose columns have exactly the types that COPY wants for the
 //!   target's columns, and of their origin only where they came from; the dead letters of those that do not fit, and their fates.
-//! * Time: each batch at its own; see [`mod@crate::split`].
+//! * Time: each batch at its own; see [`mod@crate::stage`].
 //! * Failure: none that a row could cause, unless the job says to halt at them. Redshift's Parquet COPY is all or nothing,
 //!   so a value that does not fit there would fail the whole load: nothing may be left for it to find.
 
@@ -15,19 +15,21 @@ use arrow_array::{
     types::{Decimal128Type, Float32Type, Float64Type, Int16Type, Int32Type, Int64Type},
 };
 use arrow_buffer::NullBufferBuilder;
-use arrow_schema::{DataType, TimeUnit};
+use arrow_schema::DataType;
 use checkpoint::{Fate, Fates};
 use connectors::{ColumnKind, TargetColumn};
 use timely::dataflow::Stream;
 
-use super::{Of, Target};
 use crate::{
     Rows, Time,
-    dead_letters::{Rejected, Rejects},
+    dead_letters::Rejects,
     events::{Event, Watch},
     failure::{Failure, fail},
-    split::{Outputs, Split, split},
-    values::{Action, Policy, Problem, check_text, fit_text, number},
+    rows::Rejected,
+    schema::Target,
+    signals::Of,
+    stage::{Outputs, Split, split},
+    values::{Action, Policy, Problem, arrow::arrow_type, check_text, fit_text, number},
 };
 
 /// Whether values of a type can be checked against a column at all, or why not; decided once, when the job starts.
@@ -53,25 +55,6 @@ pub fn can_fit(kind: &ColumnKind, column: &ColumnKind) -> Result<(), &'static st
         | (TimestampTz, TimestampTz) => Ok(()),
         _ => Err("values would be changed or lost on the way; say how, with a CAST in the query"),
     }
-}
-
-/// The Arrow type that becomes exactly the Parquet type which COPY wants for a column.
-pub fn arrow_type(column: &ColumnKind) -> Option<DataType> {
-    Some(match column {
-        ColumnKind::SmallInt => DataType::Int16,
-        ColumnKind::Integer => DataType::Int32,
-        ColumnKind::BigInt => DataType::Int64,
-        ColumnKind::Decimal(precision, scale) => DataType::Decimal128(*precision, *scale as i8),
-        ColumnKind::Real => DataType::Float32,
-        ColumnKind::Double => DataType::Float64,
-        ColumnKind::Boolean => DataType::Boolean,
-        ColumnKind::Char(_) | ColumnKind::Varchar(_) => DataType::Utf8,
-        ColumnKind::Varbyte(_) => DataType::Binary,
-        ColumnKind::Date => DataType::Date32,
-        ColumnKind::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
-        ColumnKind::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
-        ColumnKind::Other(_) => return None,
-    })
 }
 
 /// Builds fit for one target.

@@ -3,7 +3,7 @@
 //! * Input: sealed epochs, on worker 0. Output: the numbers of loaded epochs; their frontier is what clock and fetch look
 //!   at.
 //! * Time: it holds the capability of each epoch until the warehouse was read back and has it.
-//! * State: the epochs that wait; at most [`crate::clock::MAX_OPEN_EPOCHS`], and their memory budget.
+//! * State: the epochs that wait; at most [`crate::signals::MAX_OPEN_EPOCHS`], and their memory budget.
 //! * A thread of its own talks to the warehouse, one load at a time. Epochs whose positions moved but that have no rows
 //!   wait for the next load or for `idle_interval`, so that control records alone do not make a load.
 //! * Between two loads it does the housework ([`super::history`]).
@@ -39,13 +39,14 @@ use timely::{
     },
 };
 
-use super::{StagedFile, Target, history::Housework, seal::SealedEpoch, upload::put};
+use super::{history::Housework, seal::SealedEpoch, upload::put};
 use crate::{
     Time,
-    clock::MAX_OPEN_EPOCHS,
     events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
     outage::{try_again, until_known},
+    schema::Target,
+    signals::{MAX_OPEN_EPOCHS, StagedFile},
     stamp::hold,
 };
 

@@ -29,11 +29,11 @@ use timely::{
     },
 };
 
-use super::{Of, Piece, StagedFile, Target};
 use crate::{
     Time,
     failure::{Failure, fail},
-    fetch::Report,
+    schema::Target,
+    signals::{Of, Piece, Report, StagedFile},
     stamp::{epoch_of, hold},
 };
 

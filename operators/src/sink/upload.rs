@@ -19,7 +19,7 @@ use timely::{
     },
 };
 
-use super::{Piece, StagedFile, encode::Encoded};
+use super::encode::Encoded;
 use crate::{
     Time,
     background::Pool,
@@ -27,6 +27,7 @@ use crate::{
     failure::{Failure, fail},
     held::Lease,
     outage::{OUTAGE, try_again},
+    signals::{Piece, StagedFile},
     stamp::{epoch_of, hold},
 };
 

@@ -4,7 +4,10 @@
 //! cuts by itself: a value that a type cannot hold exactly is a [`Problem`], and the column's [`Policy`] says what becomes
 //! of it.
 
+pub mod arrow;
+pub mod json;
 pub mod number;
+pub mod path;
 pub mod timestamp;
 
 /// What is wrong with a value. Its text begins with words that do not depend on the value, then a colon and what was

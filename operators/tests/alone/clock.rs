@@ -10,9 +10,9 @@ use std::{
 
 use checkpoint::Epoch;
 use operators::{
-    clock::{ClockOptions, Close, clock},
+    clock::{ClockOptions, clock},
     ending::{Ending, Reason},
-    fetch::Stat,
+    signals::{Close, Stat},
 };
 
 use crate::harness::{Alone, Input, Output};

@@ -10,12 +10,14 @@ use operators::{
     background::Pool,
     held::Account,
     rows::Origin,
+    schema::Target,
+    signals::{Of, Piece},
     sink::{
-        Of, Piece, Target,
         encode::{Compression, EncodeOptions, Encoded, encode},
         upload,
     },
-    split::{Split, split},
+    stage::Split,
+    stage::split,
 };
 
 use crate::harness::{Alone, Input, Output};

@@ -18,10 +18,11 @@ use checkpoint::{
 use connectors::{Error, Fault, Log, Moved, RawBatch, Reader, StartAt, retry::Policy};
 use operators::{
     Rows,
-    clock::Close,
     ending::{Ending, Reason},
-    fetch::{FetchOptions, Place, Report, Stat, fetch},
+    fetch::{FetchOptions, fetch},
     held::Held,
+    places::Place,
+    signals::{Close, Report, Stat},
 };
 
 use crate::harness::{Alone, Input, Output};

@@ -5,11 +5,9 @@ use std::sync::Arc;
 use checkpoint::{Epoch, Fate, Fates, History, Span, Tally, TopicPartition};
 use connectors::TableName;
 use operators::{
-    fetch::Report,
-    sink::{
-        Of, Piece, StagedFile, Target,
-        seal::{SealOptions, SealedEpoch, seal},
-    },
+    schema::Target,
+    signals::{Of, Piece, Report, StagedFile},
+    sink::seal::{SealOptions, SealedEpoch, seal},
 };
 
 use crate::harness::{Alone, Input, Output};

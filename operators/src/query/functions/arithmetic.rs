@@ -15,7 +15,7 @@ use arrow_buffer::i256;
 use connectors::ColumnKind;
 
 use super::{Arguments, Function, Kind, Run, Typed, call, values};
-use crate::sink::fit::arrow_type;
+use crate::values::arrow::arrow_type;
 
 /// An arithmetic operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,10 +17,7 @@ use arrow_array::{
 use connectors::ColumnKind;
 
 use super::{Run, arithmetic, text_of, texts, values};
-use crate::{
-    sink::fit::arrow_type,
-    values::{Action, Problem, cut, number, timestamp},
-};
+use crate::values::{Action, Problem, arrow::arrow_type, cut, number, timestamp};
 
 const DAY: i64 = 86_400_000_000;
 

@@ -6,7 +6,7 @@ use arrow_array::{Array, BooleanArray, cast::AsArray};
 use connectors::ColumnKind;
 
 use super::{Arguments, Function, Run, TEXT, Typed, call, text_of, texts};
-use crate::decode::{json, path::Step};
+use crate::values::{json, path::Step};
 
 /// The functions on JSON.
 pub const FUNCTIONS: &[Function] = &[
@@ -42,12 +42,10 @@ fn extract(mut arguments: Arguments) -> Result<Typed, String> {
     let run: Run = Arc::new(move |arrays| {
         texts(arrays, |row| match json::find(text_of(&arrays[0], row), &path) {
             Ok(None | Some("null")) => Ok(None),
-            Ok(Some(found)) if found.starts_with('"') => {
-                json::unquote(found).map(|text| Some(Cow::Owned(text))).map_err(|e| e.reason)
-            }
+            Ok(Some(found)) if found.starts_with('"') => json::unquote(found).map(|text| Some(Cow::Owned(text))),
             Ok(Some(found)) => Ok(Some(Cow::Borrowed(found))),
             Err(_) if null_if_invalid => Ok(None),
-            Err(e) => Err(e.reason),
+            Err(reason) => Err(reason),
         })
     });
     Ok(call(name, vec![arguments.text(0)?], TEXT, run))

@@ -34,7 +34,7 @@ use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::ColumnarValue;
 use datafusion_physical_expr::{PhysicalExpr, expressions::Literal};
 
-use crate::sink::fit::arrow_type;
+use crate::values::arrow::arrow_type;
 
 /// The longest text in Redshift, in bytes.
 pub const LONGEST: u32 = 65_535;

@@ -13,7 +13,7 @@ use connectors::ColumnKind;
 use datafusion_physical_expr::PhysicalExpr;
 
 use super::{Arguments, Function, Kind, Run, TEXT, Typed, call, integer_of, pattern::Pattern, text_of, texts, values};
-use crate::{sink::fit::arrow_type, values::timestamp};
+use crate::values::{arrow::arrow_type, timestamp};
 
 /// The functions on times.
 pub const FUNCTIONS: &[Function] = &[

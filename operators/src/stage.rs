@@ -22,7 +22,7 @@ use timely::{
 
 use crate::{
     Rows, Time,
-    sink::{Of, Piece},
+    signals::{Of, Piece},
     stamp::{epoch_of, hold},
 };
 
