@@ -10,6 +10,7 @@
 //! fails on stand by themselves; they are taken out, and the others go on.
 
 pub mod functions;
+mod input;
 pub mod plan;
 pub mod refusal;
 pub mod select;
@@ -41,31 +42,7 @@ use crate::{
 };
 use select::{Selection, Value};
 
-/// Something of a record that a query may look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// A declared column of the stream, by number.
-    Column(usize),
-    /// A value that every record has.
-    Source(SourceValue),
-}
-
-/// A value that every record has without declaring it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SourceValue {
-    /// `_topic`
-    Topic,
-    /// `_partition`
-    Partition,
-    /// `_offset`
-    Offset,
-    /// `_timestamp`
-    Timestamp,
-    /// `_key`
-    Key,
-    /// `_headers`
-    Headers,
-}
+pub use input::{Input, SourceValue};
 
 /// Builds query for one target.
 pub fn query<'s>(

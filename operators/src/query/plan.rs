@@ -19,8 +19,8 @@ use sqlparser::ast::{
 };
 
 use super::{
-    Input,
     functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, logic, text},
+    input::Input,
     refusal::Refusal,
 };
 use crate::values::arrow::arrow_type;

@@ -16,8 +16,8 @@ use sqlparser::{
 };
 
 use super::{
-    Input, SourceValue,
     functions::TEXT,
+    input::{Input, SourceValue},
     plan::{Name, Planner, fold},
     refusal::Refusal,
 };

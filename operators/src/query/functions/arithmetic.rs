@@ -14,7 +14,12 @@ use arrow_array::{
 use arrow_buffer::i256;
 use connectors::ColumnKind;
 
-use super::{Arguments, Function, Kind, Run, Typed, call, values};
+use super::{
+    arguments::{Arguments, Function},
+    kinds::{as_decimal, is_number},
+    run::{Run, values},
+    typed::{Kind, Typed, call},
+};
 use crate::values::arrow::arrow_type;
 
 /// An arithmetic operator.
@@ -41,23 +46,6 @@ impl Operator {
             Operator::By => "/",
             Operator::Modulo => "%",
         }
-    }
-}
-
-/// Whether it is a number.
-pub fn is_number(kind: &ColumnKind) -> bool {
-    use ColumnKind::*;
-    matches!(kind, SmallInt | Integer | BigInt | Decimal(..) | Real | Double)
-}
-
-/// Precision and scale of a whole or decimal number.
-pub fn as_decimal(kind: &ColumnKind) -> Option<(u8, u8)> {
-    match kind {
-        ColumnKind::SmallInt => Some((5, 0)),
-        ColumnKind::Integer => Some((10, 0)),
-        ColumnKind::BigInt => Some((19, 0)),
-        ColumnKind::Decimal(precision, scale) => Some((*precision, *scale)),
-        _ => None,
     }
 }
 

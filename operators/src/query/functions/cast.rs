@@ -16,7 +16,10 @@ use arrow_array::{
 };
 use connectors::ColumnKind;
 
-use super::{Run, arithmetic, text_of, texts, values};
+use super::{
+    kinds::{as_decimal, is_number},
+    run::{Run, text_of, texts, values},
+};
 use crate::values::{Action, Problem, arrow::arrow_type, cut, number, timestamp};
 
 const DAY: i64 = 86_400_000_000;
@@ -28,14 +31,14 @@ pub fn common(a: &ColumnKind, b: &ColumnKind) -> Option<ColumnKind> {
         (a, b) if a == b => a.clone(),
         (Char(n) | Varchar(n), Char(m) | Varchar(m)) => Varchar(*n.max(m)),
         (Varbyte(n), Varbyte(m)) => Varbyte(*n.max(m)),
-        (Double, n) | (n, Double) if arithmetic::is_number(n) => Double,
-        (Real, n) | (n, Real) if arithmetic::is_number(n) => Double,
+        (Double, n) | (n, Double) if is_number(n) => Double,
+        (Real, n) | (n, Real) if is_number(n) => Double,
         (BigInt, SmallInt | Integer) | (SmallInt | Integer, BigInt) => BigInt,
         (Integer, SmallInt) | (SmallInt, Integer) => Integer,
         (Date, Timestamp) | (Timestamp, Date) => Timestamp,
         (Date | Timestamp, TimestampTz) | (TimestampTz, Date | Timestamp) => TimestampTz,
         (a, b) => {
-            let ((p1, s1), (p2, s2)) = (arithmetic::as_decimal(a)?, arithmetic::as_decimal(b)?);
+            let ((p1, s1), (p2, s2)) = (as_decimal(a)?, as_decimal(b)?);
             let scale = s1.max(s2);
             let precision = (p1 - s1).max(p2 - s2) + scale;
             // More than there is room for: one of them must be cast, or good values would not compare.
@@ -52,8 +55,8 @@ pub fn cast(from: &ColumnKind, to: &ColumnKind) -> Option<Run> {
         (Char(_) | Varchar(_), Char(most) | Varchar(most)) => shorten(*most as usize, matches!(to, Char(_))),
         (Char(_) | Varchar(_), _) => return from_text(to),
         (SmallInt | Integer | BigInt | Decimal(..), SmallInt | Integer | BigInt | Decimal(..)) => {
-            let (_, scale) = arithmetic::as_decimal(from)?;
-            let (precision, new_scale) = arithmetic::as_decimal(to)?;
+            let (_, scale) = as_decimal(from)?;
+            let (precision, new_scale) = as_decimal(to)?;
             let from = from.clone();
             let of = move |array: &ArrayRef, row: usize| exact(&from, array, row);
             let rescale = move |value| number::rescale(value, scale, precision, new_scale, Action::Round);

@@ -5,7 +5,12 @@ use std::{borrow::Cow, sync::Arc};
 use arrow_array::{Array, BooleanArray, cast::AsArray};
 use connectors::ColumnKind;
 
-use super::{Arguments, Function, Run, TEXT, Typed, call, text_of, texts};
+use super::{
+    arguments::{Arguments, Function},
+    kinds::TEXT,
+    run::{Run, text_of, texts},
+    typed::{Typed, call},
+};
 use crate::values::{json, path::Step};
 
 /// The functions on JSON.

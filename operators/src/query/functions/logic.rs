@@ -16,7 +16,7 @@ use datafusion_common::Result;
 use datafusion_expr::ColumnarValue;
 use datafusion_physical_expr::PhysicalExpr;
 
-use super::Typed;
+use super::typed::Typed;
 
 /// `left AND right`, or `left OR right`, in three-valued logic.
 #[derive(Debug, Eq)]

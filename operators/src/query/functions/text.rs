@@ -11,7 +11,12 @@ use connectors::ColumnKind;
 use md5::Digest as _;
 use regex::Regex;
 
-use super::{Arguments, Function, LONGEST, Run, TEXT, Typed, call, integer_of, text_of, texts, values};
+use super::{
+    arguments::{Arguments, Function},
+    kinds::{LONGEST, TEXT},
+    run::{Run, integer_of, text_of, texts, values},
+    typed::{Typed, call},
+};
 use crate::values::cut;
 
 /// The functions on text.

@@ -12,7 +12,13 @@ use chrono_tz::Tz;
 use connectors::ColumnKind;
 use datafusion_physical_expr::PhysicalExpr;
 
-use super::{Arguments, Function, Kind, Run, TEXT, Typed, call, integer_of, pattern::Pattern, text_of, texts, values};
+use super::{
+    arguments::{Arguments, Function},
+    kinds::{TEXT, is_number},
+    pattern::Pattern,
+    run::{Run, integer_of, text_of, texts, values},
+    typed::{Kind, Typed, call},
+};
 use crate::values::{arrow::arrow_type, timestamp};
 
 /// The functions on times.
@@ -292,7 +298,7 @@ fn last_day(arguments: Arguments) -> Result<Typed, String> {
 
 fn to_char(arguments: Arguments) -> Result<Typed, String> {
     arguments.count(2..=2)?;
-    if let Some(kind) = arguments.0[0].known().filter(super::arithmetic::is_number) {
+    if let Some(kind) = arguments.0[0].known().filter(is_number) {
         return Err(format!("to_char() of a {kind} is not supported: cast it as varchar"));
     }
     let ((argument, kind), text) = (time(&arguments, 0)?, arguments.quoted(1)?);

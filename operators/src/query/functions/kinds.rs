@@ -1,0 +1,26 @@
+//! Types that functions ask for.
+
+use connectors::ColumnKind;
+
+/// The longest text in Redshift, in bytes.
+pub const LONGEST: u32 = 65_535;
+
+/// The type of text whose length nothing limits further.
+pub const TEXT: ColumnKind = ColumnKind::Varchar(LONGEST);
+
+/// Whether it is a number.
+pub fn is_number(kind: &ColumnKind) -> bool {
+    use ColumnKind::*;
+    matches!(kind, SmallInt | Integer | BigInt | Decimal(..) | Real | Double)
+}
+
+/// Precision and scale of a whole or decimal number.
+pub fn as_decimal(kind: &ColumnKind) -> Option<(u8, u8)> {
+    match kind {
+        ColumnKind::SmallInt => Some((5, 0)),
+        ColumnKind::Integer => Some((10, 0)),
+        ColumnKind::BigInt => Some((19, 0)),
+        ColumnKind::Decimal(precision, scale) => Some((*precision, *scale)),
+        _ => None,
+    }
+}
