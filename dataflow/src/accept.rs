@@ -17,9 +17,10 @@ use connectors::{Adoption, Load, Log};
 use crate::{
     error::{Code, Error, Result},
     job::{Job, Stream},
+    myself::{myself, now},
+    ports,
     preflight::preflight,
-    recover::{acquire, acquire_without_witness, load_alone, look_at_tables, now},
-    run,
+    recover::{acquire, acquire_without_witness, load_alone, look_at_tables},
     takeover::{self, TakeOver},
     witness,
 };
@@ -27,7 +28,7 @@ use crate::{
 /// How long the column is that says who.
 const BY_BYTES: usize = 256;
 /// How long the column is that says why.
-pub const WHY_BYTES: usize = 1024;
+const WHY_BYTES: usize = 1024;
 
 /// A decision of a person.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +61,15 @@ pub struct Person<'a> {
     pub nobody_runs: bool,
 }
 
-impl Person<'_> {
+impl<'a> Person<'a> {
+    /// Why must fit into its column.
+    pub fn new(why: &'a str, confirmed: bool, nobody_runs: bool) -> Result<Person<'a>> {
+        match why.len() <= WHY_BYTES {
+            true => Ok(Person { why, confirmed, nobody_runs }),
+            false => Err(Error::new(Code::Usage, format!("--why has {} bytes, and may have {WHY_BYTES}", why.len()))),
+        }
+    }
+
     fn manner(&self) -> TakeOver {
         TakeOver::Never { unseen: self.nobody_runs }
     }
@@ -160,12 +169,12 @@ fn stream_of<'j>(job: &'j Job, topic: &str) -> Result<&'j Stream> {
 
 /// Says what the decision does; and does it, if it is confirmed.
 pub fn accept(job: &Job, accept: &Accept, person: &Person<'_>, say: &mut dyn FnMut(&str)) -> Result<()> {
-    let log = run::kafka(job, 1)?;
-    let objects = run::staging(job)?;
-    let mut warehouse = run::warehouse(job)?;
+    let log = ports::kafka(job, 1)?;
+    let objects = ports::staging(job)?;
+    let mut warehouse = ports::warehouse(job)?;
     let facts = look_at_tables(job, &objects, &mut *warehouse)?;
     let manner = person.manner();
-    takeover::wait_for_holder(&mut *warehouse, &facts.fence, &takeover::myself(), &manner)?;
+    takeover::wait_for_holder(&mut *warehouse, &facts.fence, &myself(), &manner)?;
     let decided = decide(job, accept, &protocol::admit(&facts)?, &log)?;
     say(&decided.text);
     if !person.confirmed {
@@ -183,8 +192,8 @@ pub fn accept(job: &Job, accept: &Accept, person: &Person<'_>, say: &mut dyn FnM
 
 /// Makes the control tables those of the database that they are in, under a new fence id; the cut stays as it is.
 pub fn adopt(job: &Job, person: &Person<'_>) -> Result<Adopted> {
-    let objects = run::staging(job)?;
-    let mut warehouse = run::warehouse(job)?;
+    let objects = ports::staging(job)?;
+    let mut warehouse = ports::warehouse(job)?;
     let witnesses = witness::list(job, &objects)?.witnesses;
     let facts = warehouse.read().map_err(Error::of_tables)?;
     let old = facts.fence.fence_id.clone();
@@ -233,7 +242,7 @@ fn admit_here(facts: &TableFacts) -> Result<History> {
 
 fn by(why: &str, adopted: Vec<String>) -> Decision {
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "somebody".into());
-    let by = format!("{user}@{}", takeover::myself().host);
+    let by = format!("{user}@{}", myself().host);
     Decision { by: by[..by.floor_char_boundary(BY_BYTES)].into(), why: why.into(), adopted }
 }
 

@@ -6,7 +6,7 @@ use checkpoint::protocol::Halt;
 use connectors::Fault;
 use operators::{Failure, ending::Ending};
 
-use crate::report::state::State;
+use crate::state::State;
 
 macro_rules! catalogue {
     ($($name:ident $code:literal exit $exit:literal $title:literal cause $cause:literal remedy $remedy:literal;)*) => {
@@ -15,6 +15,15 @@ macro_rules! catalogue {
         pub enum Code { $(#[doc = $title] $name,)* }
 
         impl Code {
+    /// What a process that ended with it has become.
+    pub fn state(self) -> State {
+        match self.exit_code() {
+            20 => State::Fenced,
+            21..=29 => State::Halted,
+            _ => State::Stopped,
+        }
+    }
+
             /// All of them.
             pub const ALL: &'static [Code] = &[$(Code::$name,)*];
 
@@ -129,7 +138,7 @@ impl Code {
             cause: self.cause(),
             remedy: self.remedy(),
             exit_code: self.exit_code(),
-            state: State::at_end(self).name(),
+            state: self.state().name(),
         }
     }
 
@@ -340,6 +349,13 @@ impl From<Failure> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_is_a_state() {
+        assert_eq!(Code::Fenced.state(), State::Fenced);
+        assert_eq!(Code::RecordsLost.state(), State::Halted);
+        assert_eq!(Code::Outage.state(), State::Stopped);
+    }
 
     #[test]
     fn codes_are_unique_and_well_formed() {

@@ -1,5 +1,4 @@
-//! Deletes staged files that nobody can need any more, which [`checkpoint::garbage`] decides: `tidegate gc`, and by itself while a
-//! job runs.
+//! Deletes staged files that nobody can need any more, which [`checkpoint::garbage`] decides, now and then while a job runs.
 
 use std::{
     sync::Arc,
@@ -14,15 +13,10 @@ use checkpoint::{
 use connectors::Objects;
 use tracing::{info, warn};
 
-use crate::{
-    error::{Error, Result},
-    job::Job,
-    report::Report,
-    run,
-};
+use crate::{error::Error, report::Report};
 
 /// How long files of loaded epochs are kept, for whoever wants to look at what was loaded.
-const KEEP_MINUTES: u32 = 10;
+pub const KEEP_MINUTES: u32 = 10;
 
 /// What a collection came to.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,12 +49,6 @@ pub fn collect(
     }
     collected.garbage = garbage.iter().map(|key| objects.url(key)).collect();
     Ok(collected)
-}
-
-/// `tidegate gc`.
-pub fn gc(job: &Job, dry_run: bool) -> Result<Collected> {
-    let (fence_id, live) = run::redshift(job)?.live(KEEP_MINUTES).map_err(Error::of_tables)?;
-    Ok(collect(&run::staging(job)?, &job.name, &fence_id, live, dry_run)?)
 }
 
 /// Collects at the start what older generations left, and then now and then what is loaded. On a thread of its own, which asks

@@ -37,8 +37,9 @@ use crate::{
     job::Job,
     memory::{self, Shape, Shares},
     plan::Plan,
+    ports::Ports,
     recover::Recovered,
-    run::Options,
+    start::Options,
 };
 
 /// Everything the operators need, the same for all workers of a process.
@@ -86,16 +87,6 @@ pub struct Ends {
     pub stop: Arc<AtomicBool>,
     /// Where a reason is left.
     pub ending: Reason,
-}
-
-/// The three systems of a job.
-pub struct Ports {
-    /// Kafka.
-    pub log: Arc<dyn Log>,
-    /// S3.
-    pub objects: Arc<dyn Objects>,
-    /// Redshift; only process 0 has it.
-    pub warehouse: Option<Box<dyn Warehouse>>,
 }
 
 impl Context {

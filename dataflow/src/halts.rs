@@ -16,7 +16,12 @@ use std::{
 use checkpoint::Generation;
 use connectors::{HaltNote, Warehouse, redshift::Redshift};
 
-use crate::{error::Error, job::Job, recover::now, run, takeover::myself};
+use crate::{
+    error::Error,
+    job::Job,
+    myself::{myself, now},
+    ports,
+};
 
 /// How long writing it may take.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -31,7 +36,7 @@ static TOOK: AtomicBool = AtomicBool::new(false);
 pub fn arm(job: &Job) {
     let job = job.clone();
     let write = move |note: &HaltNote| {
-        let mut redshift = run::redshift(&job).map_err(|error| connectors::Error::bug(error.to_string()))?;
+        let mut redshift = ports::redshift(&job).map_err(|error| connectors::Error::bug(error.to_string()))?;
         // A start that never had the fence says nothing of a job that works.
         if !TOOK.load(Ordering::SeqCst) && is_at_work(&mut redshift)? {
             return Ok(());

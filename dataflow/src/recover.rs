@@ -10,7 +10,7 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use checkpoint::{
-    Cut, Generation, History, Micros, Nonce, TopicPartition,
+    Cut, Generation, History, Nonce, TopicPartition,
     protocol::{self, Holder, Outcome, Range, Snapshot, SourceFacts, Start, TableFacts, Taken},
 };
 use connectors::{
@@ -21,9 +21,11 @@ use operators::{Failure, places::Place};
 use tracing::{info, warn};
 
 use crate::{
+    again::{ACQUIRE, again},
     error::{Code, Error, Result},
     halts,
     job::Job,
+    myself::{myself, now},
     plan::Plan,
     takeover::{self, TakeOver},
     witness,
@@ -41,13 +43,6 @@ pub struct Recovered {
     pub places: Vec<Place>,
 }
 
-/// How long a start tries to take the fence, and to read a snapshot that is valid with it.
-const ACQUIRE: Policy = Policy {
-    first: Duration::from_millis(50),
-    longest: Duration::from_secs(2),
-    within: Duration::from_secs(120),
-    attempts: u32::MAX,
-};
 /// How old a snapshot may be that the warehouse gives.
 const STALE: Policy = Policy { within: Duration::from_secs(3), ..ACQUIRE };
 
@@ -172,7 +167,7 @@ pub fn acquire_without_witness(
 
 /// Records who we are, takes the fence, and says that we hold it.
 fn take(warehouse: &mut dyn Warehouse, seen: &TableFacts, take_over: &TakeOver) -> Result<Holder> {
-    let (process, nonce) = (takeover::myself(), Nonce::new(*uuid::Uuid::new_v4().as_bytes()));
+    let (process, nonce) = (myself(), Nonce::new(*uuid::Uuid::new_v4().as_bytes()));
     again(|| warehouse.record(&process, &nonce))?;
     let holder = take_as(warehouse, seen, &process, &nonce, take_over)?;
     halts::taken(holder.generation);
@@ -309,18 +304,6 @@ pub fn load_alone(warehouse: &mut dyn Warehouse, load: &Load) -> Result<()> {
     }
 }
 
-/// Does what may be done twice, again while that can help.
-pub fn again<T>(mut act: impl FnMut() -> connectors::Result<T>) -> Result<T> {
-    let mut retry = Retry::new(ACQUIRE);
-    loop {
-        let result = act();
-        match result.as_ref().err().and_then(|error| retry.after(error)) {
-            Some(pause) => thread::sleep(pause),
-            None => return result.map_err(Error::of_tables),
-        }
-    }
-}
-
 /// What Kafka says of the topics of a job.
 pub struct Source {
     /// Of every partition, and of its newest loaded record.
@@ -382,10 +365,4 @@ pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<Topi
         }
     }
     Ok(facts)
-}
-
-/// What time it is, in UTC.
-pub fn now() -> Micros {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Micros(since.map_or(0, |d| d.as_micros() as i64))
 }

@@ -25,7 +25,7 @@ use operators::{
     places::Place,
 };
 
-use crate::{error::Result, report::Report, run::spawn};
+use crate::{error::Result, process::spawn, report::Report};
 
 /// How often Kafka is asked.
 const EVERY: Duration = Duration::from_secs(5);

@@ -8,7 +8,7 @@ use tracing::info;
 
 use crate::{
     cluster::{
-        Met,
+        Cluster, Met,
         meeting::{gather, hello, join, start_id},
         wire::{Column, Exit, Table, Welcome, needs_a_person},
     },
@@ -16,11 +16,27 @@ use crate::{
     halts,
     job::Job,
     plan::{Plan, meaning, plan},
+    ports::warehouse,
     preflight::{self, preflight},
+    process::begin,
     recover::{Manner, Recovered, recover},
-    report::state::State,
-    run::{Options, begin, warehouse},
+    state::State,
+    takeover::TakeOver,
 };
+
+/// What the command line says about a run.
+pub struct Options {
+    /// Which process of which cluster this is, and its worker threads.
+    pub cluster: Cluster,
+    /// End once everything that is in the topics now is loaded.
+    pub until_caught_up: bool,
+    /// Show a live view.
+    pub live: bool,
+    /// A parent closes our standard input to say "stop", and when it is gone.
+    pub stop_at_eof: bool,
+    /// What is done about a process that holds the fence.
+    pub take_over: TakeOver,
+}
 
 /// A process that may begin.
 pub struct Started {

@@ -17,8 +17,8 @@ use connectors::{OpenSession, Process, Warehouse};
 use tracing::{info, warn};
 
 use crate::{
+    again::again,
     error::{Code, Error, Result},
-    recover::{again, now},
 };
 
 /// How long the session of another process is waited for.
@@ -43,14 +43,6 @@ pub enum TakeOver {
         /// Whether it is believed that nobody works where that cannot be seen.
         unseen: bool,
     },
-}
-
-/// This process.
-pub fn myself() -> Process {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    // When the program began to look, which is when a person would say that it began.
-    static STARTED: std::sync::OnceLock<checkpoint::Micros> = std::sync::OnceLock::new();
-    Process { host, id: std::process::id(), started_at: *STARTED.get_or_init(now) }
 }
 
 /// Who is waited for: whoever holds the fence and has a session open. Pure.

@@ -9,7 +9,7 @@ use checkpoint::{
 };
 use connectors::{Objects, Warehouse};
 
-use crate::{error::Result, job::Job, recover::again};
+use crate::{again::again, error::Result, job::Job};
 
 /// The witnesses of all starts of the job. Listed before the fence is read, so that a start which goes on meanwhile only makes the
 /// fence newer than what was listed.

@@ -20,12 +20,15 @@ use connectors::{
 };
 use tidegate::{
     cluster::Cluster,
-    graph::{Between, Context, Ends, Ports},
+    graph::{Between, Context, Ends},
     job::{self, Job},
     plan::plan,
+    ports::Ports,
+    process::end_at_panic,
     recover::{Manner, recover},
     report::meter::Meter,
-    run::{self, Options},
+    run,
+    start::Options,
     takeover::TakeOver,
 };
 
@@ -356,7 +359,7 @@ fn a_saboteur() {
     let Ok(task) = std::env::var(SABOTEUR) else { return };
     let (operator, what) = task.split_once(": ").unwrap();
     let operator = OPERATORS.into_iter().find(|o| *o == operator);
-    run::end_at_panic();
+    end_at_panic();
     let mut world = World::without_hook();
     // All in one epoch, and each batch in a file of its own: the numbers add up when one is lost and another comes twice.
     world.job.epoch.interval = Duration::from_secs(600);

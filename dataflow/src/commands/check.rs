@@ -19,14 +19,34 @@ use operators::{
 };
 use serde::Serialize;
 
+use super::output::print;
 use crate::{
     error::{Code, Error, Result},
-    job::{Job, Stream},
-    memory, plan,
+    job::{self, Job, Stream},
+    memory, plan, ports,
     preflight::preflight,
     recover::source_facts,
-    run, witness,
+    witness,
 };
+
+/// Find out everything that is in the way of a job, at once, and leave nothing behind. Exit code 4 on a finding.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The job file.
+    job: String,
+    /// One JSON object for each finding, a line each.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let checked = check(&job::load(&arguments.job)?);
+    print(&if arguments.json { checked.json()? } else { checked.text() });
+    match checked.is_good() {
+        true => Ok(()),
+        false => Err(Error::new(Code::Findings, "")),
+    }
+}
 
 /// Something wrong.
 struct Finding {
@@ -49,7 +69,7 @@ struct Line<'a> {
 
 /// All that a check said.
 #[derive(Default)]
-pub struct Checked {
+struct Checked {
     findings: Vec<Finding>,
     good: Vec<String>,
     notes: Vec<String>,
@@ -123,7 +143,7 @@ impl Checked {
 }
 
 /// Looks at everything.
-pub fn check(job: &Job) -> Checked {
+fn check(job: &Job) -> Checked {
     let mut checked = Checked::default();
     // How many workers there will be is not known here; more of them need more.
     if let Err(error) = memory::admit(job, 1) {
@@ -152,7 +172,7 @@ pub fn check(job: &Job) -> Checked {
 
 /// Brokers, topics, and a sample of the records of each stream.
 fn kafka(job: &Job, checked: &mut Checked) -> Option<Arc<dyn Log>> {
-    let log: Arc<dyn Log> = match run::kafka(job, 1) {
+    let log: Arc<dyn Log> = match ports::kafka(job, 1) {
         Ok(log) => Arc::new(log),
         Err(error) => {
             checked.found("kafka", &error);
@@ -255,7 +275,7 @@ fn sample(
 
 /// Writes an object, reads it back and removes it.
 fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
-    let objects = match run::staging(job) {
+    let objects = match ports::staging(job) {
         Ok(objects) => objects,
         Err(error) => {
             checked.found("staging", &error);
@@ -291,7 +311,7 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
 
 /// Login, control tables, targets and rights. `None` if the control tables cannot be relied on.
 fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
-    let mut warehouse = match run::redshift(job) {
+    let mut warehouse = match ports::redshift(job) {
         Ok(warehouse) => warehouse,
         Err(error) => {
             checked.found("redshift", &error);

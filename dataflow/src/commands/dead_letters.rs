@@ -1,13 +1,38 @@
 //! `tidegate dead-letters`: what was set aside, by target, stage, column and reason, with one example of each.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use checkpoint::Micros;
 use connectors::redshift::dead_letters::{Group, Which};
-use operators::values::timestamp;
 use serde::Serialize;
 
-use crate::error::{Code, Error, Result};
+use super::{output::print, since::moment_of};
+use crate::{
+    error::{Code, Error, Result},
+    job, ports,
+};
+
+/// List the records that could not be loaded, by target, stage, column and reason, with one example of each.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The job file.
+    job: String,
+    /// Only those that were set aside since: 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z.
+    #[arg(long)]
+    since: Option<String>,
+    /// Only those whose reason has this text in it.
+    #[arg(long)]
+    reason: Option<String>,
+    /// One JSON object a line.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let which = which(arguments.since.as_deref(), arguments.reason.as_deref())?;
+    let job = job::load(&arguments.job)?;
+    let groups = ports::redshift(&job)?.dead_letters(&which).map_err(Error::of_tables)?;
+    let shown = if arguments.json { json(&groups)? } else { text(&groups) };
+    print(&shown);
+    Ok(())
+}
 
 /// A group as `--json` gives it: one object a line. Names stay what they are.
 #[derive(Serialize)]
@@ -55,13 +80,13 @@ fn line(group: &Group) -> Line<'_> {
 }
 
 /// The groups as JSON, one object a line.
-pub fn json(groups: &[Group]) -> Result<String> {
+fn json(groups: &[Group]) -> Result<String> {
     let lines = groups.iter().map(|group| serde_json::to_string(&line(group)).map(|line| line + "\n"));
     lines.collect::<Result<_, _>>().map_err(|e| Error::new(Code::Bug, e.to_string()))
 }
 
 /// The groups for a person.
-pub fn text(groups: &[Group]) -> String {
+fn text(groups: &[Group]) -> String {
     let mut out = String::new();
     for group in groups {
         let Line { target, stage, column, reason, count, example } = line(group);
@@ -89,35 +114,8 @@ fn plural(number: u64) -> &'static str {
 }
 
 /// What `--since` and `--reason` ask for. `since` is a time that has passed (`90m`, `24h`, `7d`) or a moment.
-pub fn which(since: Option<&str>, reason: Option<&str>) -> Result<Which> {
-    Ok(Which { since: since.map(self::since).transpose()?, reason: reason.map(String::from) })
-}
-
-/// The moment of a `--since`.
-pub fn since(text: &str) -> Result<Micros> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
-    let since = ago(text).and_then(|ago| now.checked_sub(ago)).or_else(|| moment(text));
-    since.filter(|at| (timestamp::FIRST..=timestamp::LAST).contains(at)).map(Micros).ok_or_else(|| {
-        let what = format!("--since {text:?}: write it like 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z");
-        Error::new(Code::Usage, what)
-    })
-}
-
-fn ago(text: &str) -> Option<i64> {
-    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return None,
-    };
-    number.parse::<i64>().ok().filter(|n| *n >= 0)?.checked_mul(seconds * 1_000_000)
-}
-
-fn moment(text: &str) -> Option<i64> {
-    let day = timestamp::day(text).ok().map(|days| i64::from(days) * 86_400_000_000);
-    day.or_else(|| timestamp::moment(text).ok().map(|(micros, _)| micros))
+fn which(since: Option<&str>, reason: Option<&str>) -> Result<Which> {
+    Ok(Which { since: since.map(moment_of).transpose()?, reason: reason.map(String::from) })
 }
 
 #[cfg(test)]
@@ -126,18 +124,6 @@ mod tests {
     use connectors::redshift::dead_letters::Example;
 
     use super::*;
-
-    #[test]
-    fn since() {
-        assert_eq!(
-            (ago("90m"), ago("7d"), ago("x"), ago(""), ago("-1h"), ago("5ä")),
-            (Some(5_400_000_000), Some(604_800_000_000), None, None, None, None)
-        );
-        assert_eq!(moment("1970-01-02"), Some(86_400_000_000));
-        assert_eq!(moment("1970-01-01T00:00:01Z"), Some(1_000_000));
-        assert!(which(Some("200000000d"), None).is_err() && which(Some("99999999999999d"), None).is_err());
-        assert!(which(Some("yesterday"), None).is_err() && which(None, Some("x")).unwrap().since.is_none());
-    }
 
     #[test]
     fn shown() {

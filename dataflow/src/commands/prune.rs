@@ -11,12 +11,43 @@ use connectors::{
 };
 use operators::sink::history::{SLICE, ago};
 
+use super::output::print;
 use crate::{
     error::{Code, Error, Result},
-    job::Job,
-    run::warehouse,
-    takeover::myself,
+    job::{self, Job},
+    myself::myself,
+    ports::warehouse,
 };
+
+/// Fold old epochs of the control tables into one row, as a running job with `[history] keep` does.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The job file.
+    job: String,
+    /// Keep epochs that were closed since, like 90d; instead of `keep` in `[history]`.
+    #[arg(long, value_name = "TIME")]
+    keep: Option<String>,
+    /// One JSON object for each slice, a line each.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let keep = arguments.keep.as_ref().map(|text| {
+        job::parse_duration(text)
+            .ok_or_else(|| Error::new(Code::Usage, format!("--keep {text:?}: write it like 12h or 90d")))
+    });
+    let mut all = 0;
+    prune(&job::load(&arguments.job)?, keep.transpose()?, &mut |Folded { base, epochs }| {
+        all += epochs;
+        print(&match arguments.json {
+            true => serde_json::json!({ "base": base.0, "epochs": epochs }).to_string() + "\n",
+            false => format!("epoch {base}: {epochs} epochs\n"),
+        });
+    })?;
+    eprintln!("{all} epochs folded into one row");
+    Ok(())
+}
 
 /// How long a load that holds the fence is waited for, and an outage.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -28,7 +59,7 @@ const SESSIONS_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// # Errors
 /// Redshift cannot be reached, the user may not delete rows of the control tables, or even the smallest slice would hold the fence for
 /// too long. What was folded before that is folded.
-pub fn prune(job: &Job, keep: Option<Duration>, say: &mut dyn FnMut(&Folded)) -> Result<()> {
+fn prune(job: &Job, keep: Option<Duration>, say: &mut dyn FnMut(&Folded)) -> Result<()> {
     let Some(keep) = keep.or(job.keep) else {
         let what = "nothing says how long epochs are kept: give --keep, or `keep` in [history]";
         return Err(Error::new(Code::Usage, what));

@@ -25,7 +25,7 @@ use operators::{
 };
 use toml::de::{DeTable, DeValue};
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, set_job_file};
 use reader::{Finding, Findings, Placed, Section, expand, secret_of};
 pub use reader::{Secret, parse_duration};
 
@@ -158,6 +158,7 @@ pub struct Redshift {
 
 /// Reads a job file.
 pub fn load(path: &str) -> Result<Job> {
+    set_job_file(path);
     let text = read_file(path)?;
     parse(&text).map_err(|findings| rendered(path, &text, &findings))
 }

@@ -17,8 +17,9 @@ use operators::{
 
 use super::{
     meter::{self, Meter, Worked},
-    state::{self, Seen, State},
+    state::{self, Seen},
 };
+use crate::state::State;
 
 /// How far back rates of reading and the slowest stage look.
 const READING_WINDOW: Duration = Duration::from_secs(5);

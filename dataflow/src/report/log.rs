@@ -19,7 +19,7 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use super::{screen, state::State};
+use super::screen;
 use crate::error::Error;
 
 /// How `run` says what it says.
@@ -85,7 +85,7 @@ pub fn error(error: &Error) {
     tracing::error!(
         event = "error",
         code = code.id(),
-        state = State::at_end(code).name(),
+        state = code.state().name(),
         exit_code = code.exit_code(),
         what = error.what,
         causes = error.causes().join(": "),

@@ -12,6 +12,7 @@ pub mod log;
 pub mod meter;
 pub mod screen;
 pub mod state;
+mod words;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -22,8 +23,9 @@ use connectors::LoadStep;
 use operators::events::{Event, Watch};
 use tracing::{debug, info, warn};
 
-use facts::{Facts, Snapshot, TopicLag};
-use state::State;
+use crate::state::State;
+use facts::{Facts, Snapshot};
+use words::{counted, spoken};
 
 /// How often the job is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -250,27 +252,6 @@ fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
 }
 
-/// `, 2 things`, or nothing where there are none.
-fn counted(number: u64, thing: &str) -> String {
-    match number {
-        0 => String::new(),
-        1 => format!(", 1 {thing}"),
-        _ => format!(", {number} {thing}s"),
-    }
-}
-
-/// How far one topic is ahead.
-fn lag(lag: &TopicLag) -> String {
-    let topic = &lag.topic;
-    let behind = lag.behind.map_or(String::new(), |behind| format!(", {} behind", spoken(behind)));
-    match lag.unloaded {
-        None => format!("topic {topic}: Kafka has not said how far it goes"),
-        Some(0) => format!("topic {topic}: all loaded"),
-        Some(1) => format!("topic {topic}: 1 offset not loaded{behind}"),
-        Some(unloaded) => format!("topic {topic}: {unloaded} offsets not loaded{behind}"),
-    }
-}
-
 /// All topics in one line.
 fn all_lags(snapshot: &Snapshot) -> String {
     match (snapshot.unloaded(), snapshot.behind()) {
@@ -278,16 +259,5 @@ fn all_lags(snapshot: &Snapshot) -> String {
         (Some(0), _) => "all is loaded".into(),
         (Some(unloaded), None) => format!("{unloaded} offsets not loaded"),
         (Some(unloaded), Some(behind)) => format!("{unloaded} offsets not loaded, {} behind", spoken(behind)),
-    }
-}
-
-/// A duration as a person would say it.
-fn spoken(time: Duration) -> String {
-    let seconds = time.as_secs();
-    match seconds {
-        0..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min", seconds / 60),
-        7200..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} d", seconds / 86_400),
     }
 }

@@ -9,7 +9,10 @@ use std::{
 use console::{Style, truncate_str};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::facts::Snapshot;
+use super::{
+    facts::Snapshot,
+    words::{counted, lag, spoken},
+};
 
 /// Topics that have a line of their own; of more only the first are shown.
 const TOPICS: usize = 8;
@@ -75,13 +78,13 @@ fn lines(snapshot: &Snapshot, now: Instant, colour: bool) -> Vec<String> {
         "{state}  {:.0} records/s read, {:.0} rows/s loaded{}",
         snapshot.records_per_s,
         snapshot.rows_per_s,
-        super::counted(snapshot.dead_letters, "dead letter")
+        counted(snapshot.dead_letters, "dead letter")
     )];
     if let Some((doing, why)) = &snapshot.retrying {
         lines.push(format!("  trying again {doing}: {why}"));
     }
-    for lag in snapshot.topics.iter().take(TOPICS) {
-        lines.push(format!("  {}", super::lag(lag)));
+    for topic in snapshot.topics.iter().take(TOPICS) {
+        lines.push(format!("  {}", lag(topic)));
     }
     if snapshot.topics.len() > TOPICS {
         lines.push(format!("  and {} more topics", snapshot.topics.len() - TOPICS));
@@ -90,7 +93,7 @@ fn lines(snapshot: &Snapshot, now: Instant, colour: bool) -> Vec<String> {
         lines.push(format!(
             "  last load: epoch {}, {} ago, {} rows in {:.2} s",
             last.epoch,
-            super::spoken(now - last.at),
+            spoken(now - last.at),
             last.rows,
             last.took.as_secs_f64(),
         ));
@@ -105,7 +108,7 @@ fn lines(snapshot: &Snapshot, now: Instant, colour: bool) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::{facts::TopicLag, state::State};
+    use crate::{report::facts::TopicLag, state::State};
     use operators::events::Stage;
 
     #[test]

@@ -1,66 +1,9 @@
-//! The state of a job in one word. It comes from what was achieved, never from a thread that exists: "running" means that
+//! Decides the state of a process that has not ended. It comes from what was achieved, never from a thread that exists: "running" means that
 //! records are loaded, "idle" that Kafka said there are none.
 
 use std::time::Duration;
 
-use crate::error::Code;
-
-/// The states of a process that runs a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Not all processes of the cluster are there yet.
-    WaitingForPeers,
-    /// Not reading yet: it takes the fence, or Kafka has not said yet how far its topics go.
-    Starting,
-    /// Records are loaded.
-    Running,
-    /// There are records, and those that wait are older than [`Seen::patience`], or nothing was loaded for so long.
-    Behind,
-    /// Everything is loaded that Kafka has.
-    Idle,
-    /// Another system fails; what failed is tried again, and needs nobody.
-    Retrying,
-    /// It was told to stop, and loads what it has read.
-    Draining,
-    /// It ended, and may be started again.
-    Stopped,
-    /// It ended, and a person is needed before it is started again.
-    Halted,
-    /// It ended because a newer start of the job holds the fence.
-    Fenced,
-}
-
-impl State {
-    /// The word.
-    pub fn name(self) -> &'static str {
-        match self {
-            State::WaitingForPeers => "waiting-for-peers",
-            State::Starting => "starting",
-            State::Running => "running",
-            State::Behind => "behind",
-            State::Idle => "idle",
-            State::Retrying => "retrying",
-            State::Draining => "draining",
-            State::Stopped => "stopped",
-            State::Halted => "halted",
-            State::Fenced => "fenced",
-        }
-    }
-
-    /// Whether somebody should look.
-    pub fn is_good(self) -> bool {
-        !matches!(self, State::Behind | State::Retrying | State::Halted | State::Fenced)
-    }
-
-    /// What a process that ended with an error has become.
-    pub fn at_end(code: Code) -> State {
-        match code.exit_code() {
-            20 => State::Fenced,
-            21..=29 => State::Halted,
-            _ => State::Stopped,
-        }
-    }
-}
+use crate::state::State;
 
 /// What a state is decided on.
 #[derive(Clone, Debug)]
@@ -122,12 +65,5 @@ mod tests {
         ] {
             assert_eq!(state(&seen), expected, "{what}");
         }
-    }
-
-    #[test]
-    fn an_end_is_a_state_as_well() {
-        assert_eq!(State::at_end(Code::Fenced), State::Fenced);
-        assert_eq!(State::at_end(Code::RecordsLost), State::Halted);
-        assert_eq!(State::at_end(Code::Outage), State::Stopped);
     }
 }

@@ -1,0 +1,40 @@
+//! `tidegate accept-new-source`: a person says that a topic is another one than the one that was read.
+
+use super::output::print;
+use crate::{
+    accept::{self, Accept, Person},
+    error::Result,
+    job,
+    report::log,
+};
+
+/// Decide that a topic is another one than the one that was read, after a halt that says so. Exit code 4 without --yes.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The job file.
+    job: String,
+    /// The topic.
+    #[arg(long)]
+    topic: String,
+    /// It has the same records at the same offsets, as a mirror has: go on where the old one was left. Otherwise it begins where
+    /// the job file says that a new topic begins.
+    #[arg(long)]
+    keep_offsets: bool,
+    /// Why, for whoever asks later.
+    #[arg(long, default_value = "")]
+    why: String,
+    /// Do it. Otherwise it is only said.
+    #[arg(long)]
+    yes: bool,
+    /// No process of the job runs: where Redshift does not show sessions nobody can see that.
+    #[arg(long)]
+    nobody_runs: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let Arguments { topic, keep_offsets, .. } = arguments;
+    let person = Person::new(&arguments.why, arguments.yes, arguments.nobody_runs)?;
+    let source = Accept::NewSource { topic: topic.clone(), keep_offsets: *keep_offsets };
+    log::start(log::Format::Text, log::Detail::Normal);
+    accept::accept(&job::load(&arguments.job)?, &source, &person, &mut print)
+}

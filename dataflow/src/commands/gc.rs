@@ -1,0 +1,39 @@
+//! `tidegate gc`: deletes staged files that nobody can need any more, by hand.
+
+use super::output::print;
+use crate::{
+    error::{Error, Result},
+    gc::{Collected, KEEP_MINUTES, collect},
+    job::{self, Job},
+    ports,
+};
+
+/// Delete staged files that nobody can need any more. A running job does so itself, now and then.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The job file.
+    job: String,
+    /// Only say which.
+    #[arg(long)]
+    dry_run: bool,
+    /// One JSON object for each file, a line each.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let collected = gc(&job::load(&arguments.job)?, arguments.dry_run)?;
+    let line = |file: &String| match arguments.json {
+        true => serde_json::json!({ "file": file, "deleted": !arguments.dry_run }).to_string() + "\n",
+        false => format!("{file}\n"),
+    };
+    print(&collected.garbage.iter().map(line).collect::<String>());
+    let done = if arguments.dry_run { "would be deleted" } else { "deleted" };
+    eprintln!("{} files {done}, {} kept", collected.garbage.len(), collected.kept);
+    Ok(())
+}
+
+fn gc(job: &Job, dry_run: bool) -> Result<Collected> {
+    let (fence_id, live) = ports::redshift(job)?.live(KEEP_MINUTES).map_err(Error::of_tables)?;
+    Ok(collect(&ports::staging(job)?, &job.name, &fence_id, live, dry_run)?)
+}

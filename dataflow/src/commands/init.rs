@@ -1,0 +1,54 @@
+//! `tidegate init`: makes the control tables, or makes those that are there this database's.
+
+use super::output::print;
+use crate::{
+    accept::{self, Adopted, Person},
+    error::{Error, Result},
+    job,
+    ports::warehouse,
+    report::log,
+};
+
+/// Make the control tables of a job, once: all of them or none. Never alters or empties one.
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    /// The job file.
+    job: String,
+    /// The tables are there, restored or in a copy of the database: they belong to this database from here on.
+    #[arg(long)]
+    adopt: bool,
+    /// Why they are adopted, for whoever asks later.
+    #[arg(long, default_value = "", requires = "adopt")]
+    why: String,
+    /// No process of the job runs: where Redshift does not show sessions nobody can see that.
+    #[arg(long, requires = "adopt")]
+    nobody_runs: bool,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<()> {
+    let job = job::load(&arguments.job)?;
+    if arguments.adopt {
+        log::start(log::Format::Text, log::Detail::Normal);
+        let adopted = accept::adopt(&job, &Person::new(&arguments.why, true, arguments.nobody_runs)?)?;
+        let Adopted { epoch, fence_id, instead_of } = &adopted;
+        print(&match arguments.json {
+            true => serde_json::json!({ "job": job.name, "adopted": adopted }).to_string() + "\n",
+            false => format!(
+                "the control tables belong to this database from epoch {epoch} on, under fence id {fence_id} instead of \
+                 {instead_of}\n"
+            ),
+        });
+        return Ok(());
+    }
+    let made = warehouse(&job)?.init(&uuid::Uuid::new_v4().to_string()).map_err(Error::from)?;
+    if arguments.json {
+        print(&(serde_json::json!({ "job": job.name, "made": made }).to_string() + "\n"));
+    } else {
+        print(&made.iter().map(|table| format!("{table}\n")).collect::<String>());
+    }
+    eprintln!("job {}: {} control tables made", job.name, made.len());
+    Ok(())
+}

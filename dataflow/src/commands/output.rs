@@ -1,0 +1,8 @@
+//! Standard output, where data goes. Everything else goes to standard error.
+
+use std::io::Write;
+
+/// A reader that has seen enough, like `head`, is no error.
+pub(super) fn print(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}

@@ -1,0 +1,93 @@
+//! The three systems of a job, as its file says how to reach them.
+
+use std::sync::Arc;
+
+use connectors::{Log, Objects, Secret, Warehouse, kafka, redshift, s3};
+use operators::query::SourceValue;
+
+use crate::{
+    error::{Code, Error, Result},
+    job::{Job, Property},
+    memory::{self, Shape, Shares},
+};
+
+/// The three systems of a job.
+pub struct Ports {
+    /// Kafka.
+    pub log: Arc<dyn Log>,
+    /// S3.
+    pub objects: Arc<dyn Objects>,
+    /// Redshift; only process 0 has it.
+    pub warehouse: Option<Box<dyn Warehouse>>,
+}
+
+/// A secret that must be there now, and is read anew each time it is used.
+fn secret_of(secret: &crate::job::Secret, place: &str) -> Result<Secret> {
+    secret.resolve().map_err(|e| Error::new(Code::JobFile, format!("{place}: {e}")))?;
+    let secret = secret.clone();
+    Ok(Secret::new(move || secret.resolve()))
+}
+
+/// The Kafka of a job.
+pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
+    let mut properties = Vec::new();
+    for (name, value) in &job.properties {
+        let value = match value {
+            Property::Plain(text) => Secret::from(text.as_str()),
+            Property::Secret(secret) => secret_of(secret, &format!("[kafka] {name}"))?,
+        };
+        properties.push((name.clone(), value));
+    }
+    let Shares { queue_kb, batch, .. } = memory::share(job.budget_bytes, Shape::of(job, workers));
+    // They cost something, so they are only asked for where a query looks at them.
+    let headers = job.targets.iter().any(|t| t.selection.uses(SourceValue::Headers));
+    Ok(kafka::Kafka::new(kafka::Settings {
+        brokers: job.brokers.clone(),
+        job: job.name.clone(),
+        properties,
+        queue_kb: queue_kb as usize,
+        batch_bytes: batch as usize,
+        headers,
+        answer_within: kafka::ANSWER_WITHIN,
+    }))
+}
+
+/// The staging place of a job.
+pub fn staging(job: &Job) -> Result<s3::S3> {
+    let staging = &job.staging;
+    let keys = match &staging.keys {
+        Some((id, secret)) => Some((secret_of(id, "[staging]")?, secret_of(secret, "[staging]")?)),
+        None => None,
+    };
+    Ok(s3::S3::new(s3::Settings {
+        bucket: staging.bucket.clone(),
+        prefix: staging.prefix.clone(),
+        region: staging.region.clone(),
+        endpoint: staging.endpoint.clone(),
+        keys,
+        retries_within: s3::RETRIES_WITHIN,
+    })?)
+}
+
+/// The warehouse of a job.
+pub fn warehouse(job: &Job) -> Result<Box<dyn Warehouse>> {
+    Ok(Box::new(redshift(job)?))
+}
+
+/// The Redshift of a job.
+pub fn redshift(job: &Job) -> Result<redshift::Redshift> {
+    let redshift = &job.redshift;
+    let password = secret_of(&redshift.password, "[redshift] password")?;
+    let settings = redshift::Settings {
+        host: redshift.host.clone(),
+        port: redshift.port,
+        database: redshift.database.clone(),
+        user: redshift.user.clone(),
+        password,
+        iam_role: redshift.iam_role.clone(),
+        tls: redshift.tls.clone(),
+        statement_timeout: redshift.statement_timeout,
+        application_name: format!("tidegate-{}", job.name),
+    };
+    Ok(redshift::Redshift::new(settings, &redshift.schema, &job.name)?)
+}
