@@ -18,6 +18,7 @@ mod many;
 mod outage;
 mod ports;
 mod reference;
+mod rooms;
 mod rows;
 mod source;
 mod sql;
