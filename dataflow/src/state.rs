@@ -1,7 +1,10 @@
 //! The state of a job in one word.
 
+use serde::{Deserialize, Serialize};
+
 /// The states of a process that runs a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Not all processes of the cluster are there yet.
     WaitingForPeers,

@@ -1,12 +1,22 @@
 //! What operators tell whoever watches: few, cheap, and never needed for the work itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use checkpoint::{Epoch, Micros, Span};
 use connectors::LoadStep;
+use serde::{Deserialize, Serialize};
 
 /// A step of the way of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[allow(missing_docs)] // they are the modules of this crate
 pub enum Stage {
     Fetch,
@@ -57,14 +67,15 @@ pub enum Event {
         /// Where they stand now, by the number of their place.
         positions: Vec<(usize, i64)>,
     },
-    /// Values that did not fit were changed as the job file says.
+    /// Values that did not fit were changed as the job file says. Given once for each column and worker, with the first of them: who
+    /// watches looks at the count from then on.
     Changed {
         /// The stream, if they did not fit the declared type; the target, if its column.
         place: String,
         /// The column.
         column: String,
-        /// How many.
-        values: u64,
+        /// How many so far.
+        values: Arc<AtomicU64>,
     },
     /// A load reached a step.
     Step {
@@ -133,6 +144,31 @@ pub enum Event {
 
 /// Called for each event, from any thread; must not block.
 pub type Watch = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Counts the values that one operator changed, by column.
+pub struct Changes {
+    place: String,
+    watch: Watch,
+    counts: RefCell<HashMap<String, Arc<AtomicU64>>>,
+}
+
+impl Changes {
+    /// Of a stream or a target.
+    pub fn new(place: String, watch: Watch) -> Changes {
+        Changes { place, watch, counts: RefCell::default() }
+    }
+
+    /// So many more.
+    pub fn add(&self, column: &str, values: u64) {
+        if let Some(count) = self.counts.borrow().get(column) {
+            count.fetch_add(values, Ordering::Relaxed);
+            return;
+        }
+        let values = Arc::new(AtomicU64::new(values));
+        self.counts.borrow_mut().insert(column.into(), values.clone());
+        (self.watch)(Event::Changed { place: self.place.clone(), column: column.into(), values });
+    }
+}
 
 /// This thread works for a stage until the result is dropped.
 pub(crate) fn working(watch: &Watch, stage: Stage) -> Working {

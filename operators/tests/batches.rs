@@ -13,7 +13,7 @@ use operators::{
     Rows,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
-    events::Watch,
+    events::{Changes, Watch},
     places::Place,
     query::{Evaluate, select},
     rows::Origin,
@@ -110,7 +110,7 @@ fn stages() -> Stages {
             watch.clone(),
         ),
         query: Evaluate { target: target.name(), selection: Arc::new(selection), places, rejects: rejects.clone() },
-        fit: Fit { target: Arc::new(target), rejects, watch },
+        fit: Fit { changes: Changes::new(target.name(), watch), target: Arc::new(target), rejects },
     }
 }
 

@@ -14,7 +14,7 @@ use operators::{
     Rows,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
-    events::Watch,
+    events::{Changes, Watch},
     places::Place,
     query::{Evaluate, select},
     rows::Origin,
@@ -125,7 +125,7 @@ fn stages() -> Stages {
     Stages {
         decode: Decode::new(options, rejects.clone(), watch.clone()),
         query: Evaluate { target: target.name(), selection: Arc::new(selection), places, rejects: rejects.clone() },
-        fit: Fit { target: Arc::new(target), rejects, watch },
+        fit: Fit { changes: Changes::new(target.name(), watch), target: Arc::new(target), rejects },
     }
 }
 

@@ -24,6 +24,7 @@ use operators::{
     Rows,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
+    events::Changes,
     places::Place,
     query::{Evaluate, select},
     rows::Origin,
@@ -140,7 +141,7 @@ fn parts(events: u64) {
     let options = DecodeOptions { stream: "events".into(), columns: columns().into() };
     let mut decode = Decode::new(options, rejects.clone(), Arc::new(|_| {}));
     let query = Evaluate { target: target.name(), selection: Arc::new(selection), places, rejects: rejects.clone() };
-    let fit = Fit { target: target.clone(), rejects, watch: Arc::new(|_| {}) };
+    let fit = Fit { target: target.clone(), rejects, changes: Changes::new(target.name(), Arc::new(|_| {})) };
     let files = Files::new(
         &target,
         &EncodeOptions { compression: Compression::Zstd, file_bytes: 128_000_000, page_bytes: 1 << 20 },

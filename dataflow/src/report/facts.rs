@@ -1,30 +1,26 @@
 //! What is known of a running job: counted as it happens, read now and then.
+//!
+//! What happens with every batch is counted without a lock, and a [`Snapshot`] changes nothing: whoever wants to know how fast something
+//! goes keeps the snapshots that it took ([`super::rates`]). A snapshot is data, so that a process can hand it to another.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
 use checkpoint::{Epoch, Micros, TopicPartition};
-use operators::{
-    events::{Event, Stage},
-    places::Place,
-};
+use operators::{events::Event, places::Place};
+use serde::{Deserialize, Serialize};
 
 use super::{
-    meter::{self, Meter, Worked},
+    meter::{Meter, Worked},
     state::{self, Seen},
 };
 use crate::state::State;
-
-/// How far back rates of reading and the slowest stage look.
-const READING_WINDOW: Duration = Duration::from_secs(5);
-/// How far back the rate of loading looks: loads are far apart.
-const LOADING_WINDOW: Duration = Duration::from_secs(60);
 
 /// Everything that is known. Counters for what happens with every batch, a lock for what is rare.
 pub struct Facts {
@@ -40,6 +36,8 @@ pub struct Facts {
     dead_letters: AtomicU64,
     /// With `--until-caught-up`, how many offsets there are to read.
     total: Option<u64>,
+    /// How far each partition was read, by the number of its place. It is at least so long.
+    read: Vec<AtomicI64>,
     rare: Mutex<Rare>,
 }
 
@@ -49,19 +47,22 @@ struct Rare {
     /// Whether Kafka has said where the topics end.
     ends_known: bool,
     retrying: BTreeMap<String, String>,
-    last: Option<LastLoad>,
+    last: Option<Loaded>,
     /// The last load, or when there was last nothing to load.
     progress_at: Instant,
-    /// Values that a policy changed and that were not taken yet, by stream or table, and column.
-    changed: BTreeMap<(String, String), u64>,
-    readings: VecDeque<Reading>,
+    /// Values that a policy changed, by stream or table, and column; one count for each worker.
+    changed: BTreeMap<(String, String), Vec<Changed>>,
+}
+
+/// A count of changed values, and how many of them were taken.
+struct Changed {
+    values: Arc<AtomicU64>,
+    taken: u64,
 }
 
 /// Where a partition stands.
 struct Standing {
     partition: TopicPartition,
-    /// How far it was read; it is at least so long.
-    read: i64,
     loaded: i64,
     /// The timestamp of the newest loaded record, in milliseconds since 1970.
     loaded_ms: Option<i64>,
@@ -70,31 +71,32 @@ struct Standing {
     empty_at: Option<Instant>,
 }
 
-/// The counters at a moment.
-struct Reading {
-    at: Instant,
-    records: u64,
+/// The newest load, as it is known here.
+struct Loaded {
+    epoch: Epoch,
     rows: u64,
-    worked: Worked,
+    took: Duration,
+    at: Instant,
+    closed_at: Micros,
 }
 
 /// The newest load.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastLoad {
     /// Its last epoch.
-    pub epoch: Epoch,
+    pub epoch: u64,
     /// Its rows.
     pub rows: u64,
     /// How long it took.
-    pub took: Duration,
-    /// When it was read back.
-    pub at: Instant,
-    /// When its last epoch was closed: the tables are complete up to then.
-    pub closed_at: Micros,
+    pub took_ms: u64,
+    /// How long ago it was read back.
+    pub ago_ms: u64,
+    /// When its last epoch was closed: the tables are complete up to then. In microseconds since 1970.
+    pub closed_at_us: i64,
 }
 
 /// How far a topic is ahead of the tables.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicLag {
     /// Its name.
     pub topic: String,
@@ -102,20 +104,16 @@ pub struct TopicLag {
     pub unloaded: Option<u64>,
     /// How old the records are that wait, at most, in the partition that is furthest behind: as old as the newest loaded one, or
     /// as long as something has been waiting.
-    pub behind: Option<Duration>,
+    pub behind_ms: Option<u64>,
 }
 
 /// The job at a moment.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// In one word.
     pub state: State,
     /// What is tried again, and why.
     pub retrying: Option<(String, String)>,
-    /// Records read a second.
-    pub records_per_s: f64,
-    /// Rows loaded a second.
-    pub rows_per_s: f64,
     /// Records read since the start.
     pub records: u64,
     /// Offsets read since the start, control records included.
@@ -130,28 +128,29 @@ pub struct Snapshot {
     pub topics: Vec<TopicLag>,
     /// The newest load since the start.
     pub last: Option<LastLoad>,
-    /// The slowest stage, and its share of the time.
-    pub slowest: Option<(Stage, f64)>,
+    /// Where the time went since the start.
+    pub worked: Worked,
 }
 
 impl Rare {
-    fn standing(&mut self, partition: &TopicPartition) -> Option<&mut Standing> {
+    /// A partition, and the number of its place.
+    fn standing(&mut self, partition: &TopicPartition) -> Option<(usize, &mut Standing)> {
         let place = self.partitions.binary_search_by(|standing| standing.partition.cmp(partition)).ok()?;
-        self.partitions.get_mut(place)
+        Some((place, self.partitions.get_mut(place)?))
     }
 }
 
 impl Standing {
     /// Remembers that nothing waits, if so.
-    fn look(&mut self, now: Instant) {
-        if self.unloaded() == Some(0) {
+    fn look(&mut self, read: i64, now: Instant) {
+        if self.unloaded(read) == Some(0) {
             self.empty_at = Some(now);
         }
     }
 
     /// Unknown until Kafka has said how far it goes.
-    fn unloaded(&self) -> Option<u64> {
-        self.end.map(|end| (end.max(self.read) - self.loaded).max(0) as u64)
+    fn unloaded(&self, read: i64) -> Option<u64> {
+        self.end.map(|end| (end.max(read) - self.loaded).max(0) as u64)
     }
 }
 
@@ -163,7 +162,7 @@ impl Snapshot {
 
     /// The age of the topic that is furthest behind.
     pub fn behind(&self) -> Option<Duration> {
-        self.topics.iter().filter_map(|topic| topic.behind).max()
+        self.topics.iter().filter_map(|topic| topic.behind_ms).max().map(Duration::from_millis)
     }
 }
 
@@ -179,7 +178,6 @@ impl Facts {
         let to_read = |place: &Place| Some((place.until? - place.start).max(0) as u64);
         let standing = |place: &Place| Standing {
             partition: place.partition.clone(),
-            read: place.start,
             loaded: place.start,
             loaded_ms: None,
             end: place.until,
@@ -192,7 +190,6 @@ impl Facts {
             last: None,
             progress_at: Instant::now(),
             changed: BTreeMap::new(),
-            readings: VecDeque::new(),
         };
         Facts {
             stop,
@@ -204,8 +201,13 @@ impl Facts {
             rows: AtomicU64::default(),
             dead_letters: AtomicU64::default(),
             total: until_caught_up.then(|| places.iter().filter_map(to_read).sum()),
+            read: places.iter().map(|place| place.start.into()).collect(),
             rare: Mutex::new(rare),
         }
+    }
+
+    fn read_up_to(&self, place: usize) -> i64 {
+        self.read.get(place).map_or(0, |read| read.load(Ordering::Relaxed))
     }
 
     fn rare(&self) -> MutexGuard<'_, Rare> {
@@ -218,16 +220,16 @@ impl Facts {
             Event::Fetched { records, offsets, positions } => {
                 self.records.fetch_add(*records, Ordering::Relaxed);
                 self.offsets.fetch_add(*offsets, Ordering::Relaxed);
-                let mut rare = self.rare();
                 for (place, position) in positions {
-                    if let Some(standing) = rare.partitions.get_mut(*place) {
-                        standing.read = *position;
+                    if let Some(read) = self.read.get(*place) {
+                        read.store(*position, Ordering::Relaxed);
                     }
                 }
             }
             Event::Step { .. } | Event::Folded { .. } | Event::Unfolded { .. } => {}
             Event::Changed { place, column, values } => {
-                *self.rare().changed.entry((place.clone(), column.clone())).or_default() += values;
+                let changed = Changed { values: values.clone(), taken: 0 };
+                self.rare().changed.entry((place.clone(), column.clone())).or_default().push(changed);
             }
             Event::Loaded { last, rows, dead_letters, took, closed_at, spans, .. } => {
                 self.rows.fetch_add(*rows, Ordering::Relaxed);
@@ -235,12 +237,12 @@ impl Facts {
                 let now = Instant::now();
                 let mut rare = self.rare();
                 rare.progress_at = now;
-                rare.last = Some(LastLoad { epoch: *last, rows: *rows, took: *took, at: now, closed_at: *closed_at });
+                rare.last = Some(Loaded { epoch: *last, rows: *rows, took: *took, at: now, closed_at: *closed_at });
                 for span in spans {
-                    if let Some(standing) = rare.standing(&span.partition) {
+                    if let Some((place, standing)) = rare.standing(&span.partition) {
                         standing.loaded = span.end;
                         standing.loaded_ms = span.last.as_ref().map(|last| last.timestamp_ms).or(standing.loaded_ms);
-                        standing.look(now);
+                        standing.look(self.read_up_to(place), now);
                     }
                 }
             }
@@ -259,7 +261,15 @@ impl Facts {
 
     /// What policies changed since this was asked last.
     pub fn take_changed(&self) -> BTreeMap<(String, String), u64> {
-        std::mem::take(&mut self.rare().changed)
+        let mut rare = self.rare();
+        let taken = rare.changed.iter_mut().map(|(column, counts)| {
+            let new = counts.iter_mut().map(|count| {
+                let values = count.values.load(Ordering::Relaxed);
+                values - std::mem::replace(&mut count.taken, values)
+            });
+            (column.clone(), new.sum())
+        });
+        taken.filter(|(_, values)| *values > 0).collect()
     }
 
     /// Kafka said where the topics end.
@@ -268,72 +278,70 @@ impl Facts {
         let mut rare = self.rare();
         rare.ends_known = true;
         for (partition, end) in ends {
-            if let Some(standing) = rare.standing(partition) {
-                standing.look(now); // before it has more
+            if let Some((place, standing)) = rare.standing(partition) {
+                standing.look(self.read_up_to(place), now); // before it has more
                 standing.end = Some(*end);
             }
         }
-        if rare.partitions.iter().all(|standing| standing.unloaded() == Some(0)) {
+        let mut all = rare.partitions.iter().enumerate();
+        if all.all(|(place, standing)| standing.unloaded(self.read_up_to(place)) == Some(0)) {
             rare.progress_at = Instant::now();
         }
     }
 
-    /// The job now. `now_ms` is the time of day, in milliseconds since 1970.
+    /// The job now. `now_ms` is the time of day, in milliseconds since 1970. Looking changes nothing.
     pub fn snapshot(&self, now: Instant, now_ms: i64) -> Snapshot {
-        let (records, rows) = (self.records.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed));
-        let worked = self.meter.worked();
-        let mut rare = self.rare();
-        while rare.readings.front().is_some_and(|reading| now - reading.at > LOADING_WINDOW) {
-            rare.readings.pop_front();
-        }
-        let since = |window: Duration| rare.readings.iter().find(|reading| now - reading.at <= window);
-        let rate = |before: u64, after: u64, at: Instant| (after - before) as f64 / (now - at).as_secs_f64().max(1e-3);
-        let (reading, loading) = (since(READING_WINDOW), since(LOADING_WINDOW));
+        let rare = self.rare();
+        let last = rare.last.as_ref().map(|last| LastLoad {
+            epoch: last.epoch.0,
+            rows: last.rows,
+            took_ms: last.took.as_millis() as u64,
+            ago_ms: now.saturating_duration_since(last.at).as_millis() as u64,
+            closed_at_us: last.closed_at.0,
+        });
         let mut snapshot = Snapshot {
             state: State::Starting,
             retrying: rare.retrying.first_key_value().map(|(doing, why)| (doing.clone(), why.clone())),
-            records_per_s: reading.map_or(0.0, |r| rate(r.records, records, r.at)),
-            rows_per_s: loading.map_or(0.0, |r| rate(r.rows, rows, r.at)),
-            records,
+            records: self.records.load(Ordering::Relaxed),
             offsets: self.offsets.load(Ordering::Relaxed),
             total: self.total,
-            rows,
+            rows: self.rows.load(Ordering::Relaxed),
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
-            topics: lags(&rare.partitions, now, now_ms),
-            last: rare.last.clone(),
-            slowest: reading.and_then(|r| meter::slowest(&r.worked, &worked, now - r.at)),
+            topics: self.lags(&rare.partitions, now, now_ms),
+            last,
+            worked: self.meter.worked(),
         };
         snapshot.state = state::state(&Seen {
             stopping: self.stop.load(Ordering::Relaxed) || self.drains.load(Ordering::Relaxed),
             retrying: snapshot.retrying.is_some(),
             unloaded: snapshot.unloaded().filter(|_| rare.ends_known),
             behind: snapshot.behind(),
-            progress_ago: now - rare.progress_at,
+            progress_ago: now.saturating_duration_since(rare.progress_at),
             patience: self.patience,
         });
-        rare.readings.push_back(Reading { at: now, records, rows, worked });
         snapshot
     }
-}
 
-fn lags(partitions: &[Standing], now: Instant, now_ms: i64) -> Vec<TopicLag> {
-    let mut lags: Vec<TopicLag> = Vec::new();
-    for standing in partitions {
-        let (partition, unloaded) = (&standing.partition, standing.unloaded());
-        let age = standing.loaded_ms.map(|ms| Duration::from_millis(now_ms.saturating_sub(ms).max(0) as u64));
-        // What waits is younger than the newest loaded record, and than the moment at which nothing waited: in a partition
-        // that has a record an hour, the first alone would be an hour.
-        let waits = standing.empty_at.map(|at| now - at);
-        let behind = age.into_iter().chain(waits).min().filter(|_| unloaded.is_some_and(|unloaded| unloaded > 0));
-        match lags.last_mut().filter(|lag| lag.topic == *partition.topic) {
-            Some(lag) => {
-                lag.unloaded = lag.unloaded.zip(unloaded).map(|(a, b)| a + b);
-                lag.behind = lag.behind.max(behind);
+    fn lags(&self, partitions: &[Standing], now: Instant, now_ms: i64) -> Vec<TopicLag> {
+        let mut lags: Vec<TopicLag> = Vec::new();
+        for (place, standing) in partitions.iter().enumerate() {
+            let (partition, unloaded) = (&standing.partition, standing.unloaded(self.read_up_to(place)));
+            let age = standing.loaded_ms.map(|ms| now_ms.saturating_sub(ms).max(0) as u64);
+            // What waits is younger than the newest loaded record, and than the moment at which nothing waited: in a partition
+            // that has a record an hour, the first alone would be an hour.
+            let waits = standing.empty_at.map(|at| now.saturating_duration_since(at).as_millis() as u64);
+            let behind_ms =
+                age.into_iter().chain(waits).min().filter(|_| unloaded.is_some_and(|unloaded| unloaded > 0));
+            match lags.last_mut().filter(|lag| lag.topic == *partition.topic) {
+                Some(lag) => {
+                    lag.unloaded = lag.unloaded.zip(unloaded).map(|(a, b)| a + b);
+                    lag.behind_ms = lag.behind_ms.max(behind_ms);
+                }
+                None => lags.push(TopicLag { topic: partition.topic.to_string(), unloaded, behind_ms }),
             }
-            None => lags.push(TopicLag { topic: partition.topic.to_string(), unloaded, behind }),
         }
+        lags
     }
-    lags
 }
 
 #[cfg(test)]
@@ -406,5 +414,20 @@ mod tests {
         facts.happened(&loaded(1, 0, 10, 20, 20_000));
         let now = facts.snapshot(Instant::now(), 100_000);
         assert_eq!((now.state, now.behind()), (State::Behind, Some(Duration::from_secs(80))));
+    }
+
+    #[test]
+    fn a_snapshot_changes_nothing_and_is_data() {
+        let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
+        facts.ends(&[(TopicPartition::new("t", 0), 50)]);
+        facts.happened(&loaded(1, 0, 10, 20, 20_000));
+        facts.happened(&Event::Retrying { doing: "loading".into(), why: "no answer".into() });
+        facts.happened(&Event::Works(operators::events::Stage::Load));
+        facts.happened(&Event::Rests);
+        let at = Instant::now();
+        let first = facts.snapshot(at, 100_000);
+        assert_eq!(facts.snapshot(at, 100_000), first);
+        let text = serde_json::to_string(&first).unwrap();
+        assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), first, "{text}");
     }
 }

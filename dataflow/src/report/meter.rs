@@ -5,16 +5,17 @@
 //! partition that has all the records.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    cell::RefCell,
+    collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
-    thread::{self, ThreadId},
     time::{Duration, Instant},
 };
 
 use operators::events::Stage;
+use serde::{Deserialize, Serialize};
 use timely::{
     logging::{StartStop, TimelyEvent, TimelyEventBuilder},
     worker::Worker,
@@ -22,11 +23,23 @@ use timely::{
 
 const STAGES: usize = Stage::ALL.len();
 
-/// Time worked, by thread and stage, since the start.
-pub type Worked = BTreeMap<(Thread, Stage), Duration>;
+/// Time worked, by thread and stage, since the start; in the order of both.
+pub type Worked = Vec<Work>;
+
+/// How long a thread worked for a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Work {
+    /// Whose time it is.
+    pub thread: Thread,
+    /// For which stage.
+    pub stage: Stage,
+    /// How long.
+    pub worked_us: u64,
+}
 
 /// Whose time it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Thread {
     /// A worker.
     Worker(usize),
@@ -38,21 +51,42 @@ pub enum Thread {
 pub struct Meter {
     /// Nanoseconds, of each worker and stage.
     workers: Vec<[AtomicU64; STAGES]>,
-    others: Mutex<HashMap<ThreadId, Other>>,
+    /// Which meter it is of this process, for the threads that know theirs.
+    id: u64,
+    /// Moments are counted from here.
+    started: Instant,
+    /// In the order in which they began.
+    others: Mutex<Vec<Arc<Other>>>,
 }
 
+/// The time of a thread beside the workers, all of it for one stage. Only that thread writes.
 struct Other {
-    number: usize,
     stage: Stage,
-    worked: Duration,
-    /// If it works now.
-    since: Option<Instant>,
+    worked_ns: AtomicU64,
+    /// When it began what it does now, in nanoseconds after the start; [`RESTS`] if it does nothing.
+    since_ns: AtomicU64,
+}
+
+/// How many meters there were.
+static METERS: AtomicU64 = AtomicU64::new(0);
+
+/// In the place of a moment.
+const RESTS: u64 = u64::MAX;
+
+thread_local! {
+    /// The time of this thread, and the meter that it is kept for: that takes a lock, once.
+    static MINE: RefCell<Option<(Arc<Other>, u64)>> = const { RefCell::new(None) };
 }
 
 impl Meter {
     /// For so many workers.
     pub fn new(workers: usize) -> Meter {
-        Meter { workers: (0..workers).map(|_| Default::default()).collect(), others: Mutex::default() }
+        Meter {
+            workers: (0..workers).map(|_| Default::default()).collect(),
+            id: METERS.fetch_add(1, Ordering::Relaxed),
+            started: Instant::now(),
+            others: Mutex::default(),
+        }
     }
 
     /// Has a worker's engine tell of its operators. Before the dataflow is built.
@@ -86,33 +120,50 @@ impl Meter {
         });
     }
 
+    fn now_ns(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
     /// This thread begins to work for a stage.
     pub fn works(&self, stage: Stage) {
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        let number = others.len();
-        let new = Other { number, stage, worked: Duration::ZERO, since: None };
-        let other = others.entry(thread::current().id()).or_insert(new);
-        other.since = Some(Instant::now());
+        MINE.with_borrow_mut(|mine| {
+            if mine.as_ref().is_none_or(|(_, meter)| *meter != self.id) {
+                let new = Arc::new(Other { stage, worked_ns: 0.into(), since_ns: RESTS.into() });
+                self.others.lock().unwrap_or_else(PoisonError::into_inner).push(new.clone());
+                *mine = Some((new, self.id));
+            }
+            if let Some((other, _)) = mine {
+                other.since_ns.store(self.now_ns(), Ordering::Release);
+            }
+        });
     }
 
     /// It has nothing to do.
     pub fn rests(&self) {
-        let mut others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(other) = others.get_mut(&thread::current().id()) {
-            other.worked += other.since.take().map_or(Duration::ZERO, |since| since.elapsed());
-        }
+        MINE.with_borrow(|mine| {
+            let Some((other, _)) = mine.as_ref().filter(|(_, meter)| *meter == self.id) else { return };
+            let since = other.since_ns.load(Ordering::Acquire);
+            // The sum first: whoever looks between sees a stretch twice for a moment, and never time that went back.
+            other.worked_ns.fetch_add(self.now_ns().saturating_sub(since), Ordering::AcqRel);
+            other.since_ns.store(RESTS, Ordering::Release);
+        });
     }
 
     /// Everything so far; a stretch that lasts counts as far as it has come.
     pub fn worked(&self) -> Worked {
+        let micros = |ns: u64| ns / 1000;
         let of_workers = self.workers.iter().enumerate().flat_map(|(index, stages)| {
-            let of_stage = move |stage: Stage| Duration::from_nanos(stages[stage as usize].load(Ordering::Relaxed));
-            Stage::ALL.into_iter().map(move |stage| ((Thread::Worker(index), stage), of_stage(stage)))
+            let of_stage = move |stage: Stage| micros(stages[stage as usize].load(Ordering::Relaxed));
+            let thread = Thread::Worker(index);
+            Stage::ALL.into_iter().map(move |stage| Work { thread, stage, worked_us: of_stage(stage) })
         });
-        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_others = others.values().map(|other| {
-            let now = other.since.map_or(Duration::ZERO, |since| since.elapsed());
-            ((Thread::Other(other.number), other.stage), other.worked + now)
+        let others = self.others.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let now = self.now_ns();
+        let of_others = others.iter().enumerate().map(|(number, other)| {
+            let since = other.since_ns.load(Ordering::Acquire);
+            let lasts = if since == RESTS { 0 } else { now.saturating_sub(since) };
+            let worked_us = micros(other.worked_ns.load(Ordering::Acquire) + lasts);
+            Work { thread: Thread::Other(number), stage: other.stage, worked_us }
         });
         of_workers.chain(of_others).collect()
     }
@@ -121,21 +172,27 @@ impl Meter {
 /// The slowest stage between two readings, and which share of the time the busiest of its threads worked for it; `None` if
 /// nothing worked at all.
 pub fn slowest(before: &Worked, after: &Worked, within: Duration) -> Option<(Stage, f64)> {
-    let shares = after.iter().map(|(key, worked)| {
-        let worked = worked.saturating_sub(before.get(key).copied().unwrap_or_default());
-        (key.1, worked.as_secs_f64() / within.as_secs_f64().max(1e-9))
+    let shares = after.iter().map(|work| {
+        let same = |old: &&Work| (old.thread, old.stage) == (work.thread, work.stage);
+        let worked_us = work.worked_us.saturating_sub(before.iter().find(same).map_or(0, |old| old.worked_us));
+        (work.stage, Duration::from_micros(worked_us).as_secs_f64() / within.as_secs_f64().max(1e-9))
     });
     shares.filter(|(_, share)| *share > 0.0).max_by(|a, b| a.1.total_cmp(&b.1)).map(|(s, share)| (s, share.min(1.0)))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::thread;
+
     use super::*;
 
     #[test]
     fn the_slowest_stage_is_that_of_the_busiest_thread() {
         let at = |times: &[(Thread, Stage, u64)]| -> Worked {
-            times.iter().map(|(thread, stage, ms)| ((*thread, *stage), Duration::from_millis(*ms))).collect()
+            times
+                .iter()
+                .map(|(thread, stage, ms)| Work { thread: *thread, stage: *stage, worked_us: ms * 1000 })
+                .collect()
         };
         let (one, two, other) = (Thread::Worker(0), Thread::Worker(1), Thread::Other(0));
         let before = at(&[(one, Stage::Decode, 100), (two, Stage::Decode, 100)]);
@@ -163,8 +220,16 @@ mod tests {
         });
         seen.works(Stage::Load);
         let worked = seen.worked();
-        assert!(worked[&(Thread::Worker(0), Stage::Decode)] >= Duration::from_millis(20), "{worked:?}");
-        assert_eq!(worked[&(Thread::Worker(0), Stage::Query)], Duration::ZERO);
-        assert!(worked.contains_key(&(Thread::Other(0), Stage::Load)), "what still lasts counts: {worked:?}");
+        let of = |thread, stage| {
+            let found = worked.iter().find(|work| (work.thread, work.stage) == (thread, stage));
+            found.unwrap_or_else(|| panic!("{worked:?}")).worked_us
+        };
+        assert!(of(Thread::Worker(0), Stage::Decode) >= 20_000, "{worked:?}");
+        assert_eq!(of(Thread::Worker(0), Stage::Query), 0);
+        thread::sleep(Duration::from_millis(2));
+        let lasts = seen.worked().last().map_or(0, |work| work.worked_us);
+        assert!(lasts >= of(Thread::Other(0), Stage::Load) + 2000, "what still lasts counts: {lasts}");
+        seen.rests();
+        assert_eq!(seen.worked(), seen.worked(), "who rests is no longer counted");
     }
 }

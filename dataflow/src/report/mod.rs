@@ -1,6 +1,6 @@
 //! What `tidegate run` says: a live view on a terminal, and a log. Both go to standard error.
 //!
-//! * [`facts`]: what is known of the job, counted as it happens; [`meter`]: where the time goes;
+//! * [`facts`]: what is known of the job, counted as it happens; [`meter`]: where the time goes; [`rates`]: how fast it goes;
 //! * [`state`]: the job in one word, decided on those facts;
 //! * [`screen`]: the live view; [`log`]: lines for people, or JSON.
 //!
@@ -10,6 +10,7 @@
 pub mod facts;
 pub mod log;
 pub mod meter;
+pub mod rates;
 pub mod screen;
 pub mod state;
 mod words;
@@ -25,6 +26,7 @@ use tracing::{debug, info, warn};
 
 use crate::state::State;
 use facts::{Facts, Snapshot};
+use rates::{Rates, Readings};
 use words::{counted, spoken};
 
 /// How often the job is looked at.
@@ -145,34 +147,35 @@ impl Report {
         let report = Arc::downgrade(self);
         // If the thread cannot be started there are fewer lines.
         let _ = std::thread::Builder::new().name("report".into()).spawn(move || {
-            let mut before = State::Starting;
+            let (mut before, mut readings) = (State::Starting, Readings::default());
             while let Some(report) = report.upgrade() {
-                before = report.look(before);
+                before = report.look(before, &mut readings);
                 drop(report);
                 std::thread::sleep(LOOK);
             }
         });
     }
 
-    fn look(&self, before: State) -> State {
+    fn look(&self, before: State, readings: &mut Readings) -> State {
         let now = Instant::now();
         let snapshot = self.facts.snapshot(now, now_ms());
-        self.say_change(before, &snapshot);
+        let rates = readings.rates(&snapshot, now);
+        self.say_change(before, &snapshot, &rates);
         if self.live {
-            screen::draw(&snapshot, now);
+            screen::draw(&snapshot, &rates);
             return snapshot.state;
         }
         let patience = if snapshot.total.is_some() { QUIET_FOR_TO_THE_END } else { QUIET_FOR };
         let quiet_for = now - *self.said_at.lock().unwrap_or_else(PoisonError::into_inner);
         if quiet_for >= patience {
-            self.say_standing(&snapshot, now);
+            self.say_standing(&snapshot);
             self.said();
         }
         snapshot.state
     }
 
     /// That data comes and goes is no news.
-    fn say_change(&self, before: State, snapshot: &Snapshot) {
+    fn say_change(&self, before: State, snapshot: &Snapshot, rates: &Rates) {
         let state = snapshot.state;
         let usual = |state| matches!(state, State::Starting | State::Running | State::Idle);
         // What is tried again has said so itself.
@@ -182,8 +185,11 @@ impl Report {
         let (name, was) = (state.name(), before.name());
         match state {
             State::Behind => {
-                let ago = snapshot.last.as_ref().map_or("none".into(), |last| spoken(last.at.elapsed()) + " ago");
-                let slowest = snapshot.slowest.map_or("none", |(stage, _)| stage.name());
+                let ago = snapshot
+                    .last
+                    .as_ref()
+                    .map_or("none".into(), |last| spoken(Duration::from_millis(last.ago_ms)) + " ago");
+                let slowest = rates.slowest.map_or("none", |(stage, _)| stage.name());
                 warn!(
                     event = "state",
                     state = name,
@@ -197,7 +203,7 @@ impl Report {
         self.said();
     }
 
-    fn say_standing(&self, snapshot: &Snapshot, now: Instant) {
+    fn say_standing(&self, snapshot: &Snapshot) {
         let state = snapshot.state.name();
         let Snapshot { records, rows, offsets, .. } = snapshot;
         let unloaded = snapshot.unloaded();
@@ -209,7 +215,9 @@ impl Report {
             return;
         }
         let last = match &snapshot.last {
-            Some(last) => format!("last load: epoch {}, {} ago", last.epoch, spoken(now - last.at)),
+            Some(last) => {
+                format!("last load: epoch {}, {} ago", last.epoch, spoken(Duration::from_millis(last.ago_ms)))
+            }
             None => "nothing was loaded yet".into(),
         };
         info!(

@@ -3,7 +3,7 @@
 use std::{
     io::{IsTerminal, Write},
     sync::{OnceLock, mpsc},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use console::{Style, truncate_str};
@@ -11,8 +11,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::{
     facts::Snapshot,
+    rates::Rates,
     words::{counted, lag, spoken},
 };
+use checkpoint::Micros;
 
 /// Topics that have a line of their own; of more only the first are shown.
 const TOPICS: usize = 8;
@@ -39,10 +41,10 @@ pub fn start(total: Option<u64>) {
 }
 
 /// Draws the job as it is now.
-pub fn draw(snapshot: &Snapshot, now: Instant) {
+pub fn draw(snapshot: &Snapshot, rates: &Rates) {
     let Some(view) = VIEW.get() else { return };
     let width = console::Term::stderr().size().1 as usize;
-    let lines = lines(snapshot, now, console::colors_enabled_stderr());
+    let lines = lines(snapshot, rates, console::colors_enabled_stderr());
     let lines: Vec<_> = lines.iter().map(|line| truncate_str(line, width.saturating_sub(1), "...")).collect();
     view.set_message(lines.join("\n"));
     view.set_position(snapshot.offsets);
@@ -71,13 +73,13 @@ pub fn clear() {
 }
 
 /// The lines of the view.
-fn lines(snapshot: &Snapshot, now: Instant, colour: bool) -> Vec<String> {
+fn lines(snapshot: &Snapshot, rates: &Rates, colour: bool) -> Vec<String> {
     let style = if snapshot.state.is_good() { Style::new().green() } else { Style::new().yellow() };
     let state = style.bold().force_styling(colour).apply_to(snapshot.state.name());
     let mut lines = vec![format!(
         "{state}  {:.0} records/s read, {:.0} rows/s loaded{}",
-        snapshot.records_per_s,
-        snapshot.rows_per_s,
+        rates.records_per_s,
+        rates.rows_per_s,
         counted(snapshot.dead_letters, "dead letter")
     )];
     if let Some((doing, why)) = &snapshot.retrying {
@@ -93,13 +95,16 @@ fn lines(snapshot: &Snapshot, now: Instant, colour: bool) -> Vec<String> {
         lines.push(format!(
             "  last load: epoch {}, {} ago, {} rows in {:.2} s",
             last.epoch,
-            spoken(now - last.at),
+            spoken(Duration::from_millis(last.ago_ms)),
             last.rows,
-            last.took.as_secs_f64(),
+            last.took_ms as f64 / 1000.0,
         ));
-        lines.push(format!("  complete up to {} UTC", last.closed_at.to_text().get(..19).unwrap_or_default()));
+        lines.push(format!(
+            "  complete up to {} UTC",
+            Micros(last.closed_at_us).to_text().get(..19).unwrap_or_default()
+        ));
     }
-    if let Some((stage, share)) = snapshot.slowest {
+    if let Some((stage, share)) = rates.slowest {
         lines.push(format!("  slowest stage: {}, {:.0} % of the time", stage.name(), share * 100.0));
     }
     lines
@@ -113,12 +118,10 @@ mod tests {
 
     #[test]
     fn a_view_says_state_lag_and_slowest_stage() {
-        let topic = |n: u64| TopicLag { topic: format!("t{n}"), unloaded: Some(n), behind: None };
+        let topic = |n: u64| TopicLag { topic: format!("t{n}"), unloaded: Some(n), behind_ms: None };
         let snapshot = Snapshot {
             state: State::Retrying,
             retrying: Some(("loading epochs 1 to 1".into(), "no answer".into())),
-            records_per_s: 10.4,
-            rows_per_s: 9.0,
             records: 100,
             offsets: 100,
             total: None,
@@ -126,14 +129,15 @@ mod tests {
             dead_letters: 1,
             topics: (0..10).map(topic).collect(),
             last: None,
-            slowest: Some((Stage::Encode, 0.5)),
+            worked: Vec::new(),
         };
-        let plain = lines(&snapshot, Instant::now(), false);
+        let rates = Rates { records_per_s: 10.4, rows_per_s: 9.0, slowest: Some((Stage::Encode, 0.5)) };
+        let plain = lines(&snapshot, &rates, false);
         assert_eq!(plain[0], "retrying  10 records/s read, 9 rows/s loaded, 1 dead letter");
         assert_eq!(plain[1], "  trying again loading epochs 1 to 1: no answer");
         assert_eq!(plain[2..4], ["  topic t0: all loaded", "  topic t1: 1 offset not loaded"]);
         assert_eq!(plain[10..], ["  and 2 more topics", "  slowest stage: encode, 50 % of the time"]);
-        assert!(lines(&snapshot, Instant::now(), true)[0].starts_with('\u{1b}'));
+        assert!(lines(&snapshot, &rates, true)[0].starts_with('\u{1b}'));
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
 /// How far one topic is ahead.
 pub(super) fn lag(lag: &TopicLag) -> String {
     let topic = &lag.topic;
-    let behind = lag.behind.map_or(String::new(), |behind| format!(", {} behind", spoken(behind)));
+    let behind = lag.behind_ms.map_or(String::new(), |ms| format!(", {} behind", spoken(Duration::from_millis(ms))));
     match lag.unloaded {
         None => format!("topic {topic}: Kafka has not said how far it goes"),
         Some(0) => format!("topic {topic}: all loaded"),

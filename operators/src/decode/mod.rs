@@ -20,7 +20,7 @@ use timely::dataflow::Stream;
 use crate::{
     Rows, Time,
     dead_letters::Rejects,
-    events::{Event, Watch},
+    events::{Changes, Watch},
     failure::{Failure, fail},
     rows::Rejected,
     schema::SourceColumn,
@@ -54,7 +54,7 @@ pub fn decode<'s>(
 pub struct Decode {
     options: DecodeOptions,
     rejects: Rejects,
-    watch: Watch,
+    changes: Changes,
     decoder: json::Decoder,
     builders: Builders,
 }
@@ -63,7 +63,7 @@ impl Decode {
     /// For one stream.
     pub fn new(options: DecodeOptions, rejects: Rejects, watch: Watch) -> Decode {
         let (decoder, builders) = (json::Decoder::new(&options.columns), Builders::new(&options.columns));
-        Decode { options, rejects, watch, decoder, builders }
+        Decode { changes: Changes::new(options.stream.clone(), watch), options, rejects, decoder, builders }
     }
 
     /// A raw batch with its columns, and the dead letters of those that do not decode.
@@ -75,8 +75,7 @@ impl Decode {
         let Decoded { columns, changed, rejected } =
             decode_batch(&rows, declared, &mut self.decoder, &mut self.builders);
         for (column, values) in declared.iter().zip(changed).filter(|(_, values)| *values > 0) {
-            let (place, column) = (self.options.stream.clone(), column.name.clone());
-            (self.watch)(Event::Changed { place, column, values });
+            self.changes.add(&column.name, values);
         }
         let Some(origin) = &rows.origin else { fail(Failure::Bug("decode without the bytes of its records".into())) };
         let letters = self.rejects.set_aside(epoch, "decode", "", origin, &rejected);

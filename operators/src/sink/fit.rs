@@ -23,7 +23,7 @@ use timely::dataflow::Stream;
 use crate::{
     Rows, Time,
     dead_letters::Rejects,
-    events::{Event, Watch},
+    events::{Changes, Watch},
     failure::{Failure, fail},
     rows::Rejected,
     schema::Target,
@@ -60,7 +60,8 @@ pub fn can_fit(kind: &ColumnKind, column: &ColumnKind) -> Result<(), &'static st
 /// Builds fit for one target.
 pub fn fit<'s>(rows: Stream<'s, Time, Rows>, target: Arc<Target>, rejects: Rejects, watch: Watch) -> Outputs<'s> {
     let of = Of::Target(target.number);
-    let fit = Fit { target, rejects, watch };
+    let changes = Changes::new(target.name(), watch);
+    let fit = Fit { target, rejects, changes };
     split("Fit", of, rows, move |epoch, rows| fit.batch(epoch, rows))
 }
 
@@ -70,8 +71,8 @@ pub struct Fit {
     pub target: Arc<Target>,
     /// Where dead letters are made.
     pub rejects: Rejects,
-    /// Told of values that a policy changed.
-    pub watch: Watch,
+    /// The values that a policy changed.
+    pub changes: Changes,
 }
 
 impl Fit {
@@ -80,7 +81,7 @@ impl Fit {
     pub fn batch(&self, epoch: Time, mut rows: Rows) -> Split {
         let Fitted { columns, changed, rejected } = fit_batch(&rows.columns, &self.target);
         for (column, values) in self.target.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
-            (self.watch)(Event::Changed { place: self.target.name(), column: column.name.clone(), values });
+            self.changes.add(&column.name, values);
         }
         let Some(origin) = &rows.origin else { fail(Failure::Bug("fit without the origin of its rows".into())) };
         let letters = self.rejects.set_aside(epoch, "fit", &self.target.name(), origin, &rejected);
