@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, atomic::AtomicBool};
 use checkpoint::names::Staging;
 use connectors::{Log, Objects, Warehouse};
 use operators::{
-    Rows, Time,
+    Fitted, Raw, Rows, Time,
     background::Pool,
     clock::ClockOptions,
     dead_letters::{RejectOptions, Rejects},
@@ -174,7 +174,7 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let mut decoded = Vec::new();
     for (number, (raw, stream)) in fetched.streams.into_iter().zip(&plan.streams).enumerate() {
         let options = DecodeOptions { stream: stream.name.clone(), columns: stream.columns.clone() };
-        let raw = between(("fetch", number), raw, context, Rows::len);
+        let raw = between(("fetch", number), raw, context, Raw::len);
         let split = operators::decode(raw, number, options, rejects.clone(), watch.clone());
         letters.push(split.letters);
         pieces.push(split.fates);
@@ -191,9 +191,9 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
         let split = sink::fit(rows, target.clone(), rejects.clone(), watch.clone());
         letters.push(split.letters);
         pieces.push(split.fates);
-        fitted.push(between(("fit", target.number), split.rows, context, Rows::len));
+        fitted.push(between(("fit", target.number), split.rows, context, Fitted::len));
     }
-    fitted.push(between(("letters", 0), scope.concatenate(letters), context, Rows::len));
+    fitted.push(between(("letters", 0), scope.concatenate(letters), context, Fitted::len));
 
     for (rows, target) in fitted.into_iter().zip(plan.targets.iter()) {
         let files = sink::encode(rows, target.clone(), context.encode.clone(), held.files.clone());

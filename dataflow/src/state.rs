@@ -12,7 +12,7 @@ pub enum State {
     Starting,
     /// Records are loaded.
     Running,
-    /// There are records, and those that wait are older than [`Seen::patience`], or nothing was loaded for so long.
+    /// There are records, and those that wait are older than three epochs and a little, or nothing was loaded for so long.
     Behind,
     /// Everything is loaded that Kafka has.
     Idle,

@@ -6,11 +6,11 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc};
 
 use crate::{
-    Rows, Time,
+    Time,
     failure::{Failure, fail},
     places::Place,
     reject_limit::Limit,
-    rows::{Origin, Rejected, constant},
+    rows::{Fitted, Index, Origin, Records, Rejected, constant},
     values::cut,
 };
 use arrow_array::{
@@ -18,6 +18,7 @@ use arrow_array::{
     cast::AsArray,
 };
 use checkpoint::Micros;
+use connectors::dead_letter_columns;
 
 /// How many bytes of a record its dead letter shows: as many as fit into the column as hex.
 const RAW_BYTES: usize = 65_535 / 2;
@@ -59,30 +60,39 @@ impl Rejects {
         }
     }
 
-    /// The rejected records of a batch as dead letters. `rejected` is in the order of the rows and names none twice. To take
-    /// them out of the batch, and to count them, is the caller's.
+    /// The rejected rows of a batch as dead letters; `index` says which records they are of. `rejected` is in the order of the rows and
+    /// names none twice. To take them out of the batch, and to count them, is the caller's.
     pub fn set_aside(
         &self,
         epoch: Time,
         stage: &'static str,
         target: &str,
         origin: &Origin,
+        index: &Index,
         rejected: &[Rejected],
-    ) -> Option<Rows> {
+    ) -> Option<Fitted> {
         let first = rejected.first()?;
-        let record = |rejected: &Rejected| (origin.place.value(rejected.row), origin.offset.value(rejected.row));
+        let at = |rejected: &Rejected| index.record(rejected.row);
+        let record = |rejected: &Rejected| (origin.place.value(at(rejected)), origin.offset.value(at(rejected)));
         let over = self.limit.as_ref().and_then(|limit| limit.borrow_mut().rejected(rejected.iter().map(record)));
         if self.halt || over.is_some() {
-            fail(self.failure(origin, stage, first, over));
+            fail(self.failure(origin, at(first), stage, first, over));
         }
-        Some(letters(epoch, stage, target, origin, rejected, &self.places))
+        Some(letters(epoch, stage, target, origin, index, rejected, &self.places))
     }
 
-    fn failure(&self, origin: &Origin, stage: &'static str, first: &Rejected, over: Option<(u64, u64)>) -> Failure {
-        let Some(place) = self.places.get(origin.place.value(first.row) as usize) else {
+    fn failure(
+        &self,
+        origin: &Origin,
+        record: usize,
+        stage: &'static str,
+        first: &Rejected,
+        over: Option<(u64, u64)>,
+    ) -> Failure {
+        let Some(place) = self.places.get(origin.place.value(record) as usize) else {
             return Failure::Bug("a record of an unknown partition".into());
         };
-        let (partition, offset) = (place.partition.clone(), origin.offset.value(first.row));
+        let (partition, offset) = (place.partition.clone(), origin.offset.value(record));
         let (column, reason) = (first.column.clone(), first.reason.clone());
         match over {
             None => Failure::BadRecord { partition, offset, stage, column, reason },
@@ -92,7 +102,15 @@ impl Rejects {
 }
 
 /// The columns of [`connectors::dead_letter_columns`], one row for each rejected record.
-fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[Rejected], places: &[Place]) -> Rows {
+fn letters(
+    epoch: Time,
+    stage: &str,
+    target: &str,
+    origin: &Origin,
+    index: &Index,
+    rejected: &[Rejected],
+    places: &[Place],
+) -> Fitted {
     let count = rejected.len();
     let mut topics = StringBuilder::new();
     let (mut columns, mut reasons, mut raws) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
@@ -100,15 +118,16 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
     let (mut timestamps, mut truncated) = (Vec::with_capacity(count), Vec::with_capacity(count));
     let mut hex = String::new();
     for Rejected { row, column, reason } in rejected {
-        let Some(place) = places.get(origin.place.value(*row) as usize) else {
+        let record = index.record(*row);
+        let Some(place) = places.get(origin.place.value(record) as usize) else {
             fail(Failure::Bug("a record of an unknown partition".into()));
         };
         topics.append_value(&*place.partition.topic);
         partitions.push(place.partition.partition);
-        timestamps.push(Micros::from_millis(origin.timestamp_ms.value(*row)).map(|at| at.0));
+        timestamps.push(Micros::from_millis(origin.timestamp_ms.value(record)).map(|at| at.0));
         columns.append_option(column.as_deref().map(|name| printable(name, NAME_BYTES)));
         reasons.append_value(printable(reason, REASON_BYTES));
-        let raw = origin.value.is_valid(*row).then(|| origin.value.value(*row));
+        let raw = origin.value.is_valid(record).then(|| origin.value.value(record));
         truncated.push(raw.is_some_and(|raw| raw.len() > RAW_BYTES));
         match raw {
             None => raws.append_null(),
@@ -122,15 +141,16 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
             }
         }
     }
-    let origin = origin.only(rejected.iter().map(|rejected| rejected.row));
+    let rows: Vec<usize> = rejected.iter().map(|rejected| rejected.row).collect();
+    let records = Records::of(origin, &index.only(&rows));
+    let within = rows.iter().map(|row| index.within(*row) as i32);
     let columns: Vec<ArrayRef> = vec![
         Arc::new(Int64Array::from(vec![epoch as i64; count])),
         constant(target, count),
         Arc::new(topics.finish()),
         Arc::new(Int32Array::from(partitions)),
-        Arc::new(origin.offset.clone()),
-        // Which of the records that a message has; formats that have several come later.
-        Arc::new(Int32Array::from(vec![0; count])),
+        Arc::new(Int64Array::new(records.offset.clone(), None)),
+        Arc::new(Int32Array::from_iter_values(within)),
         Arc::new(TimestampMicrosecondArray::from(timestamps)),
         constant(stage, count),
         Arc::new(columns.finish()),
@@ -138,18 +158,19 @@ fn letters(epoch: Time, stage: &str, target: &str, origin: &Origin, rejected: &[
         Arc::new(raws.finish()),
         Arc::new(BooleanArray::from(truncated)),
     ];
-    Rows { columns, origin: Some(origin), lease: None }
+    Fitted { columns, records, lease: None }
 }
 
-impl Rows {
+impl Fitted {
     /// The reason of a dead letter, and its column; `None` if this is no batch of dead letters.
     pub fn reason(&self, row: usize) -> Option<String> {
-        let text = |column: usize| {
+        let text = |name: &str| {
+            let column = dead_letter_columns().iter().position(|column| column.name == name)?;
             let texts = self.columns.get(column)?.as_string_opt::<i32>()?;
             texts.is_valid(row).then(|| texts.value(row).to_string())
         };
-        let column = text(8).map_or(String::new(), |column| format!("column {column}: "));
-        Some(column + &text(9)?)
+        let column = text("column_name").map_or(String::new(), |column| format!("column {column}: "));
+        Some(column + &text("reason")?)
     }
 }
 
@@ -163,7 +184,7 @@ fn printable(text: &str, most: usize) -> String {
 mod tests {
     use arrow_array::cast::AsArray;
     use checkpoint::TopicPartition;
-    use connectors::{RawBatch, dead_letter_columns};
+    use connectors::RawBatch;
 
     use super::*;
     use crate::values::arrow::arrow_type;
@@ -173,40 +194,38 @@ mod tests {
         [Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }].into()
     }
 
-    fn rows(values: &[&[u8]]) -> Rows {
+    fn origin(values: &[&[u8]]) -> Origin {
         let mut raw = RawBatch::default();
         for (i, value) in values.iter().enumerate() {
             raw.partitions.push(0);
             raw.offsets.push(100 + i as i64);
-            raw.timestamps_ms.push(if i == 0 { i64::MAX } else { 7 });
+            raw.timestamps_ms.push(if i == 2 { i64::MAX } else { 7 });
             raw.keys.push(None).unwrap();
             raw.values.push(Some(value)).unwrap();
         }
-        let column: ArrayRef = Arc::new(Int64Array::from_iter_values(0..values.len() as i64));
-        Rows { columns: vec![column], origin: Some(Origin::new(raw, &[0])), lease: None }
+        Origin::new(raw, &[0])
     }
 
     #[test]
     fn a_rejected_record_leaves_the_batch_and_is_named() {
         let rejects = Rejects::new(RejectOptions { halt: false, halt_above: None }, places());
         let long = vec![0xabu8; RAW_BYTES + 1];
-        let mut batch = rows(&[b"a\0", b"good", &long]);
+        // Two records before the rows are none of them.
+        let origin = origin(&[b"", b"", b"a\0", b"good", &long]);
+        let index = Index::of(2..5);
         let rejected = |row, column: Option<&str>, reason: &str| Rejected {
             row,
             column: column.map(Into::into),
             reason: reason.into(),
         };
         let bad = [rejected(0, None, "nul\0"), rejected(2, Some("c"), &"ü".repeat(600))];
-        let letters = rejects.set_aside(9, "fit", "s.t", batch.origin.as_ref().unwrap(), &bad).unwrap();
-        batch.leave_out(&bad);
-        assert_eq!(batch.columns[0].as_primitive::<arrow_array::types::Int64Type>().values(), &[1]);
-        assert_eq!(batch.origin.as_ref().unwrap().value.value(0), b"good");
+        let letters = rejects.set_aside(9, "fit", "s.t", &origin, &index, &bad).unwrap();
+        assert_eq!(letters.reason(1).unwrap().split_at(12).0, "column c: \u{fc}");
         let text = |column: usize| letters.columns[column].as_string::<i32>().iter().collect::<Vec<_>>();
         assert_eq!(letters.len(), 2);
-        let records: Vec<_> = letters.origin.as_ref().unwrap().records().collect();
-        assert_eq!(records, [(0, 100), (0, 102)], "which records they are");
+        assert_eq!(letters.records.iter().collect::<Vec<_>>(), [(0, 102), (0, 104)], "which records they are");
         assert_eq!((text(1), text(2)), (vec![Some("s.t"); 2], vec![Some("t"); 2]));
-        assert_eq!(letters.columns[4].as_primitive::<arrow_array::types::Int64Type>().values(), &[100, 102]);
+        assert_eq!(letters.columns[4].as_primitive::<arrow_array::types::Int64Type>().values(), &[102, 104]);
         assert!(
             letters.columns[6].is_null(0) && letters.columns[6].is_valid(1),
             "a timestamp far in the future is none"

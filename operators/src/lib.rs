@@ -50,5 +50,5 @@ pub use failure::{Failure, fail};
 pub use fetch::fetch;
 pub use heartbeat::heartbeat;
 pub use query::query;
-pub use rows::Rows;
+pub use rows::{Fitted, Raw, Rows};
 pub use time::Time;

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use checkpoint::Fates;
 use timely::{
+    Accountable,
     container::{CapacityContainerBuilder, NoopBuilder},
     dataflow::{
         Stream,
@@ -21,58 +22,64 @@ use timely::{
 };
 
 use crate::{
-    Rows, Time,
+    Time,
+    rows::Fitted,
     signals::{Of, Piece},
     stamp::{epoch_of, hold},
 };
 
 /// What an operator makes of a batch.
 #[derive(Clone, Default)]
-pub struct Split {
+pub struct Split<T> {
     /// Those that go on.
-    pub rows: Rows,
+    pub rows: T,
     /// The records that were set aside, if there are any, as rows of the dead letters' table.
-    pub letters: Option<Rows>,
+    pub letters: Option<Fitted>,
     /// The fates of all that do not go on.
     pub fates: Fates,
 }
 
 /// The outputs of such an operator.
-pub struct Outputs<'s> {
+pub struct Outputs<'s, T> {
     /// Rows.
-    pub rows: Stream<'s, Time, Rows>,
+    pub rows: Stream<'s, Time, T>,
     /// Dead letters.
-    pub letters: Stream<'s, Time, Rows>,
+    pub letters: Stream<'s, Time, Fitted>,
     /// What became of the records of each epoch that do not go on, for seal.
     pub fates: Stream<'s, Time, Vec<Piece>>,
 }
+
+/// A batch in one of its states: what the engine carries.
+pub trait Batch: Accountable + Clone + Default + 'static {}
+
+impl<T: Accountable + Clone + Default + 'static> Batch for T {}
 
 /// The number of the output of fates.
 const FATES: usize = 2;
 
 /// Builds an operator that does this with each batch. `of` is whose records it counts.
-pub fn split<'s>(
+pub fn split<'s, From: Batch, To: Batch>(
     name: &str,
     of: Of,
-    input: Stream<'s, Time, Rows>,
-    mut act: impl FnMut(Time, Rows) -> Split + 'static,
-) -> Outputs<'s> {
+    input: Stream<'s, Time, From>,
+    mut act: impl FnMut(Time, From) -> Split<To> + 'static,
+) -> Outputs<'s, To> {
     let mut builder = OperatorBuilder::new(name.into(), input.scope());
     let mut input = builder.new_input(input, Pipeline);
     let (output, rows) = builder.new_output();
-    let mut rows_output = OutputBuilder::<_, NoopBuilder<Rows>>::from(output);
+    let mut rows_output = OutputBuilder::<_, NoopBuilder<To>>::from(output);
     let (output, letters) = builder.new_output();
-    let mut letters_output = OutputBuilder::<_, NoopBuilder<Rows>>::from(output);
+    let mut letters_output = OutputBuilder::<_, NoopBuilder<Fitted>>::from(output);
     let (output, fates) = builder.new_output();
     let mut fates_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Piece>>>::from(output);
     builder.build(move |capabilities| {
         drop(capabilities);
         let mut open: BTreeMap<Time, (Capability<Time>, Fates)> = BTreeMap::new();
         move |frontiers| {
-            input.for_each(|capability, batch: &mut Rows| {
+            input.for_each(|capability, batch: &mut From| {
                 let epoch = epoch_of(&capability);
                 let Split { mut rows, letters, fates } = act(epoch, std::mem::take(batch));
-                if !rows.is_empty() {
+                if rows.record_count() > 0 {
                     rows_output.activate().session_with_builder(&capability).give_container(&mut rows);
                 }
                 if let Some(mut letters) = letters {

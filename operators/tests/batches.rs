@@ -10,7 +10,7 @@ use arrow_array::{cast::AsArray, types::Int64Type};
 use checkpoint::{Fate, Fates, Tally, TopicPartition};
 use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
 use operators::{
-    Rows,
+    Raw,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
     events::{Changes, Watch},
@@ -123,8 +123,8 @@ fn check(records: &[Record], stages: &mut Stages) {
         raw.keys.push(None).unwrap();
         raw.values.push(record.value(n).as_deref().map(str::as_bytes)).unwrap();
     }
-    let rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
-    let decoded = stages.decode.batch(7, rows);
+    let raw = Raw::new(Origin::new(raw, &[0]));
+    let decoded = stages.decode.batch(7, raw);
     let selected = stages.query.batch(7, decoded.rows);
     let fitted = stages.fit.batch(7, selected.rows);
     let rows = fitted.rows;
@@ -162,10 +162,10 @@ fn check(records: &[Record], stages: &mut Stages) {
     assert_eq!(fates.get(Fate::Undecoded), of(&[Record::NotJson]), "{records:?}");
     let failed = of(&[Record::FilterFails, Record::QueryFails, Record::DoesNotFit]);
     assert_eq!(fates.get(Fate::DeadLetter), failed, "{records:?}");
-    fates.add(Fate::Taken, Tally::of(rows.origin.as_ref().unwrap().records()));
+    fates.add(Fate::Taken, Tally::of(rows.records.iter()));
     assert_eq!(fates.total(), of(&ALL), "{records:?}");
     let mut set_aside = Tally::default();
-    all.iter().flatten().for_each(|letters| set_aside.add(Tally::of(letters.origin.as_ref().unwrap().records())));
+    all.iter().flatten().for_each(|letters| set_aside.add(Tally::of(letters.records.iter())));
     assert_eq!(set_aside, of(&[Record::NotJson, Record::FilterFails, Record::QueryFails, Record::DoesNotFit]));
 }
 

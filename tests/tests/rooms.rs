@@ -126,7 +126,9 @@ impl House {
         }
         let for_tests: Vec<Module> = sources
             .iter()
-            .flat_map(|(module, source)| source.tests.iter().map(|name| [module.as_slice(), &[name.clone()]].concat()))
+            .flat_map(|(module, source)| {
+                source.tests.iter().map(|name| [module.as_slice(), std::slice::from_ref(name)].concat())
+            })
             .collect();
         for_tests.iter().for_each(|module| drop(sources.remove(module)));
         House(sources)

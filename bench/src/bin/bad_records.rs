@@ -11,7 +11,7 @@ use bench::thread_cpu;
 use checkpoint::TopicPartition;
 use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
 use operators::{
-    Rows,
+    Raw,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
     events::{Changes, Watch},
@@ -132,8 +132,8 @@ fn stages() -> Stages {
 impl Stages {
     /// Rows and dead letters that a batch gives.
     fn run(&mut self, raw: RawBatch) -> (usize, usize) {
-        let rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
-        let decoded = self.decode.batch(0, rows);
+        let raw = Raw::new(Origin::new(raw, &[0]));
+        let decoded = self.decode.batch(0, raw);
         let selected = self.query.batch(0, decoded.rows);
         let fitted = self.fit.batch(0, selected.rows);
         let letters = [decoded.letters, selected.letters, fitted.letters];

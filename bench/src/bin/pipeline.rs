@@ -21,7 +21,7 @@ use bench::thread_cpu;
 use checkpoint::TopicPartition;
 use connectors::{ColumnKind, Log, RawBatch, TableName, TargetColumn, kafka};
 use operators::{
-    Rows,
+    Raw,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
     events::Changes,
@@ -160,9 +160,9 @@ fn parts(events: u64) {
             raw.values.push(Some(event(n).as_bytes())).unwrap();
         }
         rows_in += count;
-        let rows = Rows { origin: Some(Origin::new(raw, &[0])), ..Rows::default() };
+        let raw = Raw::new(Origin::new(raw, &[0]));
         let start = thread_cpu();
-        let rows = decode.batch(0, rows).rows;
+        let rows = decode.batch(0, raw).rows;
         let rows = query.batch(0, rows).rows;
         let rows = fit.batch(0, rows).rows;
         let fitted = thread_cpu();

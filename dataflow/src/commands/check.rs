@@ -11,7 +11,7 @@ use bytes::Bytes;
 use checkpoint::{TopicPartition, protocol};
 use connectors::{Fault, Log, Objects, RawBatch, Warehouse, redshift::Redshift};
 use operators::{
-    Rows,
+    Raw,
     dead_letters::{RejectOptions, Rejects},
     decode::{Decode, DecodeOptions},
     places::Place,
@@ -252,7 +252,7 @@ fn sample(
             Err(error) => return checked.found("kafka", &error.into()),
         };
         let records = batch.len();
-        let rows = Rows { origin: Some(Origin::new(batch, &numbers)), ..Rows::default() };
+        let rows = Raw::new(Origin::new(batch, &numbers));
         let letters = decode.batch(0, rows).letters;
         read += records;
         if let Some(letters) = letters {

@@ -13,7 +13,7 @@ pub mod json;
 
 use std::sync::Arc;
 
-use arrow_array::{Array, ArrayRef, BooleanArray};
+use arrow_array::{Array, ArrayRef};
 use checkpoint::{Fate, Fates};
 use timely::dataflow::Stream;
 
@@ -21,8 +21,7 @@ use crate::{
     Rows, Time,
     dead_letters::Rejects,
     events::{Changes, Watch},
-    failure::{Failure, fail},
-    rows::Rejected,
+    rows::{Index, Origin, Raw, Rejected, others},
     schema::SourceColumn,
     signals::Of,
     stage::{Outputs, Split, split},
@@ -40,12 +39,12 @@ pub struct DecodeOptions {
 
 /// Builds decode for the stream of this number, of JSON records.
 pub fn decode<'s>(
-    raw: Stream<'s, Time, Rows>,
+    raw: Stream<'s, Time, Raw>,
     stream: usize,
     options: DecodeOptions,
     rejects: Rejects,
     watch: Watch,
-) -> Outputs<'s> {
+) -> Outputs<'s, Rows> {
     let mut decode = Decode::new(options, rejects, watch);
     split("Decode", Of::Stream(stream), raw, move |epoch, rows| decode.batch(epoch, rows))
 }
@@ -67,21 +66,17 @@ impl Decode {
     }
 
     /// A raw batch with its columns, and the dead letters of those that do not decode.
-    pub fn batch(&mut self, epoch: Time, mut rows: Rows) -> Split {
-        let declared = &self.options.columns;
-        if let Some(origin) = &rows.origin {
-            self.rejects.saw(origin);
-        }
+    pub fn batch(&mut self, epoch: Time, raw: Raw) -> Split<Rows> {
+        let (declared, Raw { origin, lease }) = (&self.options.columns, raw);
+        self.rejects.saw(&origin);
         let Decoded { columns, changed, rejected } =
-            decode_batch(&rows, declared, &mut self.decoder, &mut self.builders);
+            decode_batch(&origin, declared, &mut self.decoder, &mut self.builders);
         for (column, values) in declared.iter().zip(changed).filter(|(_, values)| *values > 0) {
             self.changes.add(&column.name, values);
         }
-        let Some(origin) = &rows.origin else { fail(Failure::Bug("decode without the bytes of its records".into())) };
-        let letters = self.rejects.set_aside(epoch, "decode", "", origin, &rejected);
-        let fates = leave_out(&mut rows, &rejected);
-        rows.columns = columns;
-        Split { rows, letters, fates }
+        let letters = self.rejects.set_aside(epoch, "decode", "", &origin, &Index::all(origin.len()), &rejected);
+        let (index, fates) = leave_out(&origin, &rejected);
+        Split { rows: Rows { columns, origin, index, lease }, letters, fates }
     }
 }
 
@@ -96,12 +91,11 @@ struct Decoded {
 }
 
 fn decode_batch(
-    rows: &Rows,
+    origin: &Origin,
     columns: &[SourceColumn],
     decoder: &mut json::Decoder,
     builders: &mut Builders,
 ) -> Decoded {
-    let Some(origin) = &rows.origin else { fail(Failure::Bug("decode without the bytes of its records".into())) };
     let mut rejected = Vec::new();
     for row in 0..origin.value.len() {
         if origin.value.is_null(row) {
@@ -116,19 +110,17 @@ fn decode_batch(
     Decoded { columns, changed, rejected }
 }
 
-/// Takes out the records that were rejected, and tombstones, which are skipped.
-fn leave_out(rows: &mut Rows, rejected: &[Rejected]) -> Fates {
+/// The records that became rows; and the fates of those that were rejected, and of tombstones, which are skipped.
+fn leave_out(origin: &Origin, rejected: &[Rejected]) -> (Index, Fates) {
     let mut fates = Fates::default();
-    let Some(origin) = &rows.origin else { return fates };
     let tombstones = origin.value.null_count();
-    if tombstones + rejected.len() > 0 {
-        let mut keep: Vec<bool> = (0..origin.value.len()).map(|row| origin.value.is_valid(row)).collect();
-        rejected.iter().for_each(|r| keep[r.row] = false);
-        fates.add(Fate::Undecoded, origin.tally_of(rejected.iter().map(|r| r.row)));
-        fates.add(Fate::Skipped, origin.tally_of((0..keep.len()).filter(|row| origin.value.is_null(*row))));
-        rows.keep(&BooleanArray::from(keep));
+    if tombstones + rejected.len() == 0 {
+        return (Index::all(origin.len()), fates);
     }
-    fates
+    fates.add(Fate::Undecoded, origin.tally_of(rejected.iter().map(|r| r.row)));
+    fates.add(Fate::Skipped, origin.tally_of((0..origin.len()).filter(|record| origin.value.is_null(*record))));
+    let others = others(origin.len(), rejected);
+    (Index::of(others.into_iter().filter(|record| origin.value.is_valid(*record))), fates)
 }
 
 #[cfg(test)]
@@ -138,9 +130,9 @@ mod tests {
     use connectors::{ColumnKind, RawBatch};
 
     use super::*;
-    use crate::rows::Origin;
+    use crate::rows::Records;
 
-    fn batch(values: &[Option<&str>]) -> Rows {
+    fn batch(values: &[Option<&str>]) -> Origin {
         let mut raw = RawBatch::default();
         for (i, value) in values.iter().enumerate() {
             raw.partitions.push(0);
@@ -149,21 +141,21 @@ mod tests {
             raw.keys.push(None).unwrap();
             raw.values.push(value.map(str::as_bytes)).unwrap();
         }
-        Rows { origin: Some(Origin::new(raw, &[7])), ..Rows::default() }
+        Origin::new(raw, &[7])
     }
 
     #[test]
     fn bad_records_and_tombstones_are_named_and_the_others_go_on() {
         let columns = [SourceColumn::new("a", ColumnKind::SmallInt)];
         let (mut decoder, mut builders) = (json::Decoder::new(&columns), Builders::new(&columns));
-        let mut rows =
+        let origin =
             batch(&[Some("{"), None, Some(r#"{"a":1}"#), Some(r#"{"a":70000}"#), Some(r#"{"a":2}"#), Some("")]);
-        let decoded = decode_batch(&rows, &columns, &mut decoder, &mut builders);
+        let decoded = decode_batch(&origin, &columns, &mut decoder, &mut builders);
         let named: Vec<_> = decoded.rejected.iter().map(|r| (r.row, r.column.as_deref())).collect();
         assert_eq!(named, [(0, None), (3, Some("a")), (5, None)]);
         assert_eq!(decoded.columns[0].as_primitive::<arrow_array::types::Int16Type>().values(), &[1, 2]);
-        let fates = leave_out(&mut rows, &decoded.rejected);
-        assert_eq!(rows.origin.as_ref().unwrap().offset.values(), &[102, 104]);
+        let (index, fates) = leave_out(&origin, &decoded.rejected);
+        assert_eq!(Records::of(&origin, &index).iter().collect::<Vec<_>>(), [(7, 102), (7, 104)]);
         assert_eq!(fates.get(Fate::Skipped), Tally::of([(7, 101)]));
         assert_eq!(fates.get(Fate::Undecoded), Tally::of([(7, 100), (7, 103), (7, 105)]));
         assert_eq!(fates.total().count, 4);

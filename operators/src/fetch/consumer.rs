@@ -31,13 +31,12 @@ use timely::scheduling::SyncActivator;
 
 use super::positions::Arrival;
 use crate::{
-    Rows,
     ending::Ending,
     events::{Event, Watch},
     failure::Failure,
     outage::{try_again, until_known},
     places::Place,
-    rows::Origin,
+    rows::{Origin, Raw},
 };
 
 /// How long it waits for records before it looks whether it is still needed.
@@ -62,7 +61,7 @@ pub(super) enum Came {
 /// A batch.
 pub(super) struct Arrived {
     pub(super) stream: usize,
-    pub(super) rows: Rows,
+    pub(super) raw: Raw,
     pub(super) bytes: u64,
     pub(super) moved: Vec<Arrival>,
 }
@@ -279,7 +278,7 @@ impl Consumer {
         });
         let moved: Vec<Arrival> = moved.collect();
         let stream = moved.first().map_or(0, |m| self.places[m.place].stream);
-        Arrived { stream, rows: Rows::default(), bytes: 0, moved }
+        Arrived { stream, raw: Raw::default(), bytes: 0, moved }
     }
 
     fn arrived(&self, batch: RawBatch) -> Arrived {
@@ -297,8 +296,8 @@ impl Consumer {
         let moved: Vec<Arrival> = moved.collect();
         let stream = moved.first().map_or(0, |m| self.places[m.place].stream);
         let bytes = batch.bytes() as u64 + batch.len() as u64 * BYTES_PER_RECORD;
-        let rows = Rows { origin: Some(Origin::new(batch, &self.mine_i32)), ..Rows::default() };
-        Arrived { stream, rows, bytes, moved }
+        let raw = Raw::new(Origin::new(batch, &self.mine_i32));
+        Arrived { stream, raw, bytes, moved }
     }
 }
 

@@ -41,12 +41,13 @@ use timely::{
 };
 
 use crate::{
-    Rows, Time,
+    Time,
     ending::{Ending, Reason},
     events::{Event, Watch},
     failure::{Failure, fail},
     held::Held,
     places::Place,
+    rows::Raw,
     signals::{Close, Report, Stat},
 };
 use consumer::{Arrived, Came, Consumer, Wake};
@@ -85,7 +86,7 @@ pub struct FetchOptions {
 /// The outputs of fetch.
 pub struct Fetched<'s> {
     /// Raw batches, by stream.
-    pub streams: Vec<Stream<'s, Time, Rows>>,
+    pub streams: Vec<Stream<'s, Time, Raw>>,
     /// For seal.
     pub reports: Stream<'s, Time, Vec<Report>>,
     /// For the clock.
@@ -109,7 +110,7 @@ pub fn fetch<'s>(
     let streams_count = options.targets.len();
     for _ in 0..streams_count {
         let (output, stream) = builder.new_output();
-        data_outputs.push(OutputBuilder::<_, NoopBuilder<Rows>>::from(output));
+        data_outputs.push(OutputBuilder::<_, NoopBuilder<Raw>>::from(output));
         streams.push(stream);
     }
     let (output, reports) = builder.new_output();
@@ -199,7 +200,7 @@ pub fn fetch<'s>(
                     break;
                 }
                 let Some(Ok(came)) = source.as_ref().map(|(arrivals, _)| arrivals.try_recv()) else { break };
-                let Arrived { stream, mut rows, bytes: size, moved: arrivals } = match came {
+                let Arrived { stream, mut raw, bytes: size, moved: arrivals } = match came {
                     Came::Batch(arrived) => *arrived,
                     Came::Failed(failure) => fail(failure),
                     Came::Over(ending) => {
@@ -208,18 +209,17 @@ pub fn fetch<'s>(
                     }
                 };
                 let at = arrivals.iter().map(|arrival| (arrival.place, arrival.position)).collect();
-                let origins = rows.origin.iter().flat_map(|origin| origin.records());
-                let entered = positions.enter(&options.places, origins, arrivals);
+                let entered = positions.enter(&options.places, raw.origin.records(), arrivals);
                 let (step, tally) = entered.unwrap_or_else(|failure| fail(failure));
                 in_flight.insert(epoch);
-                rows.lease = Some(Arc::new(held.batches.lease(weight(size, options.targets[stream]))));
+                raw.lease = Some(Arc::new(held.batches.lease(weight(size, options.targets[stream]))));
                 records += tally.count;
                 bytes += size;
                 offsets += step;
                 watch(Event::Fetched { records: tally.count, offsets: step, positions: at });
-                if !rows.is_empty() {
+                if !raw.is_empty() {
                     read.entry(stream).or_default().add(tally);
-                    give(&mut data_outputs[stream], &capabilities[stream], &mut rows);
+                    give(&mut data_outputs[stream], &capabilities[stream], &mut raw);
                 }
             }
             // Batches on their way become files or go; files of epochs that are closed go.
@@ -236,6 +236,6 @@ pub fn fetch<'s>(
     Fetched { streams, reports, stats }
 }
 
-fn give(output: &mut OutputBuilder<Time, NoopBuilder<Rows>>, at: &Capability<Time>, rows: &mut Rows) {
-    output.activate().session_with_builder(at).give_container(rows);
+fn give(output: &mut OutputBuilder<Time, NoopBuilder<Raw>>, at: &Capability<Time>, raw: &mut Raw) {
+    output.activate().session_with_builder(at).give_container(raw);
 }

@@ -19,7 +19,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_array::{
     Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray, builder::StringBuilder, cast::AsArray, new_empty_array, new_null_array,
+    TimestampMicrosecondArray,
+    builder::StringBuilder,
+    cast::AsArray,
+    new_empty_array, new_null_array,
+    types::{Int32Type, Int64Type},
 };
 use arrow_select::{
     concat::concat,
@@ -35,7 +39,7 @@ use crate::{
     dead_letters::Rejects,
     failure::{Failure, fail},
     places::Place,
-    rows::{Origin, Rejected, constant},
+    rows::{Rejected, constant},
     schema::Target,
     signals::Of,
     stage::{Outputs, Split, split},
@@ -51,7 +55,7 @@ pub fn query<'s>(
     selection: Arc<Selection>,
     places: Arc<[Place]>,
     rejects: Rejects,
-) -> Outputs<'s> {
+) -> Outputs<'s, Rows> {
     let query = Evaluate { target: target.name(), selection, places, rejects };
     split("Query", Of::Target(target.number), decoded, move |epoch, rows| query.batch(epoch, rows))
 }
@@ -70,20 +74,15 @@ pub struct Evaluate {
 
 impl Evaluate {
     /// A decoded batch as the SELECT wants it, and the dead letters of those on which it fails.
-    pub fn batch(&self, epoch: Time, mut rows: Rows) -> Split {
-        let Some(origin) = &rows.origin else { fail(Failure::Bug("query without the origin of its rows".into())) };
-        let evaluated = evaluate(&rows, origin, &self.selection, &self.places);
+    pub fn batch(&self, epoch: Time, rows: Rows) -> Split<Rows> {
+        let evaluated = evaluate(&rows, &self.selection, &self.places);
         let mut fates = Fates::default();
-        fates.add(Fate::Filtered, origin.tally_of(evaluated.filtered()));
-        let Evaluated { columns, keep, rejected } = evaluated;
-        fates.add(Fate::DeadLetter, origin.tally_of(rejected.iter().map(|r| r.row)));
-        let letters = self.rejects.set_aside(epoch, "query", &self.target, origin, &rejected);
-        rows.columns = Vec::new();
-        if let Some(keep) = keep {
-            rows.keep(&keep);
-        }
-        rows.columns = columns;
-        Split { rows, letters, fates }
+        fates.add(Fate::Filtered, rows.tally_of(evaluated.filtered(rows.len())));
+        let Evaluated { columns, kept, rejected } = evaluated;
+        fates.add(Fate::DeadLetter, rows.tally_of(rejected.iter().map(|r| r.row)));
+        let letters = self.rejects.set_aside(epoch, "query", &self.target, &rows.origin, &rows.index, &rejected);
+        let index = kept.map_or_else(|| rows.index.clone(), |kept| rows.index.only(&kept));
+        Split { rows: Rows { columns, index, ..rows }, letters, fates }
     }
 }
 
@@ -91,28 +90,29 @@ impl Evaluate {
 struct Evaluated {
     /// The columns of the SELECT list, of the rows that stay.
     columns: Vec<ArrayRef>,
-    /// Which rows those are; `None` for all.
-    keep: Option<BooleanArray>,
+    /// Which rows those are, in order; `None` for all.
+    kept: Option<Vec<usize>>,
     /// The rows on which it failed, in order.
     rejected: Vec<Rejected>,
 }
 
 impl Evaluated {
-    /// The rows that WHERE left out: those that neither stay nor were rejected.
-    fn filtered(&self) -> impl Iterator<Item = usize> + '_ {
+    /// The rows that WHERE left out of so many: those that neither stay nor were rejected.
+    fn filtered(&self, rows: usize) -> impl Iterator<Item = usize> + '_ {
+        let mut kept = self.kept.iter().flatten().copied().peekable();
         let mut rejected = self.rejected.iter().map(|r| r.row).peekable();
-        let left_out = self.keep.iter().flat_map(|keep| (0..keep.len()).filter(|row| !keep.value(*row)));
-        left_out.filter(move |row| rejected.next_if_eq(row).is_none())
+        let all = if self.kept.is_some() { rows } else { 0 };
+        (0..all).filter(move |row| kept.next_if_eq(row).is_none() & rejected.next_if_eq(row).is_none())
     }
 }
 
-fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place]) -> Evaluated {
+fn evaluate(rows: &Rows, selection: &Selection, places: &[Place]) -> Evaluated {
     let mut rejected = RejectedRows::new();
     // Rows whose key or headers are no text. That matters for those that WHERE lets through, and for all if it looks at them.
     let mut unreadable = RejectedRows::new();
     let inputs = selection.inputs.iter().map(|input| match input {
         Input::Column(number) => rows.columns[*number].clone(),
-        Input::Source(value) => source_value(*value, origin, places, &mut unreadable),
+        Input::Source(value) => source_value(*value, rows, places, &mut unreadable),
     });
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(selection.schema.clone(), inputs.collect(), &options);
@@ -172,8 +172,7 @@ fn evaluate(rows: &Rows, origin: &Origin, selection: &Selection, places: &[Place
         (Value::Computed(_), Some(values)) => values,
         (Value::Computed(expr), None) => fail(Failure::Bug(format!("{expr} was not evaluated"))),
     });
-    let keep = of_whole.map(|kept| mask(rows.len(), &kept));
-    Evaluated { columns: columns.collect(), keep, rejected: rejected.into_values().collect() }
+    Evaluated { columns: columns.collect(), kept: of_whole, rejected: rejected.into_values().collect() }
 }
 
 /// Whether an expression looks at the key or the headers of a record.
@@ -252,26 +251,30 @@ fn reason(error: DataFusionError) -> String {
 
 type RejectedRows = BTreeMap<usize, Rejected>;
 
-fn source_value(value: SourceValue, origin: &Origin, places: &[Place], rejected: &mut RejectedRows) -> ArrayRef {
+fn source_value(value: SourceValue, rows: &Rows, places: &[Place], rejected: &mut RejectedRows) -> ArrayRef {
+    let Rows { origin, index, .. } = rows;
     match value {
         // A batch has one topic.
         SourceValue::Topic => {
             let place = origin.place.values().first().and_then(|p| places.get(*p as usize));
-            constant(place.map_or("", |p| &p.partition.topic), origin.offset.len())
+            constant(place.map_or("", |p| &p.partition.topic), rows.len())
         }
         SourceValue::Partition => {
             let number = |place: i32| places.get(place as usize).map_or(-1, |p| p.partition.partition);
-            Arc::new(origin.place.unary::<_, arrow_array::types::Int32Type>(number))
+            let place = index.gather(&origin.place);
+            Arc::new(place.as_primitive::<Int32Type>().unary::<_, Int32Type>(number))
         }
-        SourceValue::Offset => Arc::new(origin.offset.clone()),
+        SourceValue::Offset => index.gather(&origin.offset),
         SourceValue::Timestamp => {
-            let micros = origin.timestamp_ms.values().iter().map(|ms| Micros::from_millis(*ms).map(|at| at.0));
+            let ms = index.gather(&origin.timestamp_ms);
+            let ms = ms.as_primitive::<Int64Type>().values().iter();
+            let micros = ms.map(|ms| Micros::from_millis(*ms).map(|at| at.0));
             Arc::new(TimestampMicrosecondArray::from_iter(micros).with_timezone("UTC"))
         }
-        SourceValue::Key => Arc::new(text(&origin.key, "_key", rejected)),
+        SourceValue::Key => Arc::new(text(index.gather(&origin.key).as_binary(), "_key", rejected)),
         SourceValue::Headers => match &origin.headers {
-            Some(headers) => Arc::new(text(headers, "_headers", rejected)),
-            None => constant("[]", origin.offset.len()),
+            Some(headers) => Arc::new(text(index.gather(headers).as_binary(), "_headers", rejected)),
+            None => constant("[]", rows.len()),
         },
     }
 }
@@ -301,7 +304,10 @@ mod tests {
     use connectors::{ColumnKind, RawBatch};
 
     use super::*;
-    use crate::schema::SourceColumn;
+    use crate::{
+        rows::{Index, Origin},
+        schema::SourceColumn,
+    };
 
     fn place(partition: i32) -> Place {
         let partition = TopicPartition::new("t", partition);
@@ -326,14 +332,15 @@ mod tests {
         let texts = StringArray::from_iter(numbers.iter().map(|n| n.map(|n| n.to_string())));
         Rows {
             columns: vec![Arc::new(Int64Array::from(numbers.to_vec())), Arc::new(texts)],
-            origin: Some(Origin::new(raw, &[0])),
+            origin: Arc::new(Origin::new(raw, &[0])),
+            index: Index::all(numbers.len()),
             lease: None,
         }
     }
 
     fn run(query: &str, numbers: &[Option<i64>]) -> Evaluated {
         let rows = rows(numbers);
-        evaluate(&rows, rows.origin.as_ref().unwrap(), &selection(query), &[place(0)])
+        evaluate(&rows, &selection(query), &[place(0)])
     }
 
     #[test]
@@ -352,13 +359,14 @@ mod tests {
         }
         let rows = Rows {
             columns: vec![Arc::new(Int64Array::from(vec![1, 2, 3])), Arc::new(StringArray::from(vec!["a", "b", "c"]))],
-            origin: Some(Origin::new(raw, &[0, 1])),
+            origin: Arc::new(Origin::new(raw, &[0, 1])),
+            index: Index::all(3),
             lease: None,
         };
         let query = selection("SELECT _topic, _partition, _offset, _timestamp, _key, _headers, n FROM t");
-        let got = evaluate(&rows, rows.origin.as_ref().unwrap(), &query, &places);
+        let got = evaluate(&rows, &query, &places);
         assert_eq!(got.rejected.iter().map(|r| (r.row, r.column.as_deref())).collect::<Vec<_>>(), [(2, Some("_key"))]);
-        assert_eq!(got.keep, Some(BooleanArray::from(vec![true, true, false])));
+        assert_eq!(got.kept, Some(vec![0, 1]));
         let columns = got.columns;
         assert_eq!(columns[0].as_string::<i32>().iter().collect::<Vec<_>>(), [Some("t"); 2]);
         assert_eq!(columns[1].as_primitive::<Int32Type>().values(), &[3, 4]);
@@ -387,7 +395,8 @@ mod tests {
                 Arc::new(Int64Array::from(vec![1, 2, 1, 2])),
                 Arc::new(StringArray::from(vec!["a", "b", "c", "d"])),
             ],
-            origin: Some(Origin::new(raw, &[0])),
+            origin: Arc::new(Origin::new(raw, &[0])),
+            index: Index::all(4),
             lease: None,
         };
         for (query, bad, filtered) in [
@@ -396,9 +405,9 @@ mod tests {
             ("SELECT _key AS k FROM t WHERE n = 1", vec![0], 2),
             ("SELECT n FROM t WHERE n = 1 AND _key = 'k'", vec![0, 1], 1),
         ] {
-            let got = evaluate(&rows, rows.origin.as_ref().unwrap(), &selection(query), &[place(0)]);
+            let got = evaluate(&rows, &selection(query), &[place(0)]);
             assert_eq!(
-                (got.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), got.filtered().count()),
+                (got.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), got.filtered(4).count()),
                 (bad, filtered),
                 "{query}"
             );
@@ -408,12 +417,12 @@ mod tests {
     #[test]
     fn a_filter_leaves_out_what_is_not_true() {
         let got = run("SELECT n, n * 2 AS d FROM t WHERE n > 1", &[Some(1), Some(2), None, Some(3)]);
-        assert_eq!((got.filtered().collect::<Vec<_>>(), &got.rejected), (vec![0, 2], &vec![]));
-        assert_eq!(got.keep, Some(BooleanArray::from(vec![false, true, false, true])));
+        assert_eq!((got.filtered(4).collect::<Vec<_>>(), &got.rejected), (vec![0, 2], &vec![]));
+        assert_eq!(got.kept, Some(vec![1, 3]));
         assert_eq!(got.columns[0].as_primitive::<Int64Type>().values(), &[2, 3]);
         assert_eq!(got.columns[1].as_primitive::<Int64Type>().values(), &[4, 6]);
         let all = run("SELECT n FROM t", &[Some(1)]);
-        assert!(all.keep.is_none() && all.filtered().count() == 0);
+        assert!(all.kept.is_none() && all.filtered(1).count() == 0);
     }
 
     #[test]
@@ -425,7 +434,7 @@ mod tests {
         let zero = "division by zero";
         assert_eq!(named, [(3, None, zero), (7, Some("r"), zero), (500, Some("q"), zero)]);
         // 0, 1 and 2 give something negative; 9 is left out.
-        assert_eq!(got.filtered().collect::<Vec<_>>(), [0, 1, 2, 9]);
+        assert_eq!(got.filtered(1000).collect::<Vec<_>>(), [0, 1, 2, 9]);
         assert_eq!(got.columns[1].len(), 1000 - 3 - 4);
         assert!(got.columns.iter().all(|column| column.len() == 993 && column.null_count() == 0));
         let plain = got.columns[1].as_primitive::<Int64Type>().values();
@@ -438,12 +447,12 @@ mod tests {
                        10 / (n - 400) AS e FROM t WHERE n = 7 OR n <> 8 AND 10 / (n - 8) >= 0 OR n < 8";
         let got = run(guarded, &numbers);
         assert_eq!(got.rejected.iter().map(|r| r.row).collect::<Vec<_>>(), [400]);
-        assert_eq!((got.filtered().collect::<Vec<_>>(), got.columns[0].len()), (vec![8], 998));
+        assert_eq!((got.filtered(1000).collect::<Vec<_>>(), got.columns[0].len()), (vec![8], 998));
         assert_eq!(got.columns[0].as_string::<i32>().iter().flatten().filter(|c| *c == "a").count(), 9);
         // No row is left to evaluate anything on.
         let got = run("SELECT CAST(nvl2(s, 'n/a', 'x') AS integer) AS c, n / 0 AS d FROM t WHERE n < 0", &numbers);
         assert_eq!(
-            (got.rejected.len(), got.filtered().count(), got.columns[0].data_type()),
+            (got.rejected.len(), got.filtered(1000).count(), got.columns[0].data_type()),
             (0, 1000, &arrow_schema::DataType::Int32)
         );
         let got = run("SELECT CAST(nvl2(s, 'n/a', 'x') AS integer) AS c FROM t", &numbers[..1]);

@@ -29,9 +29,10 @@ use timely::{
 };
 
 use crate::{
-    Rows, Time,
+    Time,
     failure::{Failure, fail},
     held::{Account, Lease},
+    rows::Fitted,
     schema::Target,
     stamp::{epoch_of, hold},
     values::arrow::arrow_type,
@@ -114,7 +115,7 @@ const ROW_GROUP_ROWS: usize = 1 << 20;
 
 /// Builds encode for one target.
 pub fn encode<'s>(
-    rows: Stream<'s, Time, Rows>,
+    rows: Stream<'s, Time, Fitted>,
     target: Arc<Target>,
     options: EncodeOptions,
     held: Account,
@@ -130,7 +131,7 @@ pub fn encode<'s>(
             Encoded { lease, ..file }
         };
         move |(input, frontier), output| {
-            input.for_each(|capability, rows: &mut Rows| {
+            input.for_each(|capability, rows: &mut Fitted| {
                 let rows = std::mem::take(rows);
                 let new = || (hold(&capability, 0), EpochFiles::default(), held.lease(0));
                 let (at, state, lease) = open.entry(epoch_of(&capability)).or_insert_with(new);
@@ -212,8 +213,7 @@ pub struct EpochFiles {
 
 impl EpochFiles {
     /// Adds a batch; gives the file if it is full.
-    pub fn add(&mut self, rows: &Rows, files: &Files) -> Result<Option<Encoded>, ParquetError> {
-        let Some(origin) = &rows.origin else { fail(Failure::Bug("encode without the origin of its rows".into())) };
+    pub fn add(&mut self, rows: &Fitted, files: &Files) -> Result<Option<Encoded>, ParquetError> {
         let batch = RecordBatch::try_new(files.schema.clone(), rows.columns.clone())?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
@@ -221,7 +221,7 @@ impl EpochFiles {
         };
         writer.write(&batch)?;
         self.rows_in_file += batch.num_rows() as u64;
-        self.records_in_file.add(Tally::of(origin.records()));
+        self.records_in_file.add(Tally::of(rows.records.iter()));
         if writer.bytes_written() + writer.in_progress_size() < files.file_bytes {
             return Ok(None);
         }
@@ -249,11 +249,11 @@ impl EpochFiles {
 
 #[cfg(test)]
 mod tests {
-    use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
+    use connectors::{ColumnKind, TableName, TargetColumn};
     use parquet::file::reader::{FileReader, SerializedFileReader};
 
     use super::*;
-    use crate::rows::Origin;
+    use crate::rows::Records;
 
     fn target() -> Target {
         let column = |name: &str, kind| TargetColumn { name: name.into(), kind, not_null: true, has_default: false };
@@ -277,22 +277,15 @@ mod tests {
         }
     }
 
-    fn rows(count: usize) -> Rows {
+    fn rows(count: usize) -> Fitted {
         let numbers: Vec<i64> = (0..count as i64).collect();
         let texts: Vec<String> = numbers.iter().map(|n| n.to_string()).collect();
         let decimal = |precision| -> arrow_array::ArrayRef {
             let array = arrow_array::Decimal128Array::from(vec![150; count]);
             Arc::new(array.with_precision_and_scale(precision, 2).unwrap())
         };
-        let mut raw = RawBatch::default();
-        for number in &numbers {
-            raw.partitions.push(0);
-            raw.offsets.push(*number);
-            raw.timestamps_ms.push(0);
-            raw.keys.push(None).unwrap();
-            raw.values.push(None).unwrap();
-        }
-        Rows {
+        let records = Records { place: vec![3; count].into(), offset: numbers.clone().into(), within: None };
+        Fitted {
             columns: vec![
                 Arc::new(Int64Array::from(numbers.clone())),
                 Arc::new(StringArray::from(texts)),
@@ -307,7 +300,7 @@ mod tests {
                 Arc::new(StringArray::from(vec!["x"; count])),
                 Arc::new(arrow_array::Float32Array::from(vec![1.5; count])),
             ],
-            origin: Some(Origin::new(raw, &[3])),
+            records,
             lease: None,
         }
     }

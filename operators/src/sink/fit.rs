@@ -25,7 +25,7 @@ use crate::{
     dead_letters::Rejects,
     events::{Changes, Watch},
     failure::{Failure, fail},
-    rows::Rejected,
+    rows::{Fitted, Records, Rejected, only, others},
     schema::Target,
     signals::Of,
     stage::{Outputs, Split, split},
@@ -58,7 +58,12 @@ pub fn can_fit(kind: &ColumnKind, column: &ColumnKind) -> Result<(), &'static st
 }
 
 /// Builds fit for one target.
-pub fn fit<'s>(rows: Stream<'s, Time, Rows>, target: Arc<Target>, rejects: Rejects, watch: Watch) -> Outputs<'s> {
+pub fn fit<'s>(
+    rows: Stream<'s, Time, Rows>,
+    target: Arc<Target>,
+    rejects: Rejects,
+    watch: Watch,
+) -> Outputs<'s, Fitted> {
     let of = Of::Target(target.number);
     let changes = Changes::new(target.name(), watch);
     let fit = Fit { target, rejects, changes };
@@ -78,23 +83,28 @@ pub struct Fit {
 impl Fit {
     /// A batch with the types of the target's columns and without the bytes of its records, and the dead letters of those that do
     /// not fit.
-    pub fn batch(&self, epoch: Time, mut rows: Rows) -> Split {
-        let Fitted { columns, changed, rejected } = fit_batch(&rows.columns, &self.target);
+    pub fn batch(&self, epoch: Time, rows: Rows) -> Split<Fitted> {
+        let FitColumns { columns, changed, rejected } = fit_batch(&rows.columns, &self.target);
         for (column, values) in self.target.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
             self.changes.add(&column.name, values);
         }
-        let Some(origin) = &rows.origin else { fail(Failure::Bug("fit without the origin of its rows".into())) };
-        let letters = self.rejects.set_aside(epoch, "fit", &self.target.name(), origin, &rejected);
+        let (origin, index) = (&rows.origin, &rows.index);
+        let letters = self.rejects.set_aside(epoch, "fit", &self.target.name(), origin, index, &rejected);
         let mut fates = Fates::default();
-        fates.add(Fate::DeadLetter, origin.tally_of(rejected.iter().map(|r| r.row)));
-        (rows.columns, rows.origin) = (columns, Some(origin.without_bytes()));
-        rows.leave_out(&rejected);
-        Split { rows, letters, fates }
+        fates.add(Fate::DeadLetter, rows.tally_of(rejected.iter().map(|r| r.row)));
+        let (columns, records) = match rejected.is_empty() {
+            true => (columns, Records::of(origin, index)),
+            false => {
+                let others = others(rows.len(), &rejected);
+                (only(&columns, rows.len(), &others), Records::of(origin, &index.only(&others)))
+            }
+        };
+        Split { rows: Fitted { columns, records, lease: rows.lease }, letters, fates }
     }
 }
 
 /// What came of a batch.
-struct Fitted {
+struct FitColumns {
     /// The columns of all rows, those that are rejected too.
     columns: Vec<ArrayRef>,
     /// Of each column how many values a policy changed, in rows that stay.
@@ -103,7 +113,7 @@ struct Fitted {
     rejected: Vec<Rejected>,
 }
 
-fn fit_batch(columns: &[ArrayRef], target: &Target) -> Fitted {
+fn fit_batch(columns: &[ArrayRef], target: &Target) -> FitColumns {
     let mut rejected: BTreeMap<usize, Rejected> = BTreeMap::new();
     let mut fitted = Vec::with_capacity(columns.len());
     for ((array, column), policy) in columns.iter().zip(&target.columns).zip(&target.policies) {
@@ -125,7 +135,7 @@ fn fit_batch(columns: &[ArrayRef], target: &Target) -> Fitted {
         }
     }
     let stays = |row: &&usize| !rejected.contains_key(row);
-    Fitted {
+    FitColumns {
         changed: fitted.iter().map(|column| column.changed.iter().filter(stays).count() as u64).collect(),
         columns: fitted.into_iter().map(|column| column.array).collect(),
         rejected: rejected.into_values().collect(),

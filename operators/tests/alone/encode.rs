@@ -4,20 +4,19 @@ use std::sync::Arc;
 
 use arrow_array::Int64Array;
 use checkpoint::{Fate, Fates, Generation, Nonce, Tally, names::Staging};
-use connectors::{ColumnKind, RawBatch, TableName, TargetColumn, memory::MemoryObjects};
+use connectors::{ColumnKind, TableName, TargetColumn, memory::MemoryObjects};
 use operators::{
-    Rows,
+    Fitted,
     background::Pool,
     held::Account,
-    rows::Origin,
+    rows::{Records, only},
     schema::Target,
     signals::{Of, Piece},
     sink::{
         encode::{Compression, EncodeOptions, Encoded, encode},
         upload,
     },
-    stage::Split,
-    stage::split,
+    stage::{Split, split},
 };
 
 use crate::harness::{Alone, Input, Output};
@@ -33,18 +32,11 @@ fn target() -> Target {
 }
 
 /// Rows of records of place 4, from an offset on.
-fn rows(from: i64, count: i64) -> Rows {
-    let mut raw = RawBatch::default();
-    for offset in from..from + count {
-        raw.partitions.push(0);
-        raw.offsets.push(offset);
-        raw.timestamps_ms.push(0);
-        raw.keys.push(None).unwrap();
-        raw.values.push(None).unwrap();
-    }
-    Rows {
+fn rows(from: i64, count: i64) -> Fitted {
+    let place = vec![4; count as usize].into();
+    Fitted {
         columns: vec![Arc::new(Int64Array::from_iter_values(0..count))],
-        origin: Some(Origin::new(raw, &[4])),
+        records: Records { place, offset: (from..from + count).collect(), within: None },
         lease: None,
     }
 }
@@ -52,7 +44,7 @@ fn rows(from: i64, count: i64) -> Rows {
 const OPTIONS: EncodeOptions =
     EncodeOptions { compression: Compression::None, file_bytes: 1 << 20, page_bytes: 1 << 20 };
 
-fn encoding() -> (Alone, Input<Rows>, Output<Vec<Encoded>>) {
+fn encoding() -> (Alone, Input<Fitted>, Output<Vec<Encoded>>) {
     let (alone, (input, output)) = Alone::build(|scope| {
         let (input, rows) = Input::new(scope);
         (input, Output::of(encode(rows, Arc::new(target()), OPTIONS, Account::default())))
@@ -95,22 +87,26 @@ fn fates_are_told_when_the_frontier_has_passed_their_epoch() {
     let (mut alone, (mut input, kept, letters, fates)) = Alone::build(|scope| {
         let (input, raw) = Input::new(scope);
         // Odd offsets are left out; a batch of one row is set aside.
-        let outputs = split("Query", Of::Target(6), raw, |_, rows: Rows| {
-            let origin = rows.origin.as_ref().unwrap();
+        let outputs = split("Query", Of::Target(6), raw, |_, rows: Fitted| {
+            let tally_of = |bad: fn(&i64) -> bool| Tally::of(rows.records.iter().filter(|(_, offset)| bad(offset)));
             let mut fates = Fates::default();
             if rows.len() == 1 {
-                fates.add(Fate::DeadLetter, origin.tally_of([0]));
+                fates.add(Fate::DeadLetter, tally_of(|_| true));
                 return Split { letters: Some(rows), fates, ..Split::default() };
             }
-            let odd = (0..rows.len()).filter(|row| origin.offset.value(*row) % 2 == 1);
-            fates.add(Fate::Filtered, origin.tally_of(odd));
-            let mut kept = rows.clone();
-            kept.keep(&origin.offset.values().iter().map(|offset| Some(offset % 2 == 0)).collect());
+            fates.add(Fate::Filtered, tally_of(|offset| offset % 2 == 1));
+            let even: Vec<usize> = (0..rows.len()).filter(|row| rows.records.offset[*row] % 2 == 0).collect();
+            let records = Records {
+                place: even.iter().map(|row| rows.records.place[*row]).collect(),
+                offset: even.iter().map(|row| rows.records.offset[*row]).collect(),
+                within: None,
+            };
+            let kept = Fitted { columns: only(&rows.columns, rows.len(), &even), records, lease: None };
             Split { rows: kept, letters: None, fates }
         });
         (input, Output::of(outputs.rows), Output::of(outputs.letters), Output::of(outputs.fates))
     });
-    let came = |output: &Output<Rows>| -> Vec<(u64, usize)> {
+    let came = |output: &Output<Fitted>| -> Vec<(u64, usize)> {
         output.take().into_iter().map(|(epoch, rows)| (epoch, rows.len())).collect()
     };
     input.give(4, rows(1, 3));

@@ -17,7 +17,7 @@ use checkpoint::{
 };
 use connectors::{Error, Fault, Log, Moved, RawBatch, Reader, StartAt, retry::Policy};
 use operators::{
-    Rows,
+    Raw,
     ending::{Ending, Reason},
     fetch::{FetchOptions, fetch},
     held::Held,
@@ -103,7 +103,7 @@ struct Fetching {
     alone: Alone,
     commands: Input<Vec<(usize, Close)>>,
     staged: Input<Vec<u64>>,
-    rows: Output<Rows>,
+    rows: Output<Raw>,
     reports: Output<Vec<Report>>,
     stats: Output<Vec<Stat>>,
     log: Sender<connectors::Result<RawBatch>>,
@@ -215,9 +215,8 @@ fn records(partition: i32, offsets: std::ops::Range<i64>) -> RawBatch {
 fn whole(fetching: &Fetching) -> BTreeMap<u64, u64> {
     let mut records: BTreeMap<u64, BTreeMap<i32, Vec<i64>>> = BTreeMap::new();
     for (epoch, rows) in fetching.rows.take() {
-        let origin = rows.origin.unwrap();
-        for (place, offset) in origin.place.values().iter().zip(origin.offset.values()) {
-            records.entry(epoch).or_default().entry(*place).or_default().push(*offset);
+        for (place, offset) in rows.origin.records() {
+            records.entry(epoch).or_default().entry(place).or_default().push(offset);
         }
     }
     let mut reports: BTreeMap<u64, Report> = BTreeMap::new();
