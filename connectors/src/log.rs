@@ -54,7 +54,7 @@ pub trait Log: Send + Sync {
 pub trait Reader: Send {
     /// The next batch; `None` if nothing came within `wait`, also while the brokers are away. A batch may have positions and no records: a partition
     /// moved over control records or an aborted transaction. After an error the reader is of no further use; what came before
-    /// the error was given before it, of a damaged batch ([`Fault::Damaged`]) and of what comes after it nothing.
+    /// the error was given before it, of a damaged batch ([`crate::Fault::Damaged`]) and of what comes after it nothing.
     fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>>;
 }
 

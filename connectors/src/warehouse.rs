@@ -199,7 +199,7 @@ pub trait Warehouse: Send {
     fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome>;
 
     /// Folds old epochs into one row, if there are any. It holds the fence for seconds; where that would take longer, nothing is done and
-    /// the error says so ([`Fault::TooLong`]): fewer are to be tried. The session must be recorded.
+    /// the error says so ([`crate::Fault::TooLong`]): fewer are to be tried. The session must be recorded.
     fn fold(&mut self, fold: &Fold) -> Result<Option<Folded>>;
 
     /// Forgets the sessions of processes that began before a moment, but for those that are shown to be open. How many.

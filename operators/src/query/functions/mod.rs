@@ -3,7 +3,7 @@
 //! DataFusion's expressions know how to evaluate CASE, AND, IN, LIKE and comparisons over batches; what a function, an
 //! operator or a cast *means* differs from system to system, so those are ours: each is a [`Call`] of a plain function from
 //! arrays to an array. One that fails on a row fails the batch, and whoever evaluates it finds the row
-//! ([`crate::query`]).
+//! ([`mod@crate::query`]).
 //!
 //! A function that is not in [`find`] does not exist. So nothing volatile does: what a query gives for a record must be the
 //! same whenever the record is read again.
