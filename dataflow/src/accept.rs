@@ -13,11 +13,12 @@ use checkpoint::{
     witness::Home,
 };
 use connectors::{Adoption, Load, Log};
+use operators::time::now;
 
 use crate::{
     error::{Code, Error, Result},
     job::{Job, Stream},
-    myself::{myself, now},
+    myself::myself,
     ports,
     preflight::preflight,
     recover::{acquire, acquire_without_witness, load_alone, look_at_tables},

@@ -15,13 +15,9 @@ use std::{
 
 use checkpoint::Generation;
 use connectors::{HaltNote, Warehouse, redshift::Redshift};
+use operators::time::now;
 
-use crate::{
-    error::Error,
-    job::Job,
-    myself::{myself, now},
-    ports,
-};
+use crate::{error::Error, job::Job, myself::myself, ports};
 
 /// How long writing it may take.
 const WITHIN: Duration = Duration::from_secs(5);

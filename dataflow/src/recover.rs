@@ -17,7 +17,7 @@ use connectors::{
     Fault, Happened, Load, LoadStep, Log, Objects, OpenSession, Process, Took, Warehouse,
     retry::{Policy, Retry},
 };
-use operators::{Failure, places::Place};
+use operators::{Failure, places::Place, time::now};
 use tracing::{info, warn};
 
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     error::{Code, Error, Result},
     halts,
     job::Job,
-    myself::{myself, now},
+    myself::myself,
     plan::Plan,
     takeover::{self, TakeOver},
     witness,

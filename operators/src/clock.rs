@@ -18,7 +18,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use checkpoint::{Epoch, Micros};
@@ -38,6 +38,7 @@ use crate::{
     failure::{Failure, fail},
     signals::{Close, MAX_OPEN_EPOCHS, Stat},
     stamp::epoch_of,
+    time::now,
 };
 
 /// How often the clock looks at the stop flag.
@@ -167,7 +168,7 @@ pub fn clock<'s>(
             let decision = decide(&options, &open, workers, opened.elapsed(), epoch.saturating_sub(oldest), stop);
             let wait = if let Decision::Wait(wait) = decision { wait } else { LOOK };
             if matches!(decision, Decision::Close | Decision::CloseAndStop) {
-                last_time = now().max(last_time + 1);
+                last_time = closed_at().max(last_time + 1);
                 let last = decision == Decision::CloseAndStop;
                 let close = Close { epoch, closed_at: last_time, last, ending: open.ending.take() };
                 let mut output = output.activate();
@@ -198,10 +199,11 @@ pub fn clock<'s>(
     )
 }
 
-fn now() -> i64 {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => Micros(since.as_micros() as i64).0,
-        Err(_) => fail(Failure::Bug("the clock of this machine stands before 1970".into())),
+/// The time of an epoch that is closed now, in microseconds since 1970.
+fn closed_at() -> i64 {
+    match now() {
+        Micros(at @ 0..) => at,
+        Micros(_) => fail(Failure::Bug("the clock of this machine stands before 1970".into())),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     places::Place,
     reject_limit::Limit,
     rows::{Fitted, Index, Origin, Records, Rejected, constant},
-    values::cut,
+    values::{cut, hex},
 };
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
@@ -22,8 +22,6 @@ use connectors::dead_letter_columns;
 
 /// How many bytes of a record its dead letter shows: as many as fit into the column as hex.
 const RAW_BYTES: usize = 65_535 / 2;
-/// Hex digits.
-const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
 /// How long the reason may be, in bytes.
 const REASON_BYTES: usize = 1024;
 /// How long the name of a column may be, in bytes.
@@ -116,7 +114,7 @@ fn letters(
     let (mut columns, mut reasons, mut raws) = (StringBuilder::new(), StringBuilder::new(), StringBuilder::new());
     let mut partitions = Vec::with_capacity(count);
     let (mut timestamps, mut truncated) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    let mut hex = String::new();
+    let mut digits = String::new();
     for Rejected { row, column, reason } in rejected {
         let record = index.record(*row);
         let Some(place) = places.get(origin.place.value(record) as usize) else {
@@ -132,12 +130,9 @@ fn letters(
         match raw {
             None => raws.append_null(),
             Some(raw) => {
-                hex.clear();
-                for byte in &raw[..raw.len().min(RAW_BYTES)] {
-                    hex.push(DIGITS[usize::from(byte >> 4)]);
-                    hex.push(DIGITS[usize::from(byte & 15)]);
-                }
-                raws.append_value(&hex);
+                digits.clear();
+                hex::push(&raw[..raw.len().min(RAW_BYTES)], &mut digits);
+                raws.append_value(&digits);
             }
         }
     }

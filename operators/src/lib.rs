@@ -41,7 +41,7 @@ pub mod signals;
 pub mod sink;
 pub mod stage;
 pub mod stamp;
-mod time;
+pub mod time;
 pub mod values;
 
 pub use clock::clock;

@@ -9,7 +9,7 @@ use connectors::{
     Fault, Fold, Folded,
     retry::{Policy, Retry},
 };
-use operators::sink::history::{SLICE, ago};
+use operators::{sink::history::SLICE, time::ago};
 
 use super::output::print;
 use crate::{

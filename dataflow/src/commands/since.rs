@@ -1,16 +1,13 @@
 //! The moment that `--since` says: a time that has passed, or a day, or a moment.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use checkpoint::Micros;
-use operators::values::timestamp;
+use operators::{time::now, values::timestamp};
 
 use crate::error::{Code, Error, Result};
 
 /// The moment of a `--since`.
 pub(super) fn moment_of(text: &str) -> Result<Micros> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_micros() as i64);
-    let since = ago(text).and_then(|ago| now.checked_sub(ago)).or_else(|| moment(text));
+    let since = ago(text).and_then(|ago| now().0.checked_sub(ago)).or_else(|| moment(text));
     since.filter(|at| (timestamp::FIRST..=timestamp::LAST).contains(at)).map(Micros).ok_or_else(|| {
         let what = format!("--since {text:?}: write it like 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z");
         Error::new(Code::Usage, what)

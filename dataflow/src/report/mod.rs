@@ -17,11 +17,14 @@ mod words;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use connectors::LoadStep;
-use operators::events::{Event, Watch};
+use operators::{
+    events::{Event, Watch},
+    time::now,
+};
 use tracing::{debug, info, warn};
 
 use crate::state::State;
@@ -257,7 +260,7 @@ impl Report {
 }
 
 fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    now().0 / 1000
 }
 
 /// All topics in one line.

@@ -26,7 +26,7 @@ use super::{
 use crate::values::arrow::arrow_type;
 
 /// How deep expressions may stand in each other.
-const DEEPEST: usize = 64;
+const EXPRESSION_DEPTH_MAX: usize = 64;
 /// How many expressions there may be in one, once its short forms are written out.
 const MOST: usize = 10_000;
 
@@ -117,8 +117,12 @@ impl<'a> Planner<'a> {
     }
 
     fn planned(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
-        if depth > DEEPEST {
-            return Err(Refusal::at(expression, format!("more than {DEEPEST} expressions in each other"), ""));
+        if depth > EXPRESSION_DEPTH_MAX {
+            return Err(Refusal::at(
+                expression,
+                format!("more than {EXPRESSION_DEPTH_MAX} expressions in each other"),
+                "",
+            ));
         }
         let Some(left) = self.left.checked_sub(1) else {
             return Err(Refusal::at(expression, "the query is too large", "split it over several targets"));

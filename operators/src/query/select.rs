@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// How deep the parser follows what stands in each other.
-const DEEPEST: usize = 50;
+const PARSER_DEPTH_MAX: usize = 50;
 /// The longest text of a query, in bytes.
 const LONGEST_QUERY: usize = 65_536;
 /// A level of it takes up to 100 KB, unoptimised.
@@ -103,7 +103,7 @@ pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Sele
 
 fn read(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection, Refusal> {
     let mut statements = Parser::new(&RedshiftSqlDialect {})
-        .with_recursion_limit(DEEPEST)
+        .with_recursion_limit(PARSER_DEPTH_MAX)
         .try_with_sql(text)
         .and_then(|mut parser| parser.parse_statements())
         .map_err(|e| syntax(&e))?;

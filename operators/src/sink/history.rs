@@ -3,12 +3,15 @@
 //! It never ends a job and never holds up a load for long: a slice at a time, as many epochs as fold in a second or two, and four
 //! times as long nothing of it. What fails is said and tried again later.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use checkpoint::{Micros, history::FULL_CUT_EVERY};
+use checkpoint::history::FULL_CUT_EVERY;
 use connectors::{Fault, Fold, Folded, Warehouse};
 
-use crate::events::{Event, Watch};
+use crate::{
+    events::{Event, Watch},
+    time::ago,
+};
 
 /// How often it is looked whether anything has grown old.
 const LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
@@ -85,12 +88,6 @@ impl Housework {
         let now = Instant::now();
         self.after(now, now - begun, folded.map_err(|error| error.fault));
     }
-}
-
-/// So long before now. A clock before 1970 has ended the process at its first epoch.
-pub fn ago(age: Duration) -> Micros {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Micros(now.saturating_sub(age).as_micros() as i64)
 }
 
 #[cfg(test)]

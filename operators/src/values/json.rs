@@ -3,7 +3,7 @@
 use super::path::Step;
 
 /// How deep objects and arrays may stand in each other.
-const DEEPEST: usize = 128;
+const DEPTH_MAX: usize = 128;
 
 /// Whether a text is one JSON value and nothing else, by the same rules as a record.
 pub fn is_json(text: &str) -> bool {
@@ -300,8 +300,8 @@ impl<'a> Text<'a> {
 
     /// Into an object or array, whose bracket is next.
     pub(crate) fn enter(&mut self) -> Result<(), String> {
-        if self.depth == DEEPEST {
-            return Err(format!("more than {DEEPEST} objects and arrays in each other"));
+        if self.depth == DEPTH_MAX {
+            return Err(format!("more than {DEPTH_MAX} objects and arrays in each other"));
         }
         self.depth += 1;
         self.at += 1;

@@ -5,6 +5,7 @@
 //! of it.
 
 pub mod arrow;
+pub mod hex;
 pub mod json;
 pub mod number;
 pub mod path;

@@ -36,11 +36,11 @@ fn is_valid_json(arguments: Arguments) -> Result<Typed, String> {
 }
 
 /// How deep a path may go, as in Redshift.
-const DEEPEST: usize = 5;
+const PATH_STEPS_MAX: usize = 5;
 
 fn extract(mut arguments: Arguments) -> Result<Typed, String> {
     let null_if_invalid = arguments.last_word().unwrap_or(false);
-    arguments.count(2..=DEEPEST + 1)?;
+    arguments.count(2..=PATH_STEPS_MAX + 1)?;
     let keys = (1..arguments.len()).map(|i| arguments.quoted(i).map(|key| Step::Key(key.into())));
     let path: Vec<Step> = keys.collect::<Result<_, _>>()?;
     let name = format!("json_extract_path_text {path:?} {null_if_invalid}");

@@ -17,7 +17,7 @@ use super::{
     run::{Run, integer_of, text_of, texts, values},
     typed::{Typed, call},
 };
-use crate::values::cut;
+use crate::values::{cut, hex::hex};
 
 /// The functions on text.
 pub const FUNCTIONS: &[Function] = &[
@@ -309,10 +309,6 @@ fn pad(arguments: &Arguments, name: &'static str) -> Result<Typed, String> {
         planned.push(arguments.text(2)?);
     }
     Ok(call(name, planned, TEXT, run))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn sha2(arguments: Arguments) -> Result<Typed, String> {
