@@ -10,7 +10,11 @@ use std::cell::RefCell;
 use arrow_array::{Array, cast::AsArray, types::*};
 use connectors::ColumnKind;
 use libfuzzer_sys::fuzz_target;
-use operators::{decode::{columns::{Builders}, json::{Decoder}}, schema::{SourceColumn}, values::{path::{Path}}};
+use operators::{
+    decode::{columns::Builders, json::Decoder},
+    schema::SourceColumn,
+    values::path::Path,
+};
 use serde_json::Value;
 
 /// One column of each kind that has rules of its own, and some by path.
