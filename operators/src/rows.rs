@@ -175,7 +175,7 @@ impl Index {
         Index { rows: records, records: None, within: None }
     }
 
-    /// Each row is of one of these records, and the only one of it.
+    /// Each row is of one of these records, and the only one of it. (A batch has below 2 GiB, so its records have numbers of 32 bits.)
     pub fn of(records: impl Iterator<Item = usize>) -> Index {
         let records: ScalarBuffer<u32> = records.map(|record| record as u32).collect();
         Index { rows: records.len(), records: Some(records), within: None }

@@ -58,16 +58,16 @@ impl<T: Accountable + Clone + Default + 'static> Batch for T {}
 const FATES: usize = 2;
 
 /// Builds an operator that does this with each batch. `of` is whose records it counts.
-pub fn split<'s, From: Batch, To: Batch>(
+pub fn split<'s, In: Batch, Out: Batch>(
     name: &str,
     of: Of,
-    input: Stream<'s, Time, From>,
-    mut act: impl FnMut(Time, From) -> Split<To> + 'static,
-) -> Outputs<'s, To> {
+    input: Stream<'s, Time, In>,
+    mut act: impl FnMut(Time, In) -> Split<Out> + 'static,
+) -> Outputs<'s, Out> {
     let mut builder = OperatorBuilder::new(name.into(), input.scope());
     let mut input = builder.new_input(input, Pipeline);
     let (output, rows) = builder.new_output();
-    let mut rows_output = OutputBuilder::<_, NoopBuilder<To>>::from(output);
+    let mut rows_output = OutputBuilder::<_, NoopBuilder<Out>>::from(output);
     let (output, letters) = builder.new_output();
     let mut letters_output = OutputBuilder::<_, NoopBuilder<Fitted>>::from(output);
     let (output, fates) = builder.new_output();
@@ -76,7 +76,7 @@ pub fn split<'s, From: Batch, To: Batch>(
         drop(capabilities);
         let mut open: BTreeMap<Time, (Capability<Time>, Fates)> = BTreeMap::new();
         move |frontiers| {
-            input.for_each(|capability, batch: &mut From| {
+            input.for_each(|capability, batch: &mut In| {
                 let epoch = epoch_of(&capability);
                 let Split { mut rows, letters, fates } = act(epoch, std::mem::take(batch));
                 if rows.record_count() > 0 {

@@ -221,10 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::values::{
-        json::{find, is_json, unquote},
-        path::Path,
-    };
+    use crate::values::path::Path;
     use connectors::ColumnKind;
 
     fn columns() -> Vec<SourceColumn> {
@@ -414,17 +411,6 @@ mod tests {
         let some = |text: &str| Some(text.to_string());
         assert_eq!(by_path(&paths, r#"{"a\"b":1,"c\\d":2}"#), Ok(vec![some("1"), some("2")]));
         assert!(by_path(&paths, r#"{"a"b":1}"#).is_err() && by_path(&paths, r#"{"c\d":1}"#).is_err());
-    }
-
-    #[test]
-    fn values_by_path_without_columns() {
-        let path = |text: &str| Path::parse(text).unwrap().0;
-        let text = r#" {"a":{"b":[10, {"c":"\u00e4"}]},"a":{"b":[11]}} "#;
-        assert_eq!(find(text, &path("a.b[0]")), Ok(Some("11")));
-        assert_eq!(find(text, &path("a.b[1].c")), Ok(None), "the later a has none");
-        assert_eq!(find(r#"{"a":["x"]}"#, &path("a[0]")).unwrap().map(unquote), Some(Ok("x".into())));
-        assert!(find("{", &path("a")).is_err() && find("{} x", &path("a")).is_err());
-        assert!(is_json(" [1] ") && is_json("1") && !is_json("") && !is_json("{]") && !is_json("1 2"));
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {

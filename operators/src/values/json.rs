@@ -351,3 +351,20 @@ impl<'a> Text<'a> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::values::path::Path;
+
+    #[test]
+    fn values_by_path_without_columns() {
+        let path = |text: &str| Path::parse(text).unwrap().0;
+        let text = r#" {"a":{"b":[10, {"c":"\u00e4"}]},"a":{"b":[11]}} "#;
+        assert_eq!(find(text, &path("a.b[0]")), Ok(Some("11")));
+        assert_eq!(find(text, &path("a.b[1].c")), Ok(None), "the later a has none");
+        assert_eq!(find(r#"{"a":["x"]}"#, &path("a[0]")).unwrap().map(unquote), Some(Ok("x".into())));
+        assert!(find("{", &path("a")).is_err() && find("{} x", &path("a")).is_err());
+        assert!(is_json(" [1] ") && is_json("1") && !is_json("") && !is_json("{]") && !is_json("1 2"));
+    }
+}
