@@ -14,7 +14,10 @@ pub const ACQUIRE: Policy = Policy {
     attempts: u32::MAX,
 };
 
-/// Does what may be done twice, again while that can help.
+/// Does what may be done twice, again while that can help, for two minutes at most.
+///
+/// # Errors
+/// That of the last try.
 pub fn again<T>(mut act: impl FnMut() -> connectors::Result<T>) -> Result<T> {
     let mut retry = Retry::new(ACQUIRE);
     loop {

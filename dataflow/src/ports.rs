@@ -28,7 +28,10 @@ fn secret_of(secret: &crate::job::Secret, place: &str) -> Result<Secret> {
     Ok(Secret::new(move || secret.resolve()))
 }
 
-/// The Kafka of a job.
+/// The Kafka of a job, for so many workers of this process: they share its part of the memory budget.
+///
+/// # Errors
+/// A secret that the job file names is not there. Nothing is connected yet.
 pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
     let mut properties = Vec::new();
     for (name, value) in &job.properties {
@@ -53,6 +56,9 @@ pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
 }
 
 /// The staging place of a job.
+///
+/// # Errors
+/// A secret that the job file names is not there. Nothing is connected yet.
 pub fn staging(job: &Job) -> Result<s3::S3> {
     let staging = &job.staging;
     let keys = match &staging.keys {
@@ -69,12 +75,18 @@ pub fn staging(job: &Job) -> Result<s3::S3> {
     })?)
 }
 
-/// The warehouse of a job.
+/// The warehouse of a job, as the port.
+///
+/// # Errors
+/// A secret that the job file names is not there. Nothing is connected yet.
 pub fn warehouse(job: &Job) -> Result<Box<dyn Warehouse>> {
     Ok(Box::new(redshift(job)?))
 }
 
 /// The Redshift of a job.
+///
+/// # Errors
+/// A secret that the job file names is not there. Nothing is connected yet.
 pub fn redshift(job: &Job) -> Result<redshift::Redshift> {
     let redshift = &job.redshift;
     let password = secret_of(&redshift.password, "[redshift] password")?;

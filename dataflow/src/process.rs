@@ -30,7 +30,7 @@ const END_WITHIN: Duration = Duration::from_secs(60);
 const SAID_WITHIN: Duration = Duration::from_secs(5);
 
 /// The control connection, once the processes of a cluster work.
-pub static CONTROL: OnceLock<Control> = OnceLock::new();
+static CONTROL: OnceLock<Control> = OnceLock::new();
 
 /// Whether there is anything to drain. Who looks keeps it until it has acted on that.
 static WORKING: Mutex<bool> = Mutex::new(false);
@@ -39,6 +39,11 @@ static WORKING: Mutex<bool> = Mutex::new(false);
 /// take the others with it.
 pub fn begin() {
     *WORKING.lock().unwrap_or_else(PoisonError::into_inner) = true;
+}
+
+/// From here on the other processes are told with what this one ends.
+pub fn tell_others_by(control: Control) {
+    let _ = CONTROL.set(control); // once in a process
 }
 
 /// All is loaded: if the others do not end as well they are lost.
@@ -91,7 +96,10 @@ fn drain(stop: &AtomicBool) {
     });
 }
 
-/// Starts a thread.
+/// Starts a thread of this name.
+///
+/// # Errors
+/// The system has no thread left.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     let spawned = thread::Builder::new().name(name.into()).spawn(work);
     spawned.map(drop).map_err(|e| Error {

@@ -19,7 +19,7 @@ use crate::{
     job::Job,
     memory,
     ports::{Ports, kafka, staging},
-    process::{CONTROL, begin, end_as_told, end_at_panic, end_in_time, on_signal, stop_at_eof},
+    process::{begin, end_as_told, end_at_panic, end_in_time, on_signal, stop_at_eof, tell_others_by},
     report::{Report, facts::Facts, meter::Meter},
     source,
     start::{self, Options, Started},
@@ -114,8 +114,7 @@ pub fn work(context: Context, cluster: &Cluster, met: Option<Met>, meter: Arc<Me
     let (builders, guard) = match (met, cluster.workers) {
         (Some(Met { sockets, control }), _) => {
             let (stop, end) = (context.clock.stop.clone(), Box::new(end_as_told));
-            let control = Control::start(cluster.process, control, steps.clone(), stop, end)?;
-            let _ = CONTROL.set(control); // once in a process
+            tell_others_by(Control::start(cluster.process, control, steps.clone(), stop, end)?);
             allocators(cluster, sockets)?
         }
         (None, 1) => CommunicationConfig::Thread.try_build().map_err(bug)?,

@@ -156,7 +156,10 @@ pub struct Redshift {
     pub statement_timeout: Duration,
 }
 
-/// Reads a job file.
+/// Reads a job file, which the commands that messages show name from here on.
+///
+/// # Errors
+/// It cannot be read, or is not valid: all findings at once, each with its line.
 pub fn load(path: &str) -> Result<Job> {
     set_job_file(path);
     let text = read_file(path)?;
