@@ -15,6 +15,7 @@ use operators::{
     fetch::FetchOptions,
     held::Held,
     outage::OUTAGE,
+    signals::Piece,
     sink::{
         self,
         encode::{EncodeOptions, Encoded},
@@ -22,6 +23,8 @@ use operators::{
         seal::SealOptions,
         upload::UPLOADS,
     },
+    stage::Outputs,
+    step::Tools,
 };
 use timely::{
     Accountable,
@@ -36,7 +39,7 @@ use timely::{
 use crate::{
     job::Job,
     memory::{self, Shape, Shares},
-    plan::Plan,
+    plan::{Plan, StreamPlan},
     ports::Ports,
     recover::Recovered,
     start::Options,
@@ -101,7 +104,7 @@ impl Context {
         watch: Watch,
     ) -> Context {
         let Shares { worker, page, .. } = memory::share(job.budget_bytes, Shape::of(job, options.cluster.workers));
-        let feeds = |stream| plan.queries.iter().filter(|(of, _)| *of == stream).count();
+        let feeds = |stream| plan.flows.iter().filter(|flow| flow.stream == stream).count();
         let Recovered { holder, fence_id, history, places } = recovered;
         let first = history.next_epoch;
         let staging =
@@ -167,32 +170,35 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let fetched = operators::fetch(scope, commands, staged, log.clone(), fetch.clone(), held.clone(), watch.clone());
     operators::clock(scope, fetched.stats, told, context.clock.clone(), watch.clone()).connect_loop(to_fetch);
 
-    // What decode, query and fit set aside goes one way from here on: a target of its own, the last. What became of the records
-    // that go no further they say to seal.
+    // What decode, the steps and fit set aside goes one way from here on: a target of its own, the last. What became of the
+    // records that go no further they say to seal.
     let rejects = Rejects::new(context.errors, fetch.places.clone());
-    let (mut letters, mut pieces) = (Vec::new(), Vec::new());
+    let mut aside = Aside { letters: Vec::new(), pieces: Vec::new() };
     let mut decoded = Vec::new();
     for (number, (raw, stream)) in fetched.streams.into_iter().zip(&plan.streams).enumerate() {
-        let options = DecodeOptions { stream: stream.name.clone(), columns: stream.columns.clone() };
+        let StreamPlan { name, format, columns } = stream.clone();
+        let options = DecodeOptions { stream: name, format, columns };
         let raw = between(("fetch", number), raw, context, Raw::len);
-        let split = operators::decode(raw, number, options, rejects.clone(), watch.clone());
-        letters.push(split.letters);
-        pieces.push(split.fates);
-        decoded.push(between(("decode", number), split.rows, context, Rows::len));
+        let rows = aside.of(operators::decode(raw, number, options, rejects.clone(), watch.clone()));
+        decoded.push(between(("decode", number), rows, context, Rows::len));
     }
 
     let mut fitted = Vec::new();
-    for ((stream, query), target) in plan.queries.iter().zip(plan.targets.iter()) {
-        let (rows, places) = (decoded[*stream].clone(), fetch.places.clone());
-        let split = operators::query(rows, target, query.clone(), places, rejects.clone());
-        letters.push(split.letters);
-        pieces.push(split.fates);
-        let rows = between(("query", target.number), split.rows, context, Rows::len);
-        let split = sink::fit(rows, target.clone(), rejects.clone(), watch.clone());
-        letters.push(split.letters);
-        pieces.push(split.fates);
-        fitted.push(between(("fit", target.number), split.rows, context, Fitted::len));
+    for (flow, target) in plan.flows.iter().zip(plan.targets.iter()) {
+        let (target, places, rejects, watch) = (target.clone(), fetch.places.clone(), rejects.clone(), watch.clone());
+        let tools = Tools { target, places, rejects, watch };
+        let mut rows = decoded[flow.stream].clone();
+        // Late rows, duplicates, joins and windows are steps: `plan::steps` has their order.
+        for step in &flow.steps {
+            rows = aside.of(step.build(rows, &tools));
+            rows = between((step.name(), tools.target.number), rows, context, Rows::len);
+        }
+        let Tools { target, rejects, watch, .. } = tools;
+        let number = target.number;
+        let rows = aside.of(sink::fit(rows, target, rejects, watch));
+        fitted.push(between(("fit", number), rows, context, Fitted::len));
     }
+    let Aside { letters, mut pieces } = aside;
     fitted.push(between(("letters", 0), scope.concatenate(letters), context, Fitted::len));
 
     for (rows, target) in fitted.into_iter().zip(plan.targets.iter()) {
@@ -216,6 +222,24 @@ pub fn build(scope: Scope<'_, Time>, context: &Context) -> ProbeHandle<Time> {
     let (complete, loaded) = loaded.probe();
     loaded.connect_loop(to_clock);
     complete
+}
+
+/// What operators set aside, from all of them.
+struct Aside<'s> {
+    /// Dead letters.
+    letters: Vec<Stream<'s, Time, Fitted>>,
+    /// What became of records that go no further, for seal.
+    pieces: Vec<Stream<'s, Time, Vec<Piece>>>,
+}
+
+impl<'s> Aside<'s> {
+    /// The rows of an operator, which go on.
+    fn of<T>(&mut self, outputs: Outputs<'s, T>) -> Stream<'s, Time, T> {
+        let Outputs { rows, letters, fates } = outputs;
+        self.letters.push(letters);
+        self.pieces.push(fates);
+        rows
+    }
 }
 
 /// The same stream, but for tests that put themselves between.

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use connectors::{TableName, TargetColumn, dead_letter_columns};
 use operators::{
-    query::select::Selection,
-    schema::{SourceColumn, Target},
+    decode::Format,
+    query::Query,
+    schema::{Mode, SourceColumn, Target},
     sink::fit,
+    step::Step,
     values::Policy,
 };
 
@@ -23,14 +25,29 @@ pub use text::meaning;
 pub struct Plan {
     /// Its streams, in the order of the job file.
     pub streams: Vec<StreamPlan>,
-    /// Its targets, by number; behind them, as the last one, the dead letters.
+    /// Its targets, by number; after them, as the last one, the dead letters.
     pub targets: Arc<[Arc<Target>]>,
-    /// Of each target but the last the number of its stream and its query.
-    pub queries: Vec<(usize, Arc<Selection>)>,
+    /// Of each target but the last, what fills it.
+    pub flows: Vec<Flow>,
     /// SHA-256 of what it means, in hex.
     pub hash: String,
     /// What it means, as a JSON document with the hashes of its parts.
     pub text: String,
+}
+
+/// The way from a stream to a target.
+#[derive(Clone, Debug)]
+pub struct Flow {
+    /// The number of the stream.
+    pub stream: usize,
+    /// What happens to its rows between decode and fit, in this order.
+    pub steps: Vec<Arc<dyn Step>>,
+}
+
+/// The steps of a target, in their order. An operator that changes rows, drops some or adds columns is a line here: before the query
+/// if the SELECT is to see what it gives (late rows, duplicates, columns of another table), after it if it is about the result.
+fn steps(target: &job::Target) -> Vec<Arc<dyn Step>> {
+    vec![Arc::new(Query { selection: Arc::new(target.selection.clone()) })]
 }
 
 /// A stream.
@@ -38,6 +55,8 @@ pub struct Plan {
 pub struct StreamPlan {
     /// Its name.
     pub name: String,
+    /// How its values are written.
+    pub format: Format,
     /// The declared columns.
     pub columns: Arc<[SourceColumn]>,
 }
@@ -48,7 +67,7 @@ pub type Catalog<'a> = dyn FnMut(&TableName) -> connectors::Result<Option<Vec<Ta
 /// Reads the targets' columns and holds the queries against them. All that is wrong is said at once.
 pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
     let (mut missing, mut unfit) = (Vec::new(), Vec::new());
-    let (mut targets, mut queries) = (Vec::new(), Vec::new());
+    let (mut targets, mut flows) = (Vec::new(), Vec::new());
     for (number, target) in job.targets.iter().enumerate() {
         let Some(columns) = catalog(&target.table)? else {
             missing.push(no_table(job, target).what);
@@ -59,12 +78,12 @@ pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
         match fit_target(target, &columns) {
             Ok(columns) => {
                 let policies = target.selection.columns.iter().map(|c| c.policy).collect();
-                let (table, stream) = (target.table.clone(), Some(stream));
-                targets.push(Arc::new(Target { number, stream, table, columns, policies }));
+                let (table, stream, mode) = (target.table.clone(), Some(stream), target.mode);
+                targets.push(Arc::new(Target { number, stream, table, columns: columns.into(), mode, policies }));
             }
             Err(mut findings) => unfit.append(&mut findings),
         }
-        queries.push((stream, Arc::new(target.selection.clone())));
+        flows.push(Flow { stream, steps: steps(target) });
     }
     if !missing.is_empty() {
         return Err(Error::new(Code::Names, missing.join("\n")));
@@ -72,10 +91,14 @@ pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
     if !unfit.is_empty() {
         return Err(Error::new(Code::Target, unfit.join("\n")));
     }
-    let streams = job.streams.iter().map(|s| StreamPlan { name: s.name.clone(), columns: s.columns.as_slice().into() });
+    let streams = job.streams.iter().map(|stream| StreamPlan {
+        name: stream.name.clone(),
+        format: stream.format,
+        columns: stream.columns.as_slice().into(),
+    });
     let (hash, text) = text::hash_and_text(job, &targets)?;
     targets.push(Arc::new(dead_letters(job, catalog)?));
-    Ok(Plan { streams: streams.collect(), hash, text, targets: targets.into(), queries })
+    Ok(Plan { streams: streams.collect(), hash, text, targets: targets.into(), flows })
 }
 
 /// A target whose table is not there.
@@ -97,7 +120,7 @@ pub fn dead_letters(job: &Job, catalog: &mut Catalog<'_>) -> Result<Target> {
         return Err(Error::new(Code::NoTables, what));
     }
     let policies = vec![Policy::default(); wanted.len()];
-    Ok(Target { number: job.targets.len(), stream: None, table, columns: wanted, policies })
+    Ok(Target { number: job.targets.len(), stream: None, table, columns: wanted.into(), mode: Mode::Append, policies })
 }
 
 /// The columns of the table that the query fills, in its order; or everything that is in the way.
@@ -153,6 +176,7 @@ mod tests {
         )];
         let target = |query: &str| job::Target {
             verify_from: None,
+            mode: Mode::Append,
             table: connectors::TableName { schema: "x".into(), table: "t".into() },
             selection: select::parse(query, &streams).unwrap(),
         };

@@ -8,6 +8,8 @@
 //! * [`sink`]: what a target's table asks for: [`mod@sink::fit`], [`mod@sink::encode`], [`mod@sink::upload`], then [`mod@sink::seal`] and
 //!   [`mod@sink::load`] on worker 0.
 //!
+//! What stands between decode and fit is a list of [`step`]s for each target; today that is query alone.
+//!
 //! Decode, query and fit have one shape, [`stage`]: they set aside what they cannot pass on, as [`dead_letters`], which are rows of
 //! one more target and go the same way from encode on; and they tell seal what became of the records that do not go on.
 //!
@@ -41,6 +43,7 @@ pub mod signals;
 pub mod sink;
 pub mod stage;
 pub mod stamp;
+pub mod step;
 pub mod time;
 pub mod values;
 
@@ -49,6 +52,5 @@ pub use decode::decode;
 pub use failure::{Failure, fail};
 pub use fetch::fetch;
 pub use heartbeat::heartbeat;
-pub use query::query;
 pub use rows::{Fitted, Raw, Rows};
 pub use time::Time;

@@ -2,7 +2,10 @@
 
 use connectors::{ColumnKind, TableName, TargetColumn};
 
-use crate::values::{Policy, path::Path};
+use crate::{
+    time::Time,
+    values::{Policy, path::Path},
+};
 
 /// A declared column.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +27,51 @@ impl SourceColumn {
     }
 }
 
+/// How rows get into the table of a target.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Each row is added to those that are there.
+    #[default]
+    Append,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: &[Mode] = &[Mode::Append];
+
+    /// Its word in the job file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Mode::Append => "append",
+        }
+    }
+}
+
+/// The columns of a target's table, as the catalog has them, by epoch: fit, encode and load ask for those of the epoch that they
+/// are at. They are the same in all epochs of a run. Who changes that has to end a load where they change, since one COPY has
+/// one list of columns.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns(Vec<TargetColumn>);
+
+impl From<Vec<TargetColumn>> for Columns {
+    fn from(columns: Vec<TargetColumn>) -> Columns {
+        Columns(columns)
+    }
+}
+
+impl FromIterator<TargetColumn> for Columns {
+    fn from_iter<I: IntoIterator<Item = TargetColumn>>(columns: I) -> Columns {
+        Columns(columns.into_iter().collect())
+    }
+}
+
+impl Columns {
+    /// Those of an epoch.
+    pub fn at(&self, _epoch: Time) -> &[TargetColumn] {
+        &self.0
+    }
+}
+
 /// A target table and its columns, as far as the query fills them. The table of dead letters is one too, the last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
@@ -33,8 +81,10 @@ pub struct Target {
     pub stream: Option<usize>,
     /// Its table.
     pub table: TableName,
-    /// The columns that the query fills, in the order of the SELECT list, as the catalog has them.
-    pub columns: Vec<TargetColumn>,
+    /// The columns that the query fills, in the order of the SELECT list.
+    pub columns: Columns,
+    /// How its rows get into the table.
+    pub mode: Mode,
     /// What is done with values that do not fit, for each of the columns.
     pub policies: Vec<Policy>,
 }

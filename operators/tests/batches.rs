@@ -12,7 +12,7 @@ use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
 use operators::{
     Raw,
     dead_letters::{RejectOptions, Rejects},
-    decode::{Decode, DecodeOptions},
+    decode::{Decode, DecodeOptions, Format},
     events::{Changes, Watch},
     places::Place,
     query::{Evaluate, select},
@@ -99,13 +99,14 @@ fn stages() -> Stages {
             column("q", ColumnKind::Integer),
             column("size", ColumnKind::SmallInt),
             column("next", ColumnKind::BigInt),
-        ],
+        ]
+        .into(),
         policies: vec![Policy::default(); 4],
         ..Target::default()
     };
     Stages {
         decode: Decode::new(
-            DecodeOptions { stream: "s".into(), columns: columns.into() },
+            DecodeOptions { stream: "s".into(), format: Format::Json, columns: columns.into() },
             rejects.clone(),
             watch.clone(),
         ),

@@ -13,7 +13,7 @@ use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
 use operators::{
     Raw,
     dead_letters::{RejectOptions, Rejects},
-    decode::{Decode, DecodeOptions},
+    decode::{Decode, DecodeOptions, Format},
     events::{Changes, Watch},
     places::Place,
     query::{Evaluate, select},
@@ -121,7 +121,7 @@ fn stages() -> Stages {
         policies: vec![Policy::default(); selection.columns.len()],
         ..Target::default()
     };
-    let options = DecodeOptions { stream: "clicks".into(), columns: columns().into() };
+    let options = DecodeOptions { stream: "clicks".into(), format: Format::Json, columns: columns().into() };
     Stages {
         decode: Decode::new(options, rejects.clone(), watch.clone()),
         query: Evaluate { target: target.name(), selection: Arc::new(selection), places, rejects: rejects.clone() },

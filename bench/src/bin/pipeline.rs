@@ -23,7 +23,7 @@ use connectors::{ColumnKind, Log, RawBatch, TableName, TargetColumn, kafka};
 use operators::{
     Raw,
     dead_letters::{RejectOptions, Rejects},
-    decode::{Decode, DecodeOptions},
+    decode::{Decode, DecodeOptions, Format},
     events::Changes,
     places::Place,
     query::{Evaluate, select},
@@ -138,15 +138,16 @@ fn parts(events: u64) {
         policies: vec![Policy::default(); selection.columns.len()],
         ..Target::default()
     });
-    let options = DecodeOptions { stream: "events".into(), columns: columns().into() };
+    let options = DecodeOptions { stream: "events".into(), format: Format::Json, columns: columns().into() };
     let mut decode = Decode::new(options, rejects.clone(), Arc::new(|_| {}));
     let query = Evaluate { target: target.name(), selection: Arc::new(selection), places, rejects: rejects.clone() };
     let fit = Fit { target: target.clone(), rejects, changes: Changes::new(target.name(), Arc::new(|_| {})) };
     let files = Files::new(
         &target,
+        0,
         &EncodeOptions { compression: Compression::Zstd, file_bytes: 128_000_000, page_bytes: 1 << 20 },
     );
-    let mut epoch = EpochFiles::default();
+    let mut epoch = EpochFiles::new(files);
     let (mut rows_in, mut rows_out) = (0, 0);
     let (mut transform, mut encode) = (Duration::ZERO, Duration::ZERO);
     while rows_in < events {
@@ -167,7 +168,7 @@ fn parts(events: u64) {
         let rows = fit.batch(0, rows).rows;
         let fitted = thread_cpu();
         rows_out += rows.len() as u64;
-        epoch.add(&rows, &files).unwrap();
+        epoch.add(&rows).unwrap();
         (transform, encode) = (transform + (fitted - start), encode + (thread_cpu() - fitted));
     }
     assert_eq!(rows_out, events, "every event is a row");

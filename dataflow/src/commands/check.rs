@@ -234,7 +234,8 @@ fn sample(
         })
         .collect();
     let rejects = Rejects::new(RejectOptions::default(), places);
-    let options = DecodeOptions { stream: stream.name.clone(), columns: stream.columns.as_slice().into() };
+    let options =
+        DecodeOptions { stream: stream.name.clone(), format: stream.format, columns: stream.columns.as_slice().into() };
     let mut decode = Decode::new(options, rejects, Arc::new(|_| {}));
     let mut reader = match log.read(&from) {
         Ok(reader) => reader,

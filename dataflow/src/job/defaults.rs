@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use connectors::StartAt;
-use operators::sink::encode::Compression;
+use operators::{decode::Format, schema::Mode, sink::encode::Compression};
 
 /// `[[stream]] start`
 pub const START: StartAt = StartAt::Earliest;
+/// `[[stream]] format`
+pub const FORMAT: Format = Format::Json;
+/// `[[target]] mode`
+pub const MODE: Mode = Mode::Append;
 /// `[epoch] interval`
 pub const INTERVAL: Duration = Duration::from_secs(30);
 /// `[epoch] max_bytes`

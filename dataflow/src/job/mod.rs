@@ -15,11 +15,12 @@ use checkpoint::Micros;
 use connectors::{ColumnKind, StartAt, TableName, redshift::Tls};
 use operators::{
     dead_letters::RejectOptions,
+    decode::Format,
     query::{
         refusal::Refusal,
         select::{self, Selection},
     },
-    schema::SourceColumn,
+    schema::{Mode, SourceColumn},
     sink::{encode::Compression, fit},
     values::{Action, Policy, path::Path, timestamp},
 };
@@ -84,6 +85,8 @@ pub struct Stream {
     pub name: String,
     /// Its topics; records of all have the same columns.
     pub topics: Vec<String>,
+    /// How their values are written.
+    pub format: Format,
     /// Where a topic begins when no epoch has read it yet.
     pub start: StartAt,
     /// The declared columns.
@@ -95,6 +98,8 @@ pub struct Stream {
 pub struct Target {
     /// The table.
     pub table: TableName,
+    /// How its rows get into the table.
+    pub mode: Mode,
     /// The query.
     pub selection: Selection,
     /// Its rows are verified from here on, because older ones are taken away; `None` for all.
@@ -468,9 +473,15 @@ fn read_streams(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> 
         ] {
             section.not_yet(findings, key, what);
         }
-        section.one_of(findings, "format", &[("json", ())]);
+        let formats: Vec<(&str, Format)> = Format::ALL.iter().map(|format| (format.word(), *format)).collect();
+        let format = section.one_of(findings, "format", &formats).unwrap_or(defaults::FORMAT);
         let start = read_start(&mut section, findings);
         let columns = read_columns(&mut section, findings);
+        if !columns.is_empty()
+            && let Err(why) = format.check(&columns)
+        {
+            findings.add(section.span(), why, "");
+        }
         if let Some(name) = &name
             && streams.iter().any(|s| s.name == name.value.to_lowercase())
         {
@@ -489,7 +500,7 @@ fn read_streams(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> 
         section.finish(findings);
         if let Some(name) = name {
             let topics = topics.into_iter().map(|topic| topic.value).collect();
-            streams.push(Stream { name: name.value.to_lowercase(), topics, start, columns });
+            streams.push(Stream { name: name.value.to_lowercase(), topics, format, start, columns });
         }
     }
     streams
@@ -625,7 +636,8 @@ fn read_targets(root: &mut Section<'_>, text: &str, streams: &[Stream], findings
     let mut targets: Vec<Target> = Vec::new();
     for mut section in sections {
         let (table, query) = (section.required(findings, "table"), section.required(findings, "query"));
-        section.one_of(findings, "mode", &[("append", ())]);
+        let modes: Vec<(&str, Mode)> = Mode::ALL.iter().map(|mode| (mode.word(), *mode)).collect();
+        let mode = section.one_of(findings, "mode", &modes).unwrap_or(defaults::MODE);
         section.not_yet(findings, "key", "the key of an upsert");
         let on = section.section(findings, "on");
         let verify_from = section.text(findings, "verify_from").and_then(|from| {
@@ -655,7 +667,7 @@ fn read_targets(root: &mut Section<'_>, text: &str, streams: &[Stream], findings
             if let Some(on) = on {
                 read_column_policies(on, &mut selection, findings);
             }
-            targets.push(Target { table, selection, verify_from });
+            targets.push(Target { table, mode, selection, verify_from });
         }
     }
     // Where something else is wrong, a query that is not understood may be the one that reads it.

@@ -84,7 +84,7 @@ fn listed(head: &str, parts: &[Part]) -> Result<String> {
 // Everything a stream or a target has is named below, so that nothing new is forgotten.
 
 fn stream_part(stream: &job::Stream) -> Result<Part> {
-    let job::Stream { name, topics, start: _, columns } = stream;
+    let job::Stream { name, topics, format, start: _, columns } = stream;
     let mut topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     topics.sort_unstable();
     let columns = columns.iter().map(|column| {
@@ -95,16 +95,16 @@ fn stream_part(stream: &job::Stream) -> Result<Part> {
         });
         json(&Declared { name, kind: kind.to_string(), path: path.collect(), on: On::new(policy) })
     });
-    part(format!("stream {name}"), &Stream { stream: name, format: "json", topics }, columns)
+    part(format!("stream {name}"), &Stream { stream: name, format: format.word(), topics }, columns)
 }
 
 /// Without `fitted` as far as the job file says it.
 fn target_part(target: &job::Target, fitted: Option<&Target>) -> Result<Part> {
     // From where on it is verified does not decide which rows come out.
-    let job::Target { table, selection, verify_from: _ } = target;
+    let job::Target { table, mode, selection, verify_from: _ } = target;
     let columns = selection.columns.iter().enumerate().map(|(i, column)| {
         let SelectedColumn { name, value: _, kind, policy } = column; // the value is in the query's text
-        let filled = fitted.and_then(|fitted| fitted.columns.get(i));
+        let filled = fitted.and_then(|fitted| fitted.columns.at(0).get(i));
         json(&Filled {
             name,
             from: kind.to_string(),
@@ -114,7 +114,8 @@ fn target_part(target: &job::Target, fitted: Option<&Target>) -> Result<Part> {
         })
     });
     let (schema, name) = (&table.schema, &table.table);
-    let head = TargetTable { schema, table: name, mode: "append", stream: &selection.stream, query: &selection.text };
+    let (mode, stream, query) = (mode.word(), &selection.stream, &selection.text);
+    let head = TargetTable { schema, table: name, mode, stream, query };
     part(format!("target {table}"), &head, columns)
 }
 

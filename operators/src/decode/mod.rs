@@ -5,8 +5,8 @@
 //! * Time: each batch at its own; see [`mod@crate::stage`].
 //! * Failure: none that a record could cause, unless the job says to halt at them.
 //!
-//! A format is a plain function from bytes to the checked builders of [`columns`], which take a row back when it turns
-//! out bad in the middle, so the rows beside it are not lost with it.
+//! A format is a file with a plain function from bytes to the checked builders of [`columns`], which take a row back when it
+//! turns out bad in the middle, so the rows beside it are not lost with it; and a line in `formats!` below.
 
 pub mod columns;
 pub mod json;
@@ -28,16 +28,74 @@ use crate::{
 };
 use columns::Builders;
 
+/// What the formats have in common, from one line for each: its documentation, its variant, its word in the job file, and its module,
+/// which has a `Decoder` and a function `check` of the columns that a stream of it may have. The format is looked at once a batch.
+macro_rules! formats {
+    ($($(#[$doc:meta])* $name:ident $word:literal = $module:ident,)*) => {
+        /// How the values of a stream's records are written.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Format {
+            $($(#[$doc])* $name,)*
+        }
+
+        impl Format {
+            /// All of them.
+            pub const ALL: &[Format] = &[$(Format::$name),*];
+
+            /// Its word in the job file.
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Format::$name => $word,)*
+                }
+            }
+
+            /// Whether a stream of this format can have these columns, or why not.
+            pub fn check(self, columns: &[SourceColumn]) -> Result<(), String> {
+                match self {
+                    $(Format::$name => $module::check(columns),)*
+                }
+            }
+        }
+
+        enum Decoder {
+            $($name($module::Decoder),)*
+        }
+
+        impl Decoder {
+            fn new(format: Format, columns: &[SourceColumn]) -> Decoder {
+                match format {
+                    $(Format::$name => Decoder::$name($module::Decoder::new(columns)),)*
+                }
+            }
+
+            fn batch(&mut self, origin: &Origin, columns: &[SourceColumn], builders: &mut Builders) -> Decoded {
+                match self {
+                    $(Decoder::$name(decoder) => {
+                        decode_batch(origin, columns, |record, builders| decoder.decode(record, builders), builders)
+                    })*
+                }
+            }
+        }
+    };
+}
+
+formats! {
+    /// A JSON object.
+    Json "json" = json,
+}
+
 /// What decode must know of a stream.
 #[derive(Clone)]
 pub struct DecodeOptions {
     /// The stream's name.
     pub stream: String,
+    /// How its values are written.
+    pub format: Format,
     /// The declared columns, in their order.
     pub columns: Arc<[SourceColumn]>,
 }
 
-/// Builds decode for the stream of this number, of JSON records.
+/// Builds decode for the stream of this number.
 pub fn decode<'s>(
     raw: Stream<'s, Time, Raw>,
     stream: usize,
@@ -54,14 +112,15 @@ pub struct Decode {
     options: DecodeOptions,
     rejects: Rejects,
     changes: Changes,
-    decoder: json::Decoder,
+    decoder: Decoder,
     builders: Builders,
 }
 
 impl Decode {
     /// For one stream.
     pub fn new(options: DecodeOptions, rejects: Rejects, watch: Watch) -> Decode {
-        let (decoder, builders) = (json::Decoder::new(&options.columns), Builders::new(&options.columns));
+        let decoder = Decoder::new(options.format, &options.columns);
+        let builders = Builders::new(&options.columns);
         Decode { changes: Changes::new(options.stream.clone(), watch), options, rejects, decoder, builders }
     }
 
@@ -69,8 +128,7 @@ impl Decode {
     pub fn batch(&mut self, epoch: Time, raw: Raw) -> Split<Rows> {
         let (declared, Raw { origin, lease }) = (&self.options.columns, raw);
         self.rejects.saw(&origin);
-        let Decoded { columns, changed, rejected } =
-            decode_batch(&origin, declared, &mut self.decoder, &mut self.builders);
+        let Decoded { columns, changed, rejected } = self.decoder.batch(&origin, declared, &mut self.builders);
         for (column, values) in declared.iter().zip(changed).filter(|(_, values)| *values > 0) {
             self.changes.add(&column.name, values);
         }
@@ -93,7 +151,7 @@ struct Decoded {
 fn decode_batch(
     origin: &Origin,
     columns: &[SourceColumn],
-    decoder: &mut json::Decoder,
+    mut decode: impl FnMut(&[u8], &mut Builders) -> Result<(), columns::Error>,
     builders: &mut Builders,
 ) -> Decoded {
     let mut rejected = Vec::new();
@@ -101,7 +159,7 @@ fn decode_batch(
         if origin.value.is_null(row) {
             continue; // a tombstone
         }
-        if let Err(error) = decoder.decode(origin.value.value(row), builders) {
+        if let Err(error) = decode(origin.value.value(row), builders) {
             let column = error.column.map(|column| columns[column].name.clone());
             rejected.push(Rejected { row, column, reason: error.reason });
         }
@@ -147,10 +205,10 @@ mod tests {
     #[test]
     fn bad_records_and_tombstones_are_named_and_the_others_go_on() {
         let columns = [SourceColumn::new("a", ColumnKind::SmallInt)];
-        let (mut decoder, mut builders) = (json::Decoder::new(&columns), Builders::new(&columns));
+        let (mut decoder, mut builders) = (Decoder::new(Format::Json, &columns), Builders::new(&columns));
         let origin =
             batch(&[Some("{"), None, Some(r#"{"a":1}"#), Some(r#"{"a":70000}"#), Some(r#"{"a":2}"#), Some("")]);
-        let decoded = decode_batch(&origin, &columns, &mut decoder, &mut builders);
+        let decoded = decoder.batch(&origin, &columns, &mut builders);
         let named: Vec<_> = decoded.rejected.iter().map(|r| (r.row, r.column.as_deref())).collect();
         assert_eq!(named, [(0, None), (3, Some("a")), (5, None)]);
         assert_eq!(decoded.columns[0].as_primitive::<arrow_array::types::Int16Type>().values(), &[1, 2]);
@@ -161,10 +219,10 @@ mod tests {
         assert_eq!(fates.total().count, 4);
         // The builders begin anew.
         let columns = [SourceColumn::new("a", ColumnKind::BigInt)];
-        let (mut decoder, mut builders) = (json::Decoder::new(&columns), Builders::new(&columns));
+        let (mut decoder, mut builders) = (Decoder::new(Format::Json, &columns), Builders::new(&columns));
         for value in [3, 4] {
             let text = format!(r#"{{"a":{value}}}"#);
-            let decoded = decode_batch(&batch(&[Some(&text)]), &columns, &mut decoder, &mut builders);
+            let decoded = decoder.batch(&batch(&[Some(&text)]), &columns, &mut builders);
             assert_eq!(decoded.columns[0].as_primitive::<Int64Type>().values(), &[value]);
         }
     }

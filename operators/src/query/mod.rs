@@ -40,24 +40,32 @@ use crate::{
     failure::{Failure, fail},
     places::Place,
     rows::{Rejected, constant},
-    schema::Target,
     signals::Of,
     stage::{Outputs, Split, split},
+    step::{Step, Tools},
 };
 use select::{Selection, Value};
 
 pub use input::{Input, SourceValue};
 
-/// Builds query for one target.
-pub fn query<'s>(
-    decoded: Stream<'s, Time, Rows>,
-    target: &Target,
-    selection: Arc<Selection>,
-    places: Arc<[Place]>,
-    rejects: Rejects,
-) -> Outputs<'s, Rows> {
-    let query = Evaluate { target: target.name(), selection, places, rejects };
-    split("Query", Of::Target(target.number), decoded, move |epoch, rows| query.batch(epoch, rows))
+/// The query of one target.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Its SELECT.
+    pub selection: Arc<Selection>,
+}
+
+impl Step for Query {
+    fn name(&self) -> &'static str {
+        "query"
+    }
+
+    fn build<'s>(&self, rows: Stream<'s, Time, Rows>, tools: &Tools) -> Outputs<'s, Rows> {
+        let Tools { target, places, rejects, .. } = tools.clone();
+        let (of, selection) = (Of::Target(target.number), self.selection.clone());
+        let query = Evaluate { target: target.name(), selection, places, rejects };
+        split("Query", of, rows, move |epoch, rows| query.batch(epoch, rows))
+    }
 }
 
 /// Query without a dataflow around it.

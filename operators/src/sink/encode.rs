@@ -123,7 +123,6 @@ pub fn encode<'s>(
     let name = format!("Encode {}", target.number);
     rows.unary_frontier::<CapacityContainerBuilder<Vec<Encoded>>, _, _, _>(Pipeline, &name, move |capability, _| {
         drop(capability);
-        let files = Files::new(&target, &options);
         let mut open: BTreeMap<Time, (Capability<Time>, EpochFiles, Lease)> = BTreeMap::new();
         let closed = held.clone();
         let staged_soon = move |file: Encoded| {
@@ -133,15 +132,16 @@ pub fn encode<'s>(
         move |(input, frontier), output| {
             input.for_each(|capability, rows: &mut Fitted| {
                 let rows = std::mem::take(rows);
-                let new = || (hold(&capability, 0), EpochFiles::default(), held.lease(0));
-                let (at, state, lease) = open.entry(epoch_of(&capability)).or_insert_with(new);
-                let full = state
-                    .add(&rows, &files)
-                    .unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));
+                let epoch = epoch_of(&capability);
+                let begin = || EpochFiles::new(Files::new(&target, epoch, &options));
+                let new = || (hold(&capability, 0), begin(), held.lease(0));
+                let (at, state, lease) = open.entry(epoch).or_insert_with(new);
+                let full =
+                    state.add(&rows).unwrap_or_else(|e| fail(Failure::Bug(format!("cannot write Parquet: {e}"))));
                 if let Some(file) = full {
                     output.session(at).give(staged_soon(file));
                 }
-                lease.set(state.bytes(&files));
+                lease.set(state.bytes());
             });
             while let Some(entry) = open.first_entry() {
                 if frontier.less_equal(entry.key()) {
@@ -157,7 +157,7 @@ pub fn encode<'s>(
     })
 }
 
-/// How to begin a file of a target.
+/// How to begin a file of a target, in one epoch.
 pub struct Files {
     schema: SchemaRef,
     properties: WriterProperties,
@@ -168,8 +168,8 @@ pub struct Files {
 
 impl Files {
     /// A column of a type that cannot be loaded, which the plan has refused already, ends the process.
-    pub fn new(target: &Target, options: &EncodeOptions) -> Files {
-        let fields = target.columns.iter().map(|column| match arrow_type(&column.kind) {
+    pub fn new(target: &Target, epoch: Time, options: &EncodeOptions) -> Files {
+        let fields = target.columns.at(epoch).iter().map(|column| match arrow_type(&column.kind) {
             // Optional even where the table says NOT NULL: the schema of a file does not depend on the table's constraints.
             Some(kind) => Field::new(&column.name, kind, true),
             None => fail(Failure::Bug(format!("column {} of type {} cannot be loaded", column.name, column.kind))),
@@ -204,25 +204,30 @@ impl Files {
 }
 
 /// What one epoch has so far. The pure core of encode.
-#[derive(Default)]
 pub struct EpochFiles {
+    files: Files,
     writer: Option<ArrowWriter<Vec<u8>>>,
     rows_in_file: u64,
     records_in_file: Tally,
 }
 
 impl EpochFiles {
+    /// Nothing yet.
+    pub fn new(files: Files) -> EpochFiles {
+        EpochFiles { files, writer: None, rows_in_file: 0, records_in_file: Tally::default() }
+    }
+
     /// Adds a batch; gives the file if it is full.
-    pub fn add(&mut self, rows: &Fitted, files: &Files) -> Result<Option<Encoded>, ParquetError> {
-        let batch = RecordBatch::try_new(files.schema.clone(), rows.columns.clone())?;
+    pub fn add(&mut self, rows: &Fitted) -> Result<Option<Encoded>, ParquetError> {
+        let batch = RecordBatch::try_new(self.files.schema.clone(), rows.columns.clone())?;
         let writer = match &mut self.writer {
             Some(writer) => writer,
-            None => self.writer.insert(files.begin()?),
+            None => self.writer.insert(self.files.begin()?),
         };
         writer.write(&batch)?;
         self.rows_in_file += batch.num_rows() as u64;
         self.records_in_file.add(Tally::of(rows.records.iter()));
-        if writer.bytes_written() + writer.in_progress_size() < files.file_bytes {
+        if writer.bytes_written() + writer.in_progress_size() < self.files.file_bytes {
             return Ok(None);
         }
         self.close_file()
@@ -237,8 +242,9 @@ impl EpochFiles {
     }
 
     /// How many bytes it holds.
-    fn bytes(&self, files: &Files) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| (writer.memory_size() + writer.bytes_written()) as u64 + files.codecs)
+    fn bytes(&self) -> u64 {
+        let codecs = self.files.codecs;
+        self.writer.as_ref().map_or(0, |writer| (writer.memory_size() + writer.bytes_written()) as u64 + codecs)
     }
 
     /// The last file, if rows are left.
@@ -272,7 +278,8 @@ mod tests {
                 column("j", ColumnKind::Varbyte(9)),
                 column("k", ColumnKind::Char(1)),
                 column("l", ColumnKind::Real),
-            ],
+            ]
+            .into(),
             ..Target::default()
         }
     }
@@ -308,9 +315,9 @@ mod tests {
     #[test]
     fn files_have_exactly_the_types_that_copy_wants() {
         for compression in [Compression::Zstd, Compression::Snappy, Compression::None] {
-            let files = Files::new(&target(), &EncodeOptions { compression, file_bytes: 1 << 20, page_bytes: 1 << 20 });
-            let mut epoch = EpochFiles::default();
-            assert!(epoch.add(&rows(10), &files).unwrap().is_none());
+            let options = EncodeOptions { compression, file_bytes: 1 << 20, page_bytes: 1 << 20 };
+            let mut epoch = EpochFiles::new(Files::new(&target(), 7, &options));
+            assert!(epoch.add(&rows(10)).unwrap().is_none());
             let Encoded { body, rows, records, .. } = epoch.end().unwrap().unwrap();
             assert_eq!((rows, records), (10, Tally::of((0..10).map(|offset| (3, offset)))));
             let reader = SerializedFileReader::new(body).unwrap();
@@ -324,14 +331,12 @@ mod tests {
 
     #[test]
     fn a_full_file_is_sent_and_another_begun() {
-        let files = Files::new(
-            &target(),
-            &EncodeOptions { compression: Compression::None, file_bytes: 50_000, page_bytes: 1 << 20 },
-        );
-        let mut epoch = EpochFiles::default();
+        let options = EncodeOptions { compression: Compression::None, file_bytes: 50_000, page_bytes: 1 << 20 };
+        let new = || EpochFiles::new(Files::new(&target(), 7, &options));
+        let mut epoch = new();
         let (mut full, mut records) = (0, Tally::default());
         for _ in 0..10 {
-            if let Some(file) = epoch.add(&rows(1000), &files).unwrap() {
+            if let Some(file) = epoch.add(&rows(1000)).unwrap() {
                 full += file.rows;
                 records.add(file.records);
             }
@@ -343,6 +348,6 @@ mod tests {
         let mut expected = Tally::default();
         (0..10).for_each(|_| expected.add(Tally::of((0..1000).map(|offset| (3, offset)))));
         assert_eq!(records, expected, "each file has the records of its own rows");
-        assert!(EpochFiles::default().end().unwrap().is_none(), "without rows there is no file");
+        assert!(new().end().unwrap().is_none(), "without rows there is no file");
     }
 }

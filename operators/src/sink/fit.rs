@@ -84,8 +84,9 @@ impl Fit {
     /// A batch with the types of the target's columns and without the bytes of its records, and the dead letters of those that do
     /// not fit.
     pub fn batch(&self, epoch: Time, rows: Rows) -> Split<Fitted> {
-        let FitColumns { columns, changed, rejected } = fit_batch(&rows.columns, &self.target);
-        for (column, values) in self.target.columns.iter().zip(changed).filter(|(_, values)| *values > 0) {
+        let FitColumns { columns, changed, rejected } =
+            fit_batch(&rows.columns, self.target.columns.at(epoch), &self.target.policies);
+        for (column, values) in self.target.columns.at(epoch).iter().zip(changed).filter(|(_, values)| *values > 0) {
             self.changes.add(&column.name, values);
         }
         let (origin, index) = (&rows.origin, &rows.index);
@@ -113,10 +114,10 @@ struct FitColumns {
     rejected: Vec<Rejected>,
 }
 
-fn fit_batch(columns: &[ArrayRef], target: &Target) -> FitColumns {
+fn fit_batch(columns: &[ArrayRef], wanted: &[TargetColumn], policies: &[Policy]) -> FitColumns {
     let mut rejected: BTreeMap<usize, Rejected> = BTreeMap::new();
     let mut fitted = Vec::with_capacity(columns.len());
-    for ((array, column), policy) in columns.iter().zip(&target.columns).zip(&target.policies) {
+    for ((array, column), policy) in columns.iter().zip(wanted).zip(policies) {
         let column_fit = fit_column(array, column, policy);
         for (row, reason) in &column_fit.bad {
             let rejection = || Rejected { row: *row, column: Some(column.name.clone()), reason: reason.clone() };
@@ -124,7 +125,7 @@ fn fit_batch(columns: &[ArrayRef], target: &Target) -> FitColumns {
         }
         fitted.push(column_fit);
     }
-    if widest_row(&target.columns) > ROW_BYTES {
+    if widest_row(wanted) > ROW_BYTES {
         let rows = fitted.first().map_or(0, |column| column.array.len());
         for row in 0..rows {
             let bytes: usize = fitted.iter().map(|column| bytes_at(&column.array, row)).sum();
@@ -447,12 +448,8 @@ mod tests {
     fn a_row_has_its_limit_too() {
         let half: ArrayRef = Arc::new(BinaryArray::from_vec(vec![b"x", &vec![0; ROW_BYTES / 2 + 1]]));
         let kind = || ColumnKind::Varbyte(ROW_BYTES as u32);
-        let target = Target {
-            columns: vec![column(kind(), false), column(kind(), false)],
-            policies: vec![Policy::default(); 2],
-            ..Target::default()
-        };
-        let fitted = fit_batch(&[half.clone(), half], &target);
+        let wanted = [column(kind(), false), column(kind(), false)];
+        let fitted = fit_batch(&[half.clone(), half], &wanted, &[Policy::default(); 2]);
         assert_eq!(fitted.rejected.len(), 1);
         assert_eq!((fitted.rejected[0].row, fitted.rejected[0].column.as_deref()), (1, None));
         assert_eq!(fitted.rejected[0].reason, "a row of more than 4194304 bytes: 4194306");
@@ -463,22 +460,19 @@ mod tests {
         let policy =
             Policy { long: Action::Truncate, range: Action::Null, scale: Action::Round, nul: Action::Truncate };
         let decimals = Decimal128Array::from(vec![155, 99_950, 1]).with_precision_and_scale(5, 2).unwrap();
-        let target = Target {
-            columns: vec![
-                column(ColumnKind::Decimal(4, 1), false),
-                column(ColumnKind::SmallInt, true),
-                column(ColumnKind::Varchar(2), false),
-            ],
-            policies: vec![policy; 3],
-            ..Target::default()
-        };
+        let wanted = [
+            column(ColumnKind::Decimal(4, 1), false),
+            column(ColumnKind::SmallInt, true),
+            column(ColumnKind::Varchar(2), false),
+        ];
         let fitted = fit_batch(
             &[
                 Arc::new(decimals),
                 Arc::new(Int32Array::from(vec![1, 2, 40_000])),
                 Arc::new(StringArray::from(vec!["ab", "a\0bc", "abc"])),
             ],
-            &target,
+            &wanted,
+            &[policy; 3],
         );
         assert_eq!(fitted.changed, [1, 0, 1]);
         let rejected: Vec<_> = fitted.rejected.iter().map(|r| (r.row, r.reason.as_str())).collect();

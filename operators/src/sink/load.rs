@@ -45,7 +45,7 @@ use crate::{
     events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
     outage::{try_again, until_known},
-    schema::Target,
+    schema::{Mode, Target},
     signals::{MAX_OPEN_EPOCHS, StagedFile},
     stamp::hold,
 };
@@ -376,10 +376,13 @@ impl Loader {
             let key = self.options.staging.copy_manifest(range.first, range.last, target.number, attempt);
             put(&*self.objects, &key, body.into(), &self.watch)
                 .map_err(|source| Failure::Port { doing: "cannot stage a COPY manifest".into(), source })?;
+            match target.mode {
+                Mode::Append => {}
+            }
             copies.push(CopyFrom {
                 table: target.table.clone(),
                 target: target.name(),
-                columns: target.columns.iter().map(|c| c.name.clone()).collect(),
+                columns: target.columns.at(range.first.0).iter().map(|c| c.name.clone()).collect(),
                 manifest_url: self.objects.url(&key),
                 counts,
             });

@@ -26,7 +26,7 @@ fn target() -> Target {
     Target {
         table: TableName { schema: "s".into(), table: "t".into() },
         stream: Some(0),
-        columns: vec![column],
+        columns: vec![column].into(),
         ..Target::default()
     }
 }
