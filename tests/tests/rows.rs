@@ -606,3 +606,71 @@ on = {{ b = {{ range = "null" }} }}
         assert!(ended.said.contains(line), "{line}: {}", ended.said);
     }
 }
+
+/// Bytes as they are, beside the same as text: what is not UTF-8 is a dead letter of the one and a row of the other.
+#[test]
+fn a_raw_stream_takes_bytes_as_they_are() {
+    let world = World::bare("raw");
+    let name = &world.name;
+    let topics = ["bytes", "text"].map(|kind| format!("{name}-{kind}"));
+    topics.iter().for_each(|topic| world.create_topic(topic, 1));
+    world.sql(&format!("CREATE TABLE {name} (body bytea CHECK (octet_length(body) <= 20), body_offset bigint)"));
+    world.sql(&format!("CREATE TABLE {name}_text (body varchar(20), body_offset bigint)"));
+    [name, &format!("{name}_text")]
+        .iter()
+        .for_each(|table| drop(world.sql(&format!("ALTER TABLE {table} OWNER TO loader"))));
+    let [bytes, text] = &topics;
+    let lines = format!(
+        r#"
+[[stream]]
+name = "b"
+topic = "{bytes}"
+format = "raw"
+columns = [ {{ name = "body", type = "varbyte(20)" }} ]
+[[stream]]
+name = "t"
+topic = "{text}"
+format = "raw"
+columns = [ {{ name = "body", type = "varchar(20)", on = {{ long = "truncate" }} }} ]
+[[target]]
+table = "public.{name}"
+query = "SELECT body, _offset AS body_offset FROM b"
+[[target]]
+table = "public.{name}_text"
+query = "SELECT upper(body) AS body, _offset AS body_offset FROM t WHERE body <> 'left out'"
+"#
+    );
+    let job = world.job_file(&[lines]).display().to_string();
+    assert_eq!(world.start(&["init", &job]).end(Duration::from_secs(30)).code, Some(0));
+    let values: [&[u8]; 6] = [b"plain", b"", b"\xff\x00\x01", b"twenty-one bytes long", b"left out", b"{\"a\":1}"];
+    for topic in &topics {
+        let of = |value: &&[u8]| (0, Record { value: Some(value.to_vec()), ..Record::default() });
+        let mut records: Vec<_> = values.iter().map(of).collect();
+        records.push((0, Record::default()));
+        send(topic, &records);
+    }
+    let ended = world.start(&["run", &job, "--until-caught-up"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let rows = |columns: &str, table: &str| -> Vec<(String, String)> {
+        let rows = world.sql(&format!("SELECT {columns}, body_offset FROM {table} ORDER BY body_offset"));
+        rows.into_iter().map(|row| (row[0].clone().unwrap_or_default(), row[1].clone().unwrap_or_default())).collect()
+    };
+    let expected = |rows: &[(&str, &str)]| -> Vec<(String, String)> {
+        rows.iter().map(|(body, offset)| (body.to_string(), offset.to_string())).collect()
+    };
+    let hex = [("706c61696e", "0"), ("", "1"), ("ff0001", "2"), ("6c656674206f7574", "4"), ("7b2261223a317d", "5")];
+    assert_eq!(rows("encode(body, 'hex')", name), expected(&hex));
+    let texts = [("PLAIN", "0"), ("", "1"), ("TWENTY-ONE BYTES LON", "3"), ("{\"A\":1}", "5")];
+    assert_eq!(rows("body", &format!("{name}_text")), expected(&texts));
+    let letters = world.sql(&format!(
+        "SELECT stage, reason, topic, kafka_offset FROM tidegate.{name}_dead_letters ORDER BY kafka_offset"
+    ));
+    let letters: Vec<Vec<String>> = letters.into_iter().map(|row| row.into_iter().flatten().collect()).collect();
+    assert_eq!(
+        letters,
+        [["decode", "not UTF-8: at byte 0", text, "2"], ["decode", "longer than varbyte(20): 21 bytes", bytes, "3"]]
+    );
+    assert!(ended.said.contains("t: 1 value of column body did not fit and was changed"), "{}", ended.said);
+    let (code, said, _) = world.finish(&["verify", &job]);
+    assert_eq!(code, Some(0), "{said}");
+}

@@ -155,9 +155,10 @@ fn stream_text(stream: &Stream, set: &DeTable<'_>) -> String {
         }
     };
     let mut out = format!(
-        "\n[[stream]]\nname = {}\ntopics = [{}]\nformat = \"json\"{}\nstart = {start}{}\ncolumns = [\n",
+        "\n[[stream]]\nname = {}\ntopics = [{}]\nformat = {}{}\nstart = {start}{}\ncolumns = [\n",
         quoted(&stream.name),
         topics.join(", "),
+        quoted(stream.format.word()),
         mark("format"),
         mark("start")
     );
@@ -184,8 +185,9 @@ fn target_text(target: &Target) -> String {
     let on = if policies.is_empty() { String::new() } else { format!("on = {{ {} }}\n", policies.join(", ")) };
     let from = target.verify_from.map_or(String::new(), |from| format!("verify_from = {}\n", moment_text(from)));
     format!(
-        "\n[[target]]\ntable = {}\nmode = \"append\"\nquery = {}\n{on}{from}# reads {} of stream {}\n# fills {}\n",
+        "\n[[target]]\ntable = {}\nmode = {}\nquery = {}\n{on}{from}# reads {} of stream {}\n# fills {}\n",
         quoted(&target.table.to_string()),
+        quoted(target.mode.word()),
         quoted(&selection.text),
         looks_at.join(", "),
         selection.stream,
@@ -282,6 +284,7 @@ mod tests {
         let full = super::super::tests::GOOD
             .replace("name = \"userId\", type = \"bigint\"", "name = \"userId\", type = \"decimal(9,2)\", path = \"a[0].B\", on = { scale = \"round\", range = \"null\" }")
             .replace("topic = \"clicks\"", "topics = [\"clicks\", \"a.b\"]")
+            .replace("[[target]]\ntable = \"analytics.a\"", "[[stream]]\nname = \"r\"\ntopic = \"r\"\nformat = \"raw\"\ncolumns = [ { name = \"body\", type = \"varbyte(9)\" } ]\n[[target]]\ntable = \"analytics.r\"\nquery = \"SELECT body FROM r\"\n[[target]]\ntable = \"analytics.a\"")
             .replace("event_id, userid, _offset", "upper(event_id) AS event_id, userid + 1 AS userid, _offset")
             .replace("mode = \"append\"", "on = { event_id = { long = \"truncate\", nul = \"strip\" } }")
             .replace("tls = \"off\"", "port = 5000\n[memory]\nbudget = \"64 MB\"\n[errors]\nreject = \"halt\"\nhalt_above = \"5%\"");
@@ -291,6 +294,9 @@ mod tests {
             "# ends at \"16 MB\" already, a quarter of the memory budget\n",
             "on = { \"event_id\" = { long = \"truncate\", nul = \"strip\" } }\n",
             "halt_above = \"5%\"\n",
+            "format = \"raw\"\n",
+            "format = \"json\"\n",
+            "mode = \"append\"\n",
             "tls = \"verify-full\"  # default\n",
         ] {
             assert!(said.contains(part), "{part}\n{said}");

@@ -84,6 +84,7 @@ fn each_mistake_is_found_and_named() {
             "",
         ),
         ("format = \"json\"", "format = \"xml\"", "`format` cannot be \"xml\"", "\"json\""),
+        ("format = \"json\"", "format = \"raw\"", "format \"raw\" has one column, not 2", ""),
         ("type = \"bigint\"", "type = \"uuid\"", "type \"uuid\" is not supported", "bigint"),
         ("varchar(36)", "varchar(70000)", "1 to 65535 bytes", ""),
         (

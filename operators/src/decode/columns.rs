@@ -45,6 +45,8 @@ pub enum Value<'a> {
     Null,
     /// Text, without the format's escapes.
     Text(&'a str),
+    /// Bytes that are not text.
+    Bytes(&'a [u8]),
     /// A number as it is written. The format has checked that it is one.
     Number(&'a str),
     /// True or false.
@@ -58,6 +60,7 @@ impl Value<'_> {
         match self {
             Value::Null => "null",
             Value::Text(_) => "a string",
+            Value::Bytes(_) => "bytes",
             Value::Number(_) => "a number",
             Value::Boolean(_) => "a boolean",
             Value::Nested(_) => "an object or array",
@@ -298,6 +301,7 @@ impl Builder {
                     Value::Boolean(true) => "true",
                     Value::Boolean(false) => "false",
                     Value::Null => "",
+                    Value::Bytes(_) => return refused("text"),
                 };
                 let (text, by_policy) = fit_text(text, bytes.most, *single, &self.policy, spare)?;
                 let Some(text) = text else {
@@ -309,6 +313,11 @@ impl Builder {
                 changed = by_policy;
             }
             (Values::Binary(bytes), Value::Text(text)) => changed = push_base64(text, bytes, &self.policy)?,
+            (Values::Binary(bytes), Value::Bytes(value)) => {
+                let start = bytes.data.len();
+                bytes.data.extend_from_slice(value);
+                changed = end_bytes(start, bytes, &self.policy)?;
+            }
             (Values::Binary(_), _) => return refused("varbyte (as base64)"),
             (Values::Days(values), Value::Text(text)) => values.push(timestamp::day(text)?),
             (Values::Days(_), _) => return refused("date"),
@@ -407,6 +416,11 @@ impl Builder {
 fn push_base64(text: &str, bytes: &mut Bytes, policy: &Policy) -> Result<bool, Problem> {
     let start = bytes.data.len();
     BASE64_STANDARD.decode_vec(text, &mut bytes.data).map_err(|e| Problem::Kind(format!("not base64: {e}")))?;
+    end_bytes(start, bytes, policy)
+}
+
+/// Ends the bytes that were appended from `start` on. Whether they were cut.
+fn end_bytes(start: usize, bytes: &mut Bytes, policy: &Policy) -> Result<bool, Problem> {
     let length = bytes.data.len() - start;
     let long = length > bytes.most;
     if long && policy.long != Action::Truncate {

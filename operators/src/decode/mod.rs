@@ -10,6 +10,7 @@
 
 pub mod columns;
 pub mod json;
+pub mod raw;
 
 use std::sync::Arc;
 
@@ -82,6 +83,8 @@ macro_rules! formats {
 formats! {
     /// A JSON object.
     Json "json" = json,
+    /// The bytes as they are, in one column.
+    Raw "raw" = raw,
 }
 
 /// What decode must know of a stream.
