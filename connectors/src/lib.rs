@@ -1,10 +1,11 @@
 //! The doors: the only code that opens sockets to other systems.
 //!
-//! Three ports say what Tidegate needs of them, in its own words and without theirs (no SQL, no HTTP):
+//! Four ports say what Tidegate needs of them, in its own words and without theirs (no SQL, no HTTP):
 //!
 //! * [`Log`], [`Reader`]: a topic's records in order, and what is known of its partitions. Kafka.
 //! * [`Objects`]: objects that are written once, whole or not at all. S3.
 //! * [`Warehouse`]: the fence, the manifest, and the load that moves both and the rows in one transaction. Redshift.
+//! * [`Inspect`]: what its tables say of a job, for a person to read. Redshift.
 //!
 //! Every port blocks its caller, with a deadline; who must not block calls it from a thread. Every error says whether
 //! the thing happened ([`Error`]). [`memory`] has a twin of each port, and [`conformance`] one function for each
@@ -13,6 +14,7 @@
 pub mod conformance;
 mod error;
 pub mod faults;
+pub mod inspect;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 mod log;
@@ -29,6 +31,7 @@ mod types;
 mod warehouse;
 
 pub use error::{Error, Fault, Happened, Result};
+pub use inspect::Inspect;
 pub use log::{BytesColumn, Log, Moved, RawBatch, Reader, StartAt};
 pub use objects::Objects;
 pub use secret::Secret;

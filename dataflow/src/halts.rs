@@ -14,7 +14,7 @@ use std::{
 };
 
 use checkpoint::Generation;
-use connectors::{HaltNote, Warehouse, redshift::Redshift};
+use connectors::{HaltNote, Warehouse};
 use operators::time::now;
 
 use crate::{error::Error, job::Job, myself::myself, ports};
@@ -32,18 +32,18 @@ static TOOK: AtomicBool = AtomicBool::new(false);
 pub fn arm(job: &Job) {
     let job = job.clone();
     let write = move |note: &HaltNote| {
-        let mut redshift = ports::redshift(&job).map_err(|error| connectors::Error::bug(error.to_string()))?;
+        let mut warehouse = ports::warehouse(&job).map_err(|error| connectors::Error::bug(error.to_string()))?;
         // A start that never had the fence says nothing of a job that works.
-        if !TOOK.load(Ordering::SeqCst) && is_at_work(&mut redshift)? {
+        if !TOOK.load(Ordering::SeqCst) && is_at_work(&mut *warehouse)? {
             return Ok(());
         }
-        redshift.note_halt(note)
+        warehouse.note_halt(note)
     };
     let _ = WRITE.set(Box::new(write)); // once in a process
 }
 
-fn is_at_work(redshift: &mut Redshift) -> connectors::Result<bool> {
-    Ok(redshift.sessions()?.unwrap_or_default().iter().any(|session| session.generation.is_some()))
+fn is_at_work(warehouse: &mut dyn Warehouse) -> connectors::Result<bool> {
+    Ok(warehouse.sessions()?.unwrap_or_default().iter().any(|session| session.generation.is_some()))
 }
 
 /// The generation that this process found.

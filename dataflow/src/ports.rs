@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use connectors::{Log, Objects, Secret, Warehouse, kafka, redshift, s3};
+use connectors::{Inspect, Log, Objects, Secret, Warehouse, kafka, redshift, s3};
 use operators::query::SourceValue;
 
 use crate::{
@@ -83,11 +83,15 @@ pub fn warehouse(job: &Job) -> Result<Box<dyn Warehouse>> {
     Ok(Box::new(redshift(job)?))
 }
 
-/// The Redshift of a job.
+/// The same, as the port of whoever looks at the job from outside.
 ///
 /// # Errors
 /// A secret that the job file names is not there. Nothing is connected yet.
-pub fn redshift(job: &Job) -> Result<redshift::Redshift> {
+pub fn inspect(job: &Job) -> Result<Box<dyn Inspect>> {
+    Ok(Box::new(redshift(job)?))
+}
+
+fn redshift(job: &Job) -> Result<redshift::Redshift> {
     let redshift = &job.redshift;
     let password = secret_of(&redshift.password, "[redshift] password")?;
     let settings = redshift::Settings {

@@ -15,8 +15,8 @@ use checkpoint::{
     protocol::{SourceFacts, Start},
 };
 use connectors::{
-    Fault, Log, Reader, Secret, StartAt, Warehouse,
-    conformance::{self, Trouble},
+    Fault, Inspect, Log, Reader, Secret, StartAt, Warehouse,
+    conformance::{self, SetAside, Trouble},
     kafka::{self, Kafka},
     redshift::{Redshift, Settings, Tls},
     s3::{self, S3},
@@ -361,13 +361,37 @@ fn redshift_keeps_the_promises_of_a_warehouse() {
     let (mut one, mut two) = (redshift(&world.name, |_| {}), redshift(&world.name, |_| {}));
     conformance::warehouse(&mut one, &mut two, &target);
 
-    conformance::barred_warehouse(&mut redshift(&world.name, |s| s.password = "wrong".into()), &target, Fault::Denied);
-    conformance::barred_warehouse(&mut redshift(&world.name, |s| s.port = 1), &target, Fault::Outage);
-    let missing = &mut redshift(&world.name, |s| s.database = "nothing".into());
-    conformance::barred_warehouse(missing, &target, Fault::Missing);
+    let barred = |fault: Fault, change: fn(&mut Settings)| {
+        let new = || redshift(&world.name, change);
+        conformance::barred_warehouse(&mut new(), &mut new(), &target, fault);
+    };
+    barred(Fault::Denied, |s| s.password = "wrong".into());
+    barred(Fault::Outage, |s| s.port = 1);
+    barred(Fault::Missing, |s| s.database = "nothing".into());
 
     let url = format!("s3://{}/not/there.manifest", STACK.s3.bucket());
     conformance::refused_warehouse(&mut redshift(&format!("{}_refused", world.name), |_| {}), &target, &url);
+}
+
+#[test]
+fn redshift_keeps_the_promises_of_inspect() {
+    let world = World::bare("port_inspect");
+    world.create_table(&world.name);
+    let table = connectors::TableName { schema: "public".into(), table: world.name.clone() };
+    let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
+    let set_aside = &mut |letter: &SetAside| {
+        let SetAside { epoch, target, partition, offset, stage, column, reason, bytes } = letter;
+        let column = column.as_deref().map_or("NULL".into(), quoted);
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        world.sql(&format!(
+            "INSERT INTO tidegate.{}_dead_letters VALUES ({epoch}, {}, '{}', {}, {offset}, 0, NULL, '{stage}', {column}, {}, '{hex}', false)",
+            world.name, quoted(target), partition.topic, partition.partition, quoted(reason)
+        ));
+    };
+    let (mut warehouse, mut inspect) = (redshift(&world.name, |_| {}), redshift(&world.name, |_| {}));
+    conformance::inspect(&mut warehouse, &mut inspect, &table, set_aside);
+    let statements = inspect.verify_sql(&[]).expect("statements");
+    assert!(statements.len() > 5 && statements.iter().all(|check| check.sql.starts_with("SELECT ")), "{statements:?}");
 }
 
 /// A server that takes connections and says nothing.

@@ -1,5 +1,6 @@
 //! Twins of the ports in memory: for tests of what stands behind a port, and as a second reading of what it promises.
 
+mod inspect;
 mod log;
 mod objects;
 mod trouble;
@@ -76,12 +77,14 @@ mod tests {
         let warehouse = new();
         conformance::warehouse(&mut warehouse.clone(), &mut warehouse.clone(), &table);
         let warehouse = new();
+        conformance::inspect(&mut warehouse.clone(), &mut warehouse.clone(), &table, &mut |l| warehouse.set_aside(l));
+        let warehouse = new();
         conformance::troubled_warehouse(&mut warehouse.clone(), &mut |trouble| warehouse.cause(trouble));
         let warehouse = new();
         conformance::refused_warehouse(&mut warehouse.clone(), &table, "s3://memory/not/there.manifest");
         for fault in [Fault::Outage, Fault::Denied, Fault::Missing] {
             warehouse.bar(Some(fault));
-            conformance::barred_warehouse(&mut warehouse.clone(), &table, fault);
+            conformance::barred_warehouse(&mut warehouse.clone(), &mut warehouse.clone(), &table, fault);
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use checkpoint::{
@@ -17,27 +18,37 @@ use super::{
 };
 use crate::{
     Adoption, CopyFrom, Error, Fault, Fold, Folded, HaltNote, Load, LoadStep, Objects, OpenSession, Process, Result,
-    TableName, TargetColumn, Took, Warehouse, conformance::Trouble,
+    TableName, TargetColumn, Took, Warehouse,
+    conformance::{SetAside, Trouble},
 };
 
 #[derive(Default)]
-struct Tables {
-    fence: Option<Fence>,
-    links: Vec<Link>,
-    copies: Vec<(String, u64)>,
+pub(super) struct Tables {
+    pub(super) fence: Option<Fence>,
+    pub(super) links: Vec<Link>,
+    pub(super) copies: Vec<(String, u64)>,
+    /// When each epoch was loaded, and by whom.
+    pub(super) loaded_at: BTreeMap<Epoch, Micros>,
+    pub(super) generations: BTreeMap<Epoch, Generation>,
+    /// Dead letters that a test has set aside.
+    pub(super) letters: Vec<SetAside>,
+    /// The newest epoch up to which everything was found good.
+    pub(super) verified: Option<Epoch>,
     plans: BTreeMap<String, String>,
     sessions: Vec<OpenSession>,
-    halts: Vec<HaltNote>,
+    pub(super) halts: Vec<HaltNote>,
 }
 
 /// Control tables in memory. Clones are sessions of one database.
 #[derive(Clone)]
 pub struct MemoryWarehouse {
-    tables: Arc<Mutex<Tables>>,
-    targets: Arc<BTreeMap<TableName, Vec<TargetColumn>>>,
+    pub(super) tables: Arc<Mutex<Tables>>,
+    pub(super) targets: Arc<BTreeMap<TableName, Vec<TargetColumn>>>,
     objects: MemoryObjects,
     accident: Accident,
-    bar: Bar,
+    pub(super) bar: Bar,
+    /// The name of the dead letters in the counts.
+    pub(super) letters: Option<String>,
     /// Who we are; a clone is a session of its own that nobody has recorded.
     identity: Option<(Process, Nonce)>,
 }
@@ -49,7 +60,8 @@ impl MemoryWarehouse {
     /// An empty database with these target tables, which loads from these objects.
     pub fn new(targets: BTreeMap<TableName, Vec<TargetColumn>>, objects: MemoryObjects) -> MemoryWarehouse {
         let (tables, accident, bar) = (Arc::default(), Arc::default(), Bar::default());
-        MemoryWarehouse { tables, targets: Arc::new(targets), objects, accident, bar, identity: None }
+        let letters = targets.keys().find(|table| table.table.ends_with("_dead_letters")).map(TableName::to_string);
+        MemoryWarehouse { tables, targets: Arc::new(targets), objects, accident, bar, letters, identity: None }
     }
 
     /// Lets everything fail with this from now on, or nothing any more.
@@ -105,7 +117,12 @@ fn digest_of(tables: &Tables, epoch: Epoch) -> Option<Digest> {
     tables.links.iter().find(|link| link.record.epoch == epoch).map(|link| link.digest.clone())
 }
 
-fn facts(tables: &Tables) -> Result<TableFacts> {
+/// The time of day of this machine.
+pub(super) fn now() -> Micros {
+    Micros(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64))
+}
+
+pub(super) fn facts(tables: &Tables) -> Result<TableFacts> {
     let fence = tables.fence.clone().ok_or_else(|| Error::new(Fault::Missing, "there are no control tables"))?;
     let from = fence.cut_epoch.unwrap_or(Epoch(0));
     let recent = || tables.links.iter().filter(|link| link.record.epoch >= from);
@@ -130,7 +147,7 @@ fn history(tables: &Tables) -> Result<History> {
     protocol::admit(&facts(tables)?).map_err(|halt| Error::new(Fault::Corrupt, halt.to_string()).because(halt))
 }
 
-fn fence(tables: &mut Tables) -> Result<&mut Fence> {
+pub(super) fn fence(tables: &mut Tables) -> Result<&mut Fence> {
     tables.fence.as_mut().ok_or_else(|| Error::new(Fault::Missing, "there are no control tables"))
 }
 
@@ -238,11 +255,13 @@ impl Warehouse for MemoryWarehouse {
             Some(Trouble::AnswerLost) | None => {}
         }
         let mut tables = lock(&self.tables);
-        let now = fence(&mut tables)?.clone();
+        let standing = fence(&mut tables)?.clone();
         let (holder, range) = (&load.holder, &load.range);
-        if (now.generation, &now.nonce, now.next_epoch) != (holder.generation, &holder.nonce, range.first) {
+        if (standing.generation, &standing.nonce, standing.next_epoch)
+            != (holder.generation, &holder.nonce, range.first)
+        {
             let loaded = digest_of(&tables, range.last);
-            return Ok(protocol::after_refusal(holder, range, &now, loaded.as_ref()));
+            return Ok(protocol::after_refusal(holder, range, &standing, loaded.as_ref()));
         }
         progress(LoadStep::Fenced);
         for copy in &load.copies {
@@ -251,14 +270,18 @@ impl Warehouse for MemoryWarehouse {
         progress(LoadStep::Copied);
         tables.copies.extend(load.copies.iter().map(|c| (c.target.clone(), c.counts.loaded)));
         tables.links.extend(load.links.iter().cloned());
+        for epoch in load.links.iter().map(|link| link.record.epoch) {
+            tables.loaded_at.insert(epoch, now());
+            tables.generations.insert(epoch, holder.generation);
+        }
         let Some(last) = load.links.last() else { return Err(Error::bug("a load of no epoch")) };
         let full = load.links.iter().rev().find(|link| link.full_cut.is_some());
         let mut moved = Fence {
             next_epoch: range.last.next(),
             digest: range.digest.clone(),
             cut_digest: last.cut_digest.clone(),
-            cut_epoch: full.map(|link| link.record.epoch).or(now.cut_epoch),
-            ..now
+            cut_epoch: full.map(|link| link.record.epoch).or(standing.cut_epoch),
+            ..standing
         };
         if let Some(Adoption { fence_id, namespace }) = &load.adopt {
             (moved.fence_id, moved.namespace) = (fence_id.clone(), namespace.clone());

@@ -1,61 +1,16 @@
 //! What was set aside, grouped: for a person to read, who wants to know what is wrong and not each record it is wrong with.
 
-use checkpoint::{Epoch, Micros, TopicPartition};
+use checkpoint::{Epoch, TopicPartition};
 
 use super::{database::Redshift, text::literal};
-use crate::Result;
-
-/// Which dead letters are asked for.
-#[derive(Clone, Debug, Default)]
-pub struct Which {
-    /// Only those of epochs that were closed since.
-    pub since: Option<Micros>,
-    /// Only those whose reason has this in it.
-    pub reason: Option<String>,
-}
-
-/// Dead letters of one target, stage, column and kind of reason, and the newest of them as example.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// The target; empty where the records did not decode.
-    pub target: String,
-    /// Where on their way they failed.
-    pub stage: String,
-    /// The column, if one is to blame.
-    pub column: Option<String>,
-    /// What they have in common: the reason up to its first colon.
-    pub reason: String,
-    /// How many there are.
-    pub count: u64,
-    /// The newest.
-    pub example: Example,
-}
-
-/// One dead letter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Example {
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// When that was closed, as the warehouse shows it; `None` if it was folded into the base.
-    pub closed_at: Option<String>,
-    /// Its partition.
-    pub partition: TopicPartition,
-    /// Its offset.
-    pub offset: i64,
-    /// The whole reason.
-    pub reason: String,
-    /// The first of its bytes, at most [`EXAMPLE_BYTES`].
-    pub bytes: Vec<u8>,
-    /// Whether the record has more.
-    pub cut: bool,
-}
-
-/// How many bytes an example shows.
-pub const EXAMPLE_BYTES: usize = 200;
+use crate::{
+    Result,
+    inspect::{EXAMPLE_BYTES, Example, Group, Which},
+};
 
 impl Redshift {
     /// The dead letters of the job by target, stage, column and reason; the most frequent first.
-    pub fn dead_letters(&self, which: &Which) -> Result<Vec<Group>> {
+    pub(super) fn read_dead_letters(&self, which: &Which) -> Result<Vec<Group>> {
         let mut session = self.connect_to_read()?;
         let (letters, manifest) = (&self.tables.dead_letters, &self.tables.manifest);
         let mut conditions = vec!["true".to_string()];

@@ -3,52 +3,17 @@
 use checkpoint::{Epoch, Generation, garbage::Live};
 
 use super::{database::Redshift, session::Session, text::literal};
-use crate::{HaltNote, OpenSession, Process, Result};
-
-/// An epoch of the manifest, with the sums of its counts over the targets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EpochSummary {
-    /// Its number.
-    pub epoch: u64,
-    /// Why it is there, in the manifest's word.
-    pub kind: String,
-    /// Who loaded it.
-    pub generation: u64,
-    /// When it was closed, as the warehouse shows it, in UTC.
-    pub closed_at: String,
-    /// When it was loaded.
-    pub loaded_at: String,
-    /// Offsets that were read, control records included.
-    pub offsets: u64,
-    /// Rows, over all targets.
-    pub rows: u64,
-    /// Rows that WHERE left out, over all targets.
-    pub filtered: u64,
-    /// Dead letters.
-    pub dead_letters: u64,
-}
-
-/// Where a job stands, as its control tables say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The generation that holds the fence; 0 before the first start.
-    pub generation: u64,
-    /// When the fence moved last, in UTC.
-    pub changed_at: String,
-    /// The open sessions of the job's processes; `None` where the warehouse does not show sessions.
-    pub sessions: Option<Vec<OpenSession>>,
-    /// Dead letters in all.
-    pub dead_letters: u64,
-    /// Why the job stands still: the newest halt of the newest generation that has one.
-    pub halt: Option<HaltNote>,
-}
+use crate::{
+    HaltNote, Process, Result,
+    inspect::{EpochSummary, Standing},
+};
 
 /// How many epochs are looked at first for one that has been in for a while.
 const RECENT: u64 = 1_000;
 
 impl Redshift {
     /// Where the job stands.
-    pub fn standing(&self) -> Result<Standing> {
+    pub(super) fn read_standing(&self) -> Result<Standing> {
         let mut session = self.connect_to_read()?;
         self.tables.check(&mut session)?;
         let fence = self.read_fence(&mut session)?;
@@ -80,7 +45,7 @@ impl Redshift {
     }
 
     /// The id of the fence, and what is live: an epoch counts as in once it was for so many minutes.
-    pub fn live(&self, minutes: u32) -> Result<(String, Live)> {
+    pub(super) fn read_live(&self, minutes: u32) -> Result<(String, Live)> {
         let mut session = self.connect_to_read()?;
         // The fence first: if it moves meanwhile, what is read behind it makes no more of its generation garbage than
         // its successor would.
@@ -102,7 +67,7 @@ impl Redshift {
     }
 
     /// The newest epochs, the newest first.
-    pub fn epochs(&self, most: u64) -> Result<Vec<EpochSummary>> {
+    pub(super) fn read_epochs(&self, most: u64) -> Result<Vec<EpochSummary>> {
         let (manifest, rows, offsets) = (&self.tables.manifest, &self.tables.rows, &self.tables.offsets);
         let letters = literal(&self.tables.dead_letters_name());
         let mut session = self.connect_to_read()?;

@@ -9,10 +9,11 @@
 //! statements in which order. What their answers mean is decided by `checkpoint::protocol`. This file is the port.
 
 mod database;
-pub mod dead_letters;
-pub mod epochs;
+mod dead_letters;
+mod epochs;
 mod fence;
 mod fold;
+mod inspect;
 mod load;
 mod probe;
 mod session;
@@ -20,7 +21,7 @@ mod snapshot;
 mod tables;
 mod text;
 mod verdict;
-pub mod verify;
+mod verify;
 
 use std::time::Duration;
 

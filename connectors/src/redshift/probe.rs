@@ -5,11 +5,11 @@ use super::{
     session::Session,
     text::{literal, name},
 };
-use crate::{CopyFrom, Error, Fault, Result, TableName, dead_letter_columns};
+use crate::{CopyFrom, Error, Fault, Result, dead_letter_columns};
 
 impl Redshift {
     /// Whether we can log in at all, and the isolation level of the database.
-    pub fn log_in(&self) -> Result<String> {
+    pub(super) fn isolation(&self) -> Result<String> {
         let mut session = self.connect()?;
         session.one_text(
             "SELECT database_isolation_level FROM svv_redshift_databases WHERE database_name = current_database()",
@@ -17,17 +17,12 @@ impl Redshift {
     }
 
     /// How many slices share the work of a COPY. `None` where the view is not to be seen, as on serverless.
-    pub fn slices(&self) -> Result<Option<u64>> {
+    pub(super) fn count_slices(&self) -> Result<Option<u64>> {
         match self.connect()?.one_text("SELECT count(*) FROM stv_slices") {
             Ok(count) => Ok(count.parse().ok()),
             Err(error) if matches!(error.fault, Fault::Denied | Fault::Missing) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Whether our user may insert into a table, which COPY asks for.
-    pub fn may_insert(&mut self, table: &TableName) -> Result<bool> {
-        self.on_catalog(|session| Redshift::may(session, &table.to_string(), "insert"))
     }
 
     /// Whether our user has a right on a table.
@@ -37,7 +32,7 @@ impl Redshift {
     }
 
     /// A COPY of a file of dead letters into a temporary table, whose transaction is rolled back.
-    pub fn try_copy(&self, copy: &CopyFrom) -> Result<()> {
+    pub(super) fn try_copy(&self, copy: &CopyFrom) -> Result<()> {
         let mut session = self.connect()?;
         session.limit(self.settings.statement_timeout)?;
         session.run("BEGIN")?;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Micros, Position, Span, protocol};
+use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Position, Span, protocol};
 
 use super::{
     database::Redshift,
@@ -14,82 +14,15 @@ use super::{
     tables::{Tables, fates_do_not_add_up},
     text::{literal, name},
 };
-use crate::{Fault, Result, TableName};
-
-/// A target as the checks look at it.
-#[derive(Clone, Debug)]
-pub struct Filled {
-    /// Its table.
-    pub table: TableName,
-    /// The columns that say where a row came from, where the query selects them.
-    pub origin: Option<OriginColumns>,
-    /// Rows of epochs that were closed before this moment are taken away by others.
-    pub from: Option<Micros>,
-}
-
-/// Columns of a target that say where each row came from.
-#[derive(Clone, Debug)]
-pub struct OriginColumns {
-    /// Filled from `_topic`; or, where the stream has one topic, its name.
-    pub topic: Topic,
-    /// Filled from `_partition`.
-    pub partition: String,
-    /// Filled from `_offset`.
-    pub offset: String,
-}
-
-/// What says the topic of a row.
-#[derive(Clone, Debug)]
-pub enum Topic {
-    /// This column.
-    Column(String),
-    /// It is this one for all.
-    Only(String),
-}
-
-/// A statement that gives no row when all is well.
-#[derive(Clone, Debug)]
-pub struct Check {
-    /// What a row of it means.
-    pub what: String,
-    /// The target that it is about, if it is about one.
-    pub target: Option<String>,
-    /// Whether rows that somebody else wrote to the target can make it fail.
-    pub edits_disturb: bool,
-    /// The statement.
-    pub sql: String,
-}
-
-/// What a check found.
-#[derive(Clone, Debug)]
-pub struct Found {
-    /// What is wrong.
-    pub what: String,
-    /// The target.
-    pub target: Option<String>,
-    /// Whether edits of the target by others explain it.
-    pub edits_disturb: bool,
-    /// The first rows, as text.
-    pub rows: Vec<String>,
-}
+use crate::{
+    Fault, Result,
+    inspect::{Check, Filled, Found, Scope, Topic, Verification},
+};
 
 /// How many rows of a finding are shown.
 const SHOWN: usize = 3;
 /// How many epochs of the chain are read at once.
 const PAGE: u64 = 2_000;
-
-/// Which epochs are looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// All.
-    All,
-    /// So many of the newest, and a few more: a range begins after a whole cut.
-    Last(u64),
-    /// Those that were closed since, and a few more.
-    Since(Micros),
-    /// Those after the newest one that was verified.
-    New,
-}
 
 /// The epochs that are looked at: all, or those after one with a whole cut.
 #[derive(Clone, Copy, Default)]
@@ -293,23 +226,10 @@ fn of_target(tables: &Tables, target: &Filled, renewed: &[String], part: Part) -
     checks
 }
 
-/// What a verification found.
-#[derive(Clone, Debug, Default)]
-pub struct Verification {
-    /// The epochs that were looked at.
-    pub epochs: u64,
-    /// What is wrong.
-    pub found: Vec<Found>,
-    /// What could not be proved, and why.
-    pub unproved: Vec<String>,
-    /// The first epoch that was looked at.
-    pub first: u64,
-}
-
 impl Redshift {
-    /// The statements of [`Redshift::verify`] over all epochs from the base on, for anyone to run. Where the base is, and from where on a
+    /// The statements of [`Redshift::run_checks`] over all epochs from the base on, for anyone to run. Where the base is, and from where on a
     /// target is to be verified, the tables are asked.
-    pub fn verify_sql(&self, targets: &[Filled]) -> Result<Vec<Check>> {
+    pub(super) fn list_checks(&self, targets: &[Filled]) -> Result<Vec<Check>> {
         let mut session = self.connect_to_read()?;
         self.tables.check(&mut session)?;
         let next = self.read_fence(&mut session)?.next_epoch;
@@ -320,7 +240,7 @@ impl Redshift {
 
     /// Runs all checks in one transaction, and recomputes the digests of the epochs and their whole cuts. Where nothing is wrong it is
     /// marked how far it was looked at.
-    pub fn verify(&self, targets: &[Filled], scope: Scope) -> Result<Verification> {
+    pub(super) fn run_checks(&self, targets: &[Filled], scope: Scope) -> Result<Verification> {
         let mut session = self.connect()?;
         self.tables.check(&mut session)?;
         session.limit(self.settings.statement_timeout)?;

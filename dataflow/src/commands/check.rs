@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{TopicPartition, protocol};
-use connectors::{Fault, Log, Objects, RawBatch, Warehouse, redshift::Redshift};
+use connectors::{Fault, Log, Objects, RawBatch, Warehouse};
 use operators::{
     Raw,
     dead_letters::{RejectOptions, Rejects},
@@ -151,16 +151,16 @@ fn check(job: &Job) -> Checked {
     }
     let log = kafka(job, &mut checked);
     let objects = s3(job, &mut checked);
-    let mut redshift = redshift(job, &mut checked);
-    match (&log, &mut redshift) {
-        (Some(log), Some(redshift)) => retention(job, log, redshift, &mut checked),
+    let mut warehouse = warehouse(job, &mut checked);
+    match (&log, &mut warehouse) {
+        (Some(log), Some(warehouse)) => retention(job, log, &mut **warehouse, &mut checked),
         _ => checked
             .skip("whether the topics still have what is not loaded yet", "it needs Kafka and the control tables"),
     }
-    match (&objects, &mut redshift) {
-        (Some(objects), Some(redshift)) => {
-            witnesses(job, &**objects, redshift, &mut checked);
-            role(job, &**objects, redshift, &mut checked);
+    match (&objects, &mut warehouse) {
+        (Some(objects), Some(warehouse)) => {
+            witnesses(job, &**objects, &mut **warehouse, &mut checked);
+            role(job, &**objects, &mut **warehouse, &mut checked);
         }
         _ => checked.skip(
             "whether Redshift may read what is staged ([redshift] iam_role)",
@@ -311,15 +311,16 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
 }
 
 /// Login, control tables, targets and rights. `None` if the control tables cannot be relied on.
-fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
-    let mut warehouse = match ports::redshift(job) {
-        Ok(warehouse) => warehouse,
+fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
+    let ports = ports::warehouse(job).and_then(|warehouse| Ok((warehouse, ports::inspect(job)?)));
+    let (mut warehouse, mut inspect) = match ports {
+        Ok(ports) => ports,
         Err(error) => {
             checked.found("redshift", &error);
             return None;
         }
     };
-    match warehouse.log_in() {
+    match inspect.log_in() {
         Ok(isolation) => checked.good.push(format!("Redshift: logged in as {}, {isolation}", job.redshift.user)),
         Err(error) => {
             let key = match error.fault {
@@ -332,7 +333,7 @@ fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
             return None;
         }
     }
-    match warehouse.slices() {
+    match inspect.slices() {
         Ok(Some(slices)) => checked.notes.push(format!(
             "Redshift has {slices} slices; a file below 128 MB is read by one of them, so a load of small files uses as many \
              as there are workers (run --workers)"
@@ -357,7 +358,7 @@ fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
             Ok(_) => checked.good.push(format!("table {}: its columns take what the query gives", target.table)),
             Err(findings) => checked.found(format!("{key}: query"), &Error::new(Code::Target, findings.join("\n"))),
         }
-        match warehouse.may_insert(&target.table) {
+        match inspect.may_insert(&target.table) {
             Ok(true) => {}
             Ok(false) => {
                 let what = format!("user {} may not insert into {}", job.redshift.user, target.table);
@@ -376,8 +377,8 @@ fn redshift(job: &Job, checked: &mut Checked) -> Option<Redshift> {
 }
 
 /// What the manifest says is loaded, held against what Kafka has.
-fn retention(job: &Job, log: &Arc<dyn Log>, redshift: &mut Redshift, checked: &mut Checked) {
-    let read = redshift.read().map_err(Error::of_tables).and_then(|facts| Ok(protocol::admit(&facts)?));
+fn retention(job: &Job, log: &Arc<dyn Log>, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
+    let read = warehouse.read().map_err(Error::of_tables).and_then(|facts| Ok(protocol::admit(&facts)?));
     let cut = match read {
         Ok(history) => history.cut,
         Err(error) => return checked.found("redshift", &error),
@@ -395,9 +396,9 @@ fn retention(job: &Job, log: &Arc<dyn Log>, redshift: &mut Redshift, checked: &m
 }
 
 /// One row into a temporary table, rolled back: whether the role may read what we stage, and COPY takes our files.
-fn role(job: &Job, objects: &dyn Objects, redshift: &mut Redshift, checked: &mut Checked) {
+fn role(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
     // Rights on the tables have been looked at one by one.
-    match preflight(job, &[], objects, redshift) {
+    match preflight(job, &[], objects, warehouse) {
         Ok(()) => checked.good.push("Redshift read a staged file, and loaded it; rolled back".into()),
         Err(error) => {
             let key = if error.code == Code::Denied { "redshift.iam_role" } else { "redshift" };
@@ -407,10 +408,10 @@ fn role(job: &Job, objects: &dyn Objects, redshift: &mut Redshift, checked: &mut
 }
 
 /// Whether the control tables are those that earlier starts bear witness of.
-fn witnesses(job: &Job, objects: &dyn Objects, redshift: &mut Redshift, checked: &mut Checked) {
+fn witnesses(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
     let looked = witness::list(job, objects)
-        .and_then(|found| Ok((found, redshift.read()?)))
-        .and_then(|(found, facts)| witness::check(job, &found, &facts, redshift));
+        .and_then(|found| Ok((found, warehouse.read()?)))
+        .and_then(|(found, facts)| witness::check(job, &found, &facts, warehouse));
     match looked {
         Ok(()) => checked.good.push("the control tables are the ones that earlier starts had".into()),
         Err(error) => checked.found("job", &error),

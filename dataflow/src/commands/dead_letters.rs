@@ -1,6 +1,6 @@
 //! `tidegate dead-letters`: what was set aside, by target, stage, column and reason, with one example of each.
 
-use connectors::redshift::dead_letters::{Group, Which};
+use connectors::inspect::{Group, Which};
 use serde::Serialize;
 
 use super::{output::print, since::moment_of};
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let which = which(arguments.since.as_deref(), arguments.reason.as_deref())?;
     let job = job::load(&arguments.job)?;
-    let groups = ports::redshift(&job)?.dead_letters(&which).map_err(Error::of_tables)?;
+    let groups = ports::inspect(&job)?.dead_letters(&which).map_err(Error::of_tables)?;
     let shown = if arguments.json { json(&groups)? } else { text(&groups) };
     print(&shown);
     Ok(())
@@ -121,7 +121,7 @@ fn which(since: Option<&str>, reason: Option<&str>) -> Result<Which> {
 #[cfg(test)]
 mod tests {
     use checkpoint::{Epoch, TopicPartition};
-    use connectors::redshift::dead_letters::Example;
+    use connectors::inspect::Example;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! `tidegate epochs`: the newest epochs of a job.
 
-use connectors::redshift::epochs::EpochSummary;
+use connectors::inspect::EpochSummary;
 use serde::Serialize;
 
 use super::output::print;
@@ -43,7 +43,7 @@ struct EpochLine<'a> {
 
 /// The newest epochs of a job, the newest first; a table, or one object a line.
 fn epochs(job: &Job, most: u64, json: bool) -> Result<String> {
-    let epochs = ports::redshift(job)?.epochs(most)?;
+    let epochs = ports::inspect(job)?.epochs(most)?;
     if json {
         let lines = epochs.iter().map(|epoch| {
             let EpochSummary { epoch, kind, generation, closed_at, loaded_at, offsets, rows, filtered, dead_letters } =

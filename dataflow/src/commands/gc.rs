@@ -34,6 +34,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn gc(job: &Job, dry_run: bool) -> Result<Collected> {
-    let (fence_id, live) = ports::redshift(job)?.live(KEEP_MINUTES).map_err(Error::of_tables)?;
+    let (fence_id, live) = ports::inspect(job)?.live(KEEP_MINUTES).map_err(Error::of_tables)?;
     Ok(collect(&ports::staging(job)?, &job.name, &fence_id, live, dry_run)?)
 }

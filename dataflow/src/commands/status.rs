@@ -4,7 +4,7 @@ use checkpoint::{
     History, Micros, TopicPartition,
     protocol::{self, Halt},
 };
-use connectors::{HaltNote, Log, OpenSession, Warehouse};
+use connectors::{HaltNote, Log, OpenSession};
 use serde::Serialize;
 
 use super::output::print;
@@ -66,11 +66,11 @@ struct TopicLine {
 
 /// Where a job stands, by its control tables and the ends of its topics; for a person, or as one object.
 fn status(job: &Job, json: bool) -> Result<String> {
-    let mut redshift = ports::redshift(job)?;
-    let standing = redshift.standing().map_err(Error::of_tables)?;
+    let mut inspect = ports::inspect(job)?;
+    let standing = inspect.standing().map_err(Error::of_tables)?;
     // What is wrong with the tables is shown, and so is the halt that it led to.
-    let admitted = protocol::admit(&redshift.read().map_err(Error::of_tables)?);
-    let newest = redshift.epochs(1)?.pop();
+    let admitted = protocol::admit(&ports::warehouse(job)?.read().map_err(Error::of_tables)?);
+    let newest = inspect.epochs(1)?.pop();
     let log = ports::kafka(job, 1)?;
     let topics: Vec<TopicLine> =
         job.streams.iter().flat_map(|s| &s.topics).map(|topic| topic_line(&log, topic, &admitted)).collect();

@@ -1,6 +1,6 @@
 //! `tidegate verify`: whether what the control tables say is true.
 
-use connectors::redshift::verify::{Filled, Found, OriginColumns, Scope, Topic, Verification};
+use connectors::inspect::{Filled, Found, OriginColumns, Scope, Topic, Verification};
 use operators::query::{Input, SourceValue, select::Value};
 use serde::Serialize;
 
@@ -83,8 +83,8 @@ fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
         }
     }
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
-    let redshift = ports::redshift(job)?;
-    let Verification { epochs, found, unproved, first } = redshift.verify(&targets, scope).map_err(Error::of_tables)?;
+    let verified = ports::inspect(job)?.verify(&targets, scope).map_err(Error::of_tables)?;
+    let Verification { epochs, found, unproved, first } = verified;
     let warning = |found: &Found| found.edits_disturb && found.target.as_ref().is_some_and(|t| edited.contains(t));
     let (mut text, mut json) = (String::new(), String::new());
     for finding in &found {
@@ -116,7 +116,7 @@ fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
 /// The statements of the checks, as a person would run them.
 fn sql(job: &Job) -> Result<String> {
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
-    let checks = ports::redshift(job)?.verify_sql(&targets).map_err(Error::of_tables)?;
+    let checks = ports::inspect(job)?.verify_sql(&targets).map_err(Error::of_tables)?;
     Ok(checks.iter().map(|check| format!("-- no row, or: {}\n{};\n\n", check.what, check.sql)).collect())
 }
 

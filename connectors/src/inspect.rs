@@ -1,0 +1,207 @@
+//! The port of whoever looks at a job from outside: what its tables say, for a person to read. It changes nothing, but for the mark
+//! that a verification leaves. Redshift.
+
+use checkpoint::{Epoch, Micros, TopicPartition, garbage::Live};
+
+use crate::{HaltNote, OpenSession, Result, TableName};
+
+/// What can be asked about a job and its warehouse without being part of the job.
+pub trait Inspect: Send {
+    /// Logs in, and gives the isolation level of the database.
+    fn log_in(&mut self) -> Result<String>;
+
+    /// How many slices share the work of a COPY. `None` where the warehouse does not show them, as on serverless.
+    fn slices(&mut self) -> Result<Option<u64>>;
+
+    /// Whether our user may insert into a table, which COPY asks for. An error if there is no such table.
+    fn may_insert(&mut self, table: &TableName) -> Result<bool>;
+
+    /// Where the job stands.
+    fn standing(&mut self) -> Result<Standing>;
+
+    /// The id of the fence, and what is live: an epoch counts as loaded once it was for so many minutes.
+    fn live(&mut self, minutes: u32) -> Result<(String, Live)>;
+
+    /// So many of the newest epochs, the newest first.
+    fn epochs(&mut self, most: u64) -> Result<Vec<EpochSummary>>;
+
+    /// The dead letters of the job by target, stage, column and reason; the most frequent first.
+    fn dead_letters(&mut self, which: &Which) -> Result<Vec<Group>>;
+
+    /// Holds the control tables and these targets against each other, all at one moment, and computes the digests of the epochs again.
+    /// Where nothing is wrong it leaves a mark of how far that was looked at, for [`Scope::New`].
+    fn verify(&mut self, targets: &[Filled], scope: Scope) -> Result<Verification>;
+
+    /// The checks of [`Inspect::verify`] over all epochs as statements that anyone can run; none where the warehouse has no language
+    /// for them.
+    fn verify_sql(&mut self, targets: &[Filled]) -> Result<Vec<Check>>;
+}
+
+/// An epoch of the manifest, with the sums of its counts over the targets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EpochSummary {
+    /// Its number.
+    pub epoch: u64,
+    /// Why it is there, in the manifest's word.
+    pub kind: String,
+    /// Who loaded it.
+    pub generation: u64,
+    /// When it was closed, as the warehouse shows it, in UTC.
+    pub closed_at: String,
+    /// When it was loaded.
+    pub loaded_at: String,
+    /// Offsets that were read, control records included.
+    pub offsets: u64,
+    /// Rows, over all targets.
+    pub rows: u64,
+    /// Rows that WHERE left out, over all targets.
+    pub filtered: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+}
+
+/// Where a job stands, as its control tables say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The generation that holds the fence; 0 before the first start.
+    pub generation: u64,
+    /// When the fence moved last, in UTC.
+    pub changed_at: String,
+    /// The open sessions of the job's processes; `None` where the warehouse does not show sessions.
+    pub sessions: Option<Vec<OpenSession>>,
+    /// Dead letters in all.
+    pub dead_letters: u64,
+    /// Why the job stands still: the newest halt of the newest generation that has one.
+    pub halt: Option<HaltNote>,
+}
+
+/// Which dead letters are asked for.
+#[derive(Clone, Debug, Default)]
+pub struct Which {
+    /// Only those of epochs that were closed since.
+    pub since: Option<Micros>,
+    /// Only those whose reason has this in it.
+    pub reason: Option<String>,
+}
+
+/// Dead letters of one target, stage, column and kind of reason, and the newest of them as example.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// The target; empty where the records did not decode.
+    pub target: String,
+    /// Where on their way they failed.
+    pub stage: String,
+    /// The column, if one is to blame.
+    pub column: Option<String>,
+    /// What they have in common: the reason up to its first colon.
+    pub reason: String,
+    /// How many there are.
+    pub count: u64,
+    /// The newest.
+    pub example: Example,
+}
+
+/// One dead letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Example {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// When that was closed, as the warehouse shows it; `None` if it was folded into the base.
+    pub closed_at: Option<String>,
+    /// Its partition.
+    pub partition: TopicPartition,
+    /// Its offset.
+    pub offset: i64,
+    /// The whole reason.
+    pub reason: String,
+    /// The first of its bytes, at most [`EXAMPLE_BYTES`].
+    pub bytes: Vec<u8>,
+    /// Whether the record has more.
+    pub cut: bool,
+}
+
+/// How many bytes an example shows.
+pub const EXAMPLE_BYTES: usize = 200;
+
+/// A target as the checks look at it.
+#[derive(Clone, Debug)]
+pub struct Filled {
+    /// Its table.
+    pub table: TableName,
+    /// The columns that say where a row came from, where the query selects them.
+    pub origin: Option<OriginColumns>,
+    /// Rows of epochs that were closed before this moment are taken away by others.
+    pub from: Option<Micros>,
+}
+
+/// Columns of a target that say where each row came from.
+#[derive(Clone, Debug)]
+pub struct OriginColumns {
+    /// Filled from `_topic`; or, where the stream has one topic, its name.
+    pub topic: Topic,
+    /// Filled from `_partition`.
+    pub partition: String,
+    /// Filled from `_offset`.
+    pub offset: String,
+}
+
+/// What says the topic of a row.
+#[derive(Clone, Debug)]
+pub enum Topic {
+    /// This column.
+    Column(String),
+    /// It is this one for all.
+    Only(String),
+}
+
+/// A statement that gives no row when all is well.
+#[derive(Clone, Debug)]
+pub struct Check {
+    /// What a row of it means.
+    pub what: String,
+    /// The target that it is about, if it is about one.
+    pub target: Option<String>,
+    /// Whether rows that somebody else wrote to the target can make it fail.
+    pub edits_disturb: bool,
+    /// The statement.
+    pub sql: String,
+}
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// What is wrong.
+    pub what: String,
+    /// The target.
+    pub target: Option<String>,
+    /// Whether edits of the target by others explain it.
+    pub edits_disturb: bool,
+    /// The first rows, as text.
+    pub rows: Vec<String>,
+}
+
+/// Which epochs are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// All.
+    All,
+    /// So many of the newest, and a few more: a range begins after a whole cut.
+    Last(u64),
+    /// Those that were closed since, and a few more.
+    Since(Micros),
+    /// Those after the newest one that was verified.
+    New,
+}
+
+/// What a verification found.
+#[derive(Clone, Debug, Default)]
+pub struct Verification {
+    /// The epochs that were looked at.
+    pub epochs: u64,
+    /// What is wrong.
+    pub found: Vec<Found>,
+    /// What could not be proved, and why.
+    pub unproved: Vec<String>,
+    /// The first epoch that was looked at.
+    pub first: u64,
+}

@@ -1,0 +1,226 @@
+//! What the tables in memory say, for a person to read.
+
+use std::{cmp::Reverse, collections::BTreeMap};
+
+use checkpoint::{Counts, Epoch, EpochRecord, History, Link, Micros, TopicPartition, garbage::Live, protocol};
+
+use super::{
+    trouble::lock,
+    warehouse::{MemoryWarehouse, Tables, facts, fence, now},
+};
+use crate::{
+    Error, Fault, Inspect, Result, TableName, Warehouse,
+    conformance::SetAside,
+    inspect::{
+        Check, EXAMPLE_BYTES, EpochSummary, Example, Filled, Found, Group, Scope, Standing, Verification, Which,
+    },
+};
+
+impl MemoryWarehouse {
+    /// Puts a dead letter into its table, past all loads.
+    pub fn set_aside(&self, letter: &SetAside) {
+        lock(&self.tables).letters.push(letter.clone());
+    }
+}
+
+/// What groups dead letters: target, stage, column and the reason up to its first colon.
+type Kind<'a> = (&'a str, &'a str, Option<&'a str>, &'a str);
+
+fn kind(letter: &SetAside) -> Kind<'_> {
+    let reason = letter.reason.split(':').next().unwrap_or_default();
+    (&letter.target, &letter.stage, letter.column.as_deref(), reason)
+}
+
+fn closed_at(tables: &Tables, epoch: Epoch) -> Option<Micros> {
+    tables.links.iter().find(|link| link.record.epoch == epoch).map(|link| link.record.closed_at)
+}
+
+impl Inspect for MemoryWarehouse {
+    fn log_in(&mut self) -> Result<String> {
+        self.bar.pass()?;
+        Ok("Serializable".into())
+    }
+
+    fn slices(&mut self) -> Result<Option<u64>> {
+        self.bar.pass()?;
+        Ok(None)
+    }
+
+    fn may_insert(&mut self, table: &TableName) -> Result<bool> {
+        self.bar.pass()?;
+        match self.targets.contains_key(table) {
+            true => Ok(true),
+            false => Err(Error::new(Fault::Missing, format!("there is no table {table}"))),
+        }
+    }
+
+    fn standing(&mut self) -> Result<Standing> {
+        let sessions = self.sessions()?;
+        let mut tables = lock(&self.tables);
+        let generation = fence(&mut tables)?.generation.0;
+        let halt = tables.halts.iter().max_by_key(|note| (note.generation, note.since)).cloned();
+        let changed_at = Micros(0).to_text();
+        Ok(Standing { generation, changed_at, sessions, dead_letters: tables.letters.len() as u64, halt })
+    }
+
+    fn live(&mut self, minutes: u32) -> Result<(String, Live)> {
+        self.bar.pass()?;
+        let mut tables = lock(&self.tables);
+        let fence = fence(&mut tables)?.clone();
+        let before = Micros(now().0 - i64::from(minutes) * 60_000_000);
+        let loaded = tables.links.iter().map(|link| link.record.epoch);
+        let loaded = loaded.filter(|epoch| tables.loaded_at.get(epoch).is_some_and(|at| *at <= before)).max();
+        Ok((fence.fence_id, Live { generation: fence.generation, loaded }))
+    }
+
+    fn epochs(&mut self, most: u64) -> Result<Vec<EpochSummary>> {
+        self.bar.pass()?;
+        let mut tables = lock(&self.tables);
+        let from = fence(&mut tables)?.next_epoch.0.saturating_sub(most);
+        let letters = self.letters.as_deref().unwrap_or_default();
+        let newest = tables.links.iter().rev().filter(|link| link.record.epoch.0 >= from);
+        let summary = |Link { record, .. }: &Link| {
+            let sum = |of: &dyn Fn(&Counts) -> u64, wanted: &dyn Fn(&str) -> bool| -> u64 {
+                record.counts.iter().filter(|(target, _)| wanted(target)).map(|(_, counts)| of(counts)).sum()
+            };
+            EpochSummary {
+                epoch: record.epoch.0,
+                kind: record.kind.text().into(),
+                generation: tables.generations.get(&record.epoch).map_or(0, |generation| generation.0),
+                closed_at: record.closed_at.to_text(),
+                loaded_at: tables.loaded_at.get(&record.epoch).map_or(String::new(), |at| at.to_text()),
+                offsets: record.spans.iter().map(|span| (span.end - span.start) as u64).sum(),
+                rows: sum(&|counts| counts.loaded, &|target| target != letters),
+                filtered: sum(&|counts| counts.of(checkpoint::Fate::Filtered), &|_| true),
+                dead_letters: sum(&|counts| counts.loaded, &|target| target == letters),
+            }
+        };
+        Ok(newest.take(most as usize).map(summary).collect())
+    }
+
+    fn dead_letters(&mut self, which: &Which) -> Result<Vec<Group>> {
+        self.bar.pass()?;
+        let mut tables = lock(&self.tables);
+        fence(&mut tables)?;
+        let is_young = |letter: &SetAside| {
+            which.since.is_none_or(|since| closed_at(&tables, letter.epoch).is_some_and(|at| at >= since))
+        };
+        let is_wanted = |letter: &&SetAside| {
+            is_young(letter) && which.reason.as_ref().is_none_or(|part| letter.reason.contains(part))
+        };
+        let mut kinds: BTreeMap<Kind<'_>, Vec<&SetAside>> = BTreeMap::new();
+        tables.letters.iter().filter(is_wanted).for_each(|letter| kinds.entry(kind(letter)).or_default().push(letter));
+        let group = |(kind, mut letters): (Kind<'_>, Vec<&SetAside>)| {
+            let (target, stage, column, reason) = kind;
+            letters.sort_by_key(|letter| {
+                (
+                    Reverse(letter.epoch),
+                    letter.partition.topic.clone(),
+                    letter.partition.partition,
+                    Reverse(letter.offset),
+                )
+            });
+            let newest = letters[0];
+            let example = Example {
+                epoch: newest.epoch,
+                closed_at: closed_at(&tables, newest.epoch).map(|at| at.to_text()),
+                partition: newest.partition.clone(),
+                offset: newest.offset,
+                reason: newest.reason.clone(),
+                bytes: newest.bytes.iter().take(EXAMPLE_BYTES).copied().collect(),
+                cut: newest.bytes.len() > EXAMPLE_BYTES,
+            };
+            let (target, stage, reason) = (target.into(), stage.into(), reason.into());
+            Group { target, stage, column: column.map(String::from), reason, count: letters.len() as u64, example }
+        };
+        let mut groups: Vec<Group> = kinds.into_iter().map(group).collect();
+        groups.sort_by_key(|group| Reverse(group.count)); // stable: the order of their names stays
+        Ok(groups)
+    }
+
+    fn verify(&mut self, targets: &[Filled], scope: Scope) -> Result<Verification> {
+        self.bar.pass()?;
+        let mut tables = lock(&self.tables);
+        let fence = fence(&mut tables)?.clone();
+        let before = match scope {
+            Scope::All => 0,
+            Scope::Last(number) => fence.next_epoch.0.saturating_sub(number),
+            Scope::Since(since) => {
+                let young = tables.links.iter().find(|link| link.record.closed_at >= since);
+                young.map_or(fence.next_epoch.0, |link| link.record.epoch.0)
+            }
+            Scope::New => tables.verified.map_or(0, |epoch| epoch.0 + 1),
+        };
+        let cut = tables.links.iter().rev().find(|link| link.full_cut.is_some() && link.record.epoch.0 < before);
+        let first = cut.map_or(0, |link| link.record.epoch.0 + 1);
+        let found =
+            |what: String, target: Option<String>| Found { what, target, edits_disturb: false, rows: Vec::new() };
+        let mut done = Verification { epochs: fence.next_epoch.0 - first, first, ..Verification::default() };
+        done.found.extend(broken_link(&tables, first).map(|what| found(what, None)));
+        if let Err(halt) = protocol::admit(&facts(&tables)?) {
+            done.found.push(found(halt.to_string(), None));
+        }
+        for target in targets.iter().filter(|_| first == 0) {
+            let name = target.table.to_string();
+            let counted: u64 =
+                tables.links.iter().filter_map(|link| link.record.counts.get(&name)).map(|counts| counts.loaded).sum();
+            let there: u64 = tables.copies.iter().filter(|(copy, _)| *copy == name).map(|(_, rows)| rows).sum();
+            if counted != there {
+                done.found.push(found(format!("table {name} has other rows than were counted"), Some(name)));
+            }
+        }
+        let letters = self.letters.as_deref().unwrap_or_default();
+        for link in tables.links.iter().filter(|link| link.record.epoch.0 >= first) {
+            let there = tables.letters.iter().filter(|letter| letter.epoch == link.record.epoch).count() as u64;
+            if link.record.counts.get(letters).is_some_and(|counts| counts.loaded != there) {
+                done.found
+                    .push(found(format!("epoch {} has other dead letters than were counted", link.record.epoch), None));
+            }
+            let is_inside = |letter: &SetAside| {
+                link.record.spans.iter().any(|span| contains(span, &letter.partition, letter.offset))
+            };
+            if tables.letters.iter().any(|letter| letter.epoch == link.record.epoch && !is_inside(letter)) {
+                done.found.push(found("a dead letter lies outside of what its epoch read".into(), None));
+            }
+        }
+        if done.found.is_empty() && (scope == Scope::New || first == 0) {
+            tables.verified = tables.links.last().map(|link| link.record.epoch);
+        }
+        Ok(done)
+    }
+
+    fn verify_sql(&mut self, _: &[Filled]) -> Result<Vec<Check>> {
+        self.bar.pass()?;
+        fence(&mut lock(&self.tables))?;
+        Ok(Vec::new())
+    }
+}
+
+fn contains(span: &checkpoint::Span, partition: &TopicPartition, offset: i64) -> bool {
+    span.partition == *partition && (span.start..span.end).contains(&offset)
+}
+
+/// What is wrong with the chain of digests from this epoch on.
+fn broken_link(tables: &Tables, first: u64) -> Option<String> {
+    let mut history = match tables.links.iter().find(|link| link.record.epoch.0 + 1 == first) {
+        Some(Link { record, digest, full_cut: Some(cut), .. }) => History {
+            next_epoch: record.epoch.next(),
+            digest: digest.clone(),
+            cut: (**cut).clone(),
+            cut_epoch: Some(record.epoch),
+        },
+        _ => {
+            let decided = tables.links.iter().find_map(|link| link.record.decision.as_ref()?.adopted.first());
+            History::new(decided.map_or(tables.fence.as_ref()?.fence_id.as_str(), String::as_str))
+        }
+    };
+    for link in tables.links.iter().filter(|link| link.record.epoch.0 >= first) {
+        let record = EpochRecord { counts: BTreeMap::new(), ..link.record.clone() };
+        match history.link(record) {
+            Ok(again) if again.digest == link.digest && again.cut_digest == link.cut_digest => {}
+            Ok(_) => return Some(format!("the digest of epoch {} is not that of its history", link.record.epoch)),
+            Err(error) => return Some(format!("epoch {} does not follow: {error}", link.record.epoch)),
+        }
+    }
+    None
+}

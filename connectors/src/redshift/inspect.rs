@@ -1,0 +1,47 @@
+//! The port of whoever looks at a job from outside.
+
+use checkpoint::garbage::Live;
+
+use super::database::Redshift;
+use crate::{
+    Inspect, Result, TableName,
+    inspect::{Check, EpochSummary, Filled, Group, Scope, Standing, Verification, Which},
+};
+
+impl Inspect for Redshift {
+    fn log_in(&mut self) -> Result<String> {
+        self.isolation()
+    }
+
+    fn slices(&mut self) -> Result<Option<u64>> {
+        self.count_slices()
+    }
+
+    fn may_insert(&mut self, table: &TableName) -> Result<bool> {
+        self.on_catalog(|session| Redshift::may(session, &table.to_string(), "insert"))
+    }
+
+    fn standing(&mut self) -> Result<Standing> {
+        self.read_standing()
+    }
+
+    fn live(&mut self, minutes: u32) -> Result<(String, Live)> {
+        self.read_live(minutes)
+    }
+
+    fn epochs(&mut self, most: u64) -> Result<Vec<EpochSummary>> {
+        self.read_epochs(most)
+    }
+
+    fn dead_letters(&mut self, which: &Which) -> Result<Vec<Group>> {
+        self.read_dead_letters(which)
+    }
+
+    fn verify(&mut self, targets: &[Filled], scope: Scope) -> Result<Verification> {
+        self.run_checks(targets, scope)
+    }
+
+    fn verify_sql(&mut self, targets: &[Filled]) -> Result<Vec<Check>> {
+        self.list_checks(targets)
+    }
+}
