@@ -16,8 +16,8 @@ use checkpoint::{
 };
 
 use crate::{
-    CopyFrom, Error, Fold, Folded, HaltNote, Load, LoadStep, Log, Objects, OpenSession, Process, RawBatch, Reader,
-    Result, StartAt, TableName, TargetColumn, Took, Warehouse,
+    CopyFrom, Error, Fold, Folded, HaltNote, Load, LoadStep, Log, Objects, OpenSession, Process, Read, ReadFrom,
+    Reader, Result, StartAt, TableName, TargetColumn, Took, Warehouse,
 };
 
 /// The error of a call.
@@ -131,15 +131,19 @@ impl<P: Log> Log for Faulty<P> {
         self.script.act("next_readable", || self.port.next_readable(partition, from))
     }
 
-    fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
+    fn read(&self, from: &[ReadFrom]) -> Result<Box<dyn Reader>> {
         let reader = self.script.act("read", || self.port.read(from))?;
         Ok(Box::new(Faulty::new(reader, self.script.clone())))
     }
 }
 
 impl Reader for Faulty<Box<dyn Reader>> {
-    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
+    fn next(&mut self, wait: Duration) -> Result<Option<Read>> {
         self.script.act("next", || self.port.next(wait))
+    }
+
+    fn allow(&mut self, place: usize, until: Option<i64>) -> Result<()> {
+        self.port.allow(place, until)
     }
 }
 

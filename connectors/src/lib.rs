@@ -32,7 +32,7 @@ mod warehouse;
 
 pub use error::{Error, Fault, Happened, Result};
 pub use inspect::Inspect;
-pub use log::{BytesColumn, Log, Moved, RawBatch, Reader, StartAt};
+pub use log::{BytesColumn, Log, RawBatch, Read, ReadFrom, Reader, Run, StartAt};
 pub use objects::Objects;
 pub use secret::Secret;
 pub use trust::Trust;

@@ -47,15 +47,56 @@ pub trait Log: Send + Sync {
 
     /// Begins to read partitions, each at its offset. Records of aborted transactions are not delivered. A partition that is
     /// not there, or goes away, may look like one to which nothing comes: [`Log::partitions`] knows.
-    fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>>;
+    fn read(&self, from: &[ReadFrom]) -> Result<Box<dyn Reader>>;
+}
+
+/// A partition that is to be read, and from where on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadFrom {
+    /// The partition.
+    pub partition: TopicPartition,
+    /// Kafka's id of its topic, empty where it is not known. A reader that asks by id refuses another topic of the same name; one
+    /// that asks by name (librdkafka) does not notice, and [`Log::topic_id`] does.
+    pub topic_id: String,
+    /// The first offset that is to be given.
+    pub offset: i64,
+    /// The leader epoch of the record before it, where it is known. A reader that compares it refuses a log that was cut off and written
+    /// anew; librdkafka is not told.
+    pub leader_epoch: Option<i32>,
+}
+
+impl ReadFrom {
+    /// From an offset on, of whatever topic has this name.
+    pub fn offset(partition: TopicPartition, offset: i64) -> ReadFrom {
+        ReadFrom { partition, topic_id: String::new(), offset, leader_epoch: None }
+    }
 }
 
 /// Reads on where the last batch ended.
 pub trait Reader: Send {
-    /// The next batch; `None` if nothing came within `wait`, also while the brokers are away. A batch may have positions and no records: a partition
-    /// moved over control records or an aborted transaction. After an error the reader is of no further use; what came before
-    /// the error was given before it, of a damaged batch ([`crate::Fault::Damaged`]) and of what comes after it nothing.
-    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>>;
+    /// What comes next; `None` if nothing came within `wait`, also while the brokers are away. A batch may have runs and no records: a
+    /// partition moved over control records or an aborted transaction, or did not move and was answered. After an error the reader
+    /// is of no further use; what came before the error was given before it.
+    fn next(&mut self, wait: Duration) -> Result<Option<Read>>;
+
+    /// Gives nothing of a partition at or above this offset from here on, until it is allowed to; `None` for no bound. Its position stays
+    /// at or below the bound as well. What was given already stays given.
+    fn allow(&mut self, place: usize, until: Option<i64>) -> Result<()>;
+}
+
+/// What a reader gives.
+#[derive(Debug)]
+pub enum Read {
+    /// Records, and where their partitions stand.
+    Batch(RawBatch),
+    /// A partition that gives nothing any more; the others go on. What came before the error was given before it, of a damaged batch
+    /// ([`crate::Fault::Damaged`]) and of what comes after it nothing.
+    Lost {
+        /// Its place in the list that was given to [`Log::read`].
+        place: usize,
+        /// Why.
+        error: Error,
+    },
 }
 
 /// Bytes of many records in one buffer: value `i` is `data[offsets[i]..offsets[i + 1]]`, and absent unless `present[i]`.
@@ -114,8 +155,8 @@ pub struct RawBatch {
     pub values: BytesColumn,
     /// Headers as JSON text, one for each record, where the reader was made to give them; else none at all.
     pub headers: BytesColumn,
-    /// Where the partitions that moved stand behind this batch.
-    pub moved: Vec<Moved>,
+    /// Where its partitions stand after this batch: one for each.
+    pub runs: Vec<Run>,
 }
 
 impl RawBatch {
@@ -138,17 +179,35 @@ impl RawBatch {
         self.offsets.is_empty()
     }
 
+    /// These of its records, in this order, and no runs.
+    pub fn only(&self, rows: impl Iterator<Item = usize>) -> Result<RawBatch> {
+        let mut some = RawBatch::default();
+        for row in rows {
+            some.partitions.push(self.partitions[row]);
+            some.offsets.push(self.offsets[row]);
+            some.timestamps_ms.push(self.timestamps_ms[row]);
+            some.keys.push(self.keys.get(row))?;
+            some.values.push(self.values.get(row))?;
+            if !self.headers.present.is_empty() {
+                some.headers.push(self.headers.get(row))?;
+            }
+        }
+        Ok(some)
+    }
+
     /// Bytes of keys and values.
     pub fn bytes(&self) -> usize {
         self.keys.data.len() + self.values.data.len() + self.headers.data.len()
     }
 }
 
-/// Where a partition stands behind a batch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Moved {
+/// The records of one partition in a batch, and where it stands after them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Run {
     /// Its place in the list that was given to [`Log::read`].
-    pub partition: i32,
+    pub place: i32,
+    /// The offset of its first record in the batch; `None` if it has none.
+    pub first_offset: Option<i64>,
     /// The consumer's position straight after the batch was taken: past control records too, so it may be far above the
     /// last record's offset + 1.
     pub position: i64,
@@ -156,4 +215,11 @@ pub struct Moved {
     pub leader_epoch: Option<i32>,
     /// The row of the batch's last record of this partition; `None` if it has none.
     pub last_row: Option<usize>,
+    /// The last stable offset, as far as it is known: it may have grown since.
+    pub last_stable: Option<i64>,
+    /// The high watermark, as far as it is known.
+    pub high_watermark: Option<i64>,
+    /// Whether its leader has answered since the last run of this partition. So a partition that stands at its last stable offset and
+    /// was answered has nothing more; one that was not answered may have.
+    pub answered: bool,
 }

@@ -86,6 +86,7 @@ pub fn recover(
             topic_id: facts.topic_id.clone(),
             stream: job.streams.iter().position(reads).unwrap_or_default(),
             start,
+            leader_epoch: history.cut.get(&partition).and_then(|position| position.leader_epoch),
             until: manner.until_caught_up.then_some(facts.high),
             partition,
         }

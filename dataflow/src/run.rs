@@ -159,6 +159,7 @@ mod tests {
             topic_id: id.into(),
             stream: 0,
             start: 0,
+            leader_epoch: None,
             until: None,
         };
         let places = [place("a", 0, ""), place("a", 1, ""), place("b", 0, "id"), place("c", 0, "")];

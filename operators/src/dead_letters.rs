@@ -186,7 +186,7 @@ mod tests {
 
     fn places() -> Arc<[Place]> {
         let partition = TopicPartition::new("t", 5);
-        [Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }].into()
+        [Place { partition, topic_id: String::new(), stream: 0, start: 0, leader_epoch: None, until: None }].into()
     }
 
     fn origin(values: &[&[u8]]) -> Origin {

@@ -14,6 +14,8 @@ pub struct Place {
     pub stream: usize,
     /// Where the first epoch of this run begins.
     pub start: i64,
+    /// The leader epoch of the last record before that, where one is known.
+    pub leader_epoch: Option<i32>,
     /// How far it is to be read, with `--until-caught-up`.
     pub until: Option<i64>,
 }

@@ -78,7 +78,8 @@ struct Stages {
 
 fn stages() -> Stages {
     let partition = TopicPartition::new("t", 3);
-    let places: Arc<[Place]> = [Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }].into();
+    let places: Arc<[Place]> =
+        [Place { partition, topic_id: String::new(), stream: 0, start: 0, leader_epoch: None, until: None }].into();
     let rejects = Rejects::new(RejectOptions::default(), places.clone());
     let watch: Watch = Arc::new(|_| {});
     let kinds = [

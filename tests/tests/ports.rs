@@ -15,7 +15,7 @@ use checkpoint::{
     protocol::{SourceFacts, Start},
 };
 use connectors::{
-    Fault, Inspect, Log, Reader, Secret, StartAt, Warehouse,
+    Fault, Inspect, Log, Read, ReadFrom, Reader, Secret, StartAt, Warehouse,
     conformance::{self, SetAside, Trouble},
     kafka::{self, Kafka},
     redshift::{Redshift, Settings, Tls},
@@ -122,6 +122,9 @@ fn kafka_keeps_the_promises_of_a_log() {
     let c = format!("{}_c", world.name);
     world.create_topic(&c, 1);
     conformance::unseen(&kafka(&world.name, |_| {}), &mut producers, &c);
+    let d = format!("{}_d", world.name);
+    world.create_topic(&d, 2);
+    conformance::reader(&kafka(&world.name, |_| {}), &mut producers, &d);
 
     // Brokers that go away and come back.
     let broker = STACK.kafka.broker().expect("a real one");
@@ -170,7 +173,7 @@ impl Log for Guarded {
         self.log().next_readable(partition, from)
     }
 
-    fn read(&self, from: &[(TopicPartition, i64)]) -> connectors::Result<Box<dyn Reader>> {
+    fn read(&self, from: &[ReadFrom]) -> connectors::Result<Box<dyn Reader>> {
         self.log().read(from)
     }
 }
@@ -219,15 +222,16 @@ fn a_kafka_login_that_worked_before_is_waited_for() {
         let secret = Secret::new(move || Ok(read.lock().expect("the password").to_string()));
         settings.properties.push(("sasl.password".into(), secret));
     });
-    let from = [(TopicPartition::new(world.name.as_str(), 0), 0)];
+    let from = [ReadFrom::offset(TopicPartition::new(world.name.as_str(), 0), 0)];
     // What comes first of a new reader: an error, or a record.
     let first = || {
         let mut reader = log.read(&from).expect("a reader");
         loop {
             match reader.next(Duration::from_millis(100)) {
                 Ok(None) => {}
-                Ok(Some(batch)) => return Ok(batch.len()),
-                Err(error) => return Err(error.fault),
+                Ok(Some(Read::Batch(batch))) if batch.is_empty() => {}
+                Ok(Some(Read::Batch(batch))) => return Ok(batch.len()),
+                Ok(Some(Read::Lost { error, .. })) | Err(error) => return Err(error.fault),
             }
         }
     };
@@ -259,10 +263,10 @@ fn headers_come_as_json() {
     }
     producers.plain.flush(Duration::from_secs(30)).expect("they are there");
     let log = kafka(&world.name, |s| s.headers = true);
-    let mut reader = log.read(&[(TopicPartition::new(world.name.as_str(), 0), 0)]).expect("a reader");
+    let mut reader = log.read(&[ReadFrom::offset(TopicPartition::new(world.name.as_str(), 0), 0)]).expect("a reader");
     let mut found = Vec::new();
     until(Duration::from_secs(30), "both records", || {
-        if let Some(batch) = reader.next(Duration::from_millis(50)).expect("no error") {
+        if let Some(Read::Batch(batch)) = reader.next(Duration::from_millis(50)).expect("no error") {
             found.extend(
                 (0..batch.len())
                     .map(|i| String::from_utf8(batch.headers.get(i).expect("headers").to_vec()).expect("UTF-8")),

@@ -19,7 +19,7 @@ use std::{
 
 use bench::thread_cpu;
 use checkpoint::TopicPartition;
-use connectors::{ColumnKind, Log, RawBatch, TableName, TargetColumn, kafka};
+use connectors::{ColumnKind, Log, RawBatch, Read, ReadFrom, TableName, TargetColumn, kafka};
 use operators::{
     Raw,
     dead_letters::{RejectOptions, Rejects},
@@ -109,12 +109,14 @@ fn fetch(events: u64) {
         headers: false,
         answer_within: kafka::ANSWER_WITHIN,
     };
-    let from: Vec<_> = (0..PARTITIONS as i32).map(|p| (TopicPartition::new("events", p), 0)).collect();
+    let from = (0..PARTITIONS as i32).map(|p| ReadFrom::offset(TopicPartition::new("events", p), 0));
     let log = kafka::Kafka::new(settings);
-    let mut reader = log.read(&from).unwrap();
+    let mut reader = log.read(&from.collect::<Vec<_>>()).unwrap();
     let mut seen = 0;
     while seen < events {
-        seen += reader.next(Duration::from_millis(100)).unwrap().map_or(0, |batch| batch.len() as u64);
+        if let Some(Read::Batch(batch)) = reader.next(Duration::from_millis(100)).unwrap() {
+            seen += batch.len() as u64;
+        }
     }
     assert_eq!(seen, events);
 }
@@ -122,7 +124,8 @@ fn fetch(events: u64) {
 /// Decodes, selects and fits batches of events that are in memory, and writes them to Parquet. Prints the nanoseconds of either.
 fn parts(events: u64) {
     let partition = TopicPartition::new("events", 0);
-    let places: Arc<[Place]> = [Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }].into();
+    let places: Arc<[Place]> =
+        [Place { partition, topic_id: String::new(), stream: 0, start: 0, leader_epoch: None, until: None }].into();
     let rejects = Rejects::new(RejectOptions::default(), places.clone());
     let selection = select::parse(QUERY, &[("events".into(), columns())]).unwrap_or_else(|refusal| panic!("{refusal}"));
     let column = |c: &select::SelectedColumn| TargetColumn {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use checkpoint::{TopicPartition, manifest};
 
 use super::trouble::did_not;
-use crate::{Error, Fault, Log, Reader, StartAt};
+use crate::{Error, Fault, Log, Read, ReadFrom, Reader, StartAt};
 
 /// Fills topics.
 pub trait Producer {
@@ -19,14 +19,22 @@ pub trait Producer {
     fn commit(&mut self, topic: &str, partition: i32);
 }
 
+fn at(partition: &TopicPartition, offset: i64) -> ReadFrom {
+    ReadFrom::offset(partition.clone(), offset)
+}
+
 /// What a reader gives until each of its partitions stands at `ends`: (place, offset, key, value), and the positions.
 fn read_to(reader: &mut dyn Reader, mut at: Vec<i64>, ends: &[i64]) -> Vec<(i32, i64, Option<String>, Option<String>)> {
     let mut records = Vec::new();
     let since = Instant::now();
     while at != ends {
         assert!(since.elapsed() < Duration::from_secs(30), "positions {at:?} instead of {ends:?}");
-        let Some(batch) = reader.next(Duration::from_millis(50)).unwrap() else { continue };
-        assert!(!batch.moved.is_empty(), "a batch moves something");
+        let batch = match reader.next(Duration::from_millis(50)).unwrap() {
+            None => continue,
+            Some(Read::Batch(batch)) => batch,
+            Some(Read::Lost { place, error }) => panic!("place {place}: {error:?}"),
+        };
+        assert!(!batch.runs.is_empty(), "a batch says where something stands");
         for row in 0..batch.len() {
             let text = |bytes: Option<&[u8]>| bytes.map(|b| String::from_utf8(b.to_vec()).unwrap());
             records.push((
@@ -36,14 +44,14 @@ fn read_to(reader: &mut dyn Reader, mut at: Vec<i64>, ends: &[i64]) -> Vec<(i32,
                 text(batch.values.get(row)),
             ));
         }
-        for moved in &batch.moved {
-            let position = &mut at[moved.partition as usize];
-            assert!(moved.position > *position, "positions only grow");
-            *position = moved.position;
-            if let Some(row) = moved.last_row {
-                assert_eq!(batch.partitions[row], moved.partition);
-                assert!(batch.offsets[row] < moved.position);
-            }
+        for run in &batch.runs {
+            let position = &mut at[run.place as usize];
+            assert!(run.position >= *position, "positions only grow");
+            let rows = (0..batch.len()).filter(|row| batch.partitions[*row] == run.place);
+            let offsets: Vec<i64> = rows.clone().map(|row| batch.offsets[row]).collect();
+            assert_eq!((run.first_offset, run.last_row), (offsets.first().copied(), rows.last()));
+            assert!(offsets.iter().all(|offset| (*position..run.position).contains(offset)), "{run:?}");
+            *position = run.position;
         }
     }
     records
@@ -77,7 +85,7 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
         "the end is the last stable offset"
     );
     let text = |t: &str| Some(t.to_string());
-    let mut reader = log.read(&[(a0.clone(), 0), (a1.clone(), 0), (b0, 0)]).unwrap();
+    let mut reader = log.read(&[at(&a0, 0), at(&a1, 0), at(&b0, 0)]).unwrap();
     let mut records = read_to(&mut *reader, vec![0, 0, 0], &[9, 1, 1]);
     records.sort();
     let expected = [
@@ -91,7 +99,7 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
     // It goes on where it was, and from any other offset as well.
     producer.send(a, 0, None, Some("later"));
     assert_eq!(read_to(&mut *reader, vec![9, 1, 1], &[10, 1, 1]), [(0, 9, None, text("later"))]);
-    let mut reader = log.read(&[(a0.clone(), 1)]).unwrap();
+    let mut reader = log.read(&[at(&a0, 1)]).unwrap();
     let offsets: Vec<i64> = read_to(&mut *reader, vec![1], &[10]).iter().map(|r| r.1).collect();
     assert_eq!(offsets, [1, 5, 9]);
 
@@ -137,7 +145,7 @@ pub fn unseen(log: &dyn Log, producer: &mut dyn Producer, topic: &str) {
     assert_eq!(record_at(log, &partition, 3), None, "aborted, below an open one");
     assert!(is_read_up(3, 5) && is_read_up(1, 5) && !is_read_up(0, 5));
     // A reader gives what is there, and the rest once it is committed.
-    let mut reader = log.read(&[(partition.clone(), 0)]).unwrap();
+    let mut reader = log.read(&[at(&partition, 0)]).unwrap();
     assert_eq!(read_to(&mut *reader, vec![0], &[3]), [(0, 0, None, Some("first".into()))]);
     producer.commit(topic, 0);
     assert!(!is_read_up(3, 8) && is_read_up(6, 8));
@@ -147,15 +155,17 @@ pub fn unseen(log: &dyn Log, producer: &mut dyn Producer, topic: &str) {
 /// The error with which reading there begins.
 fn first_error(log: &dyn Log, partition: &TopicPartition, offset: i64) -> Error {
     let since = Instant::now();
-    let mut reader = match log.read(&[(partition.clone(), offset)]) {
+    let mut reader = match log.read(&[at(partition, offset)]) {
         Ok(reader) => reader,
         Err(error) => return error,
     };
     loop {
         match reader.next(Duration::from_millis(50)) {
             Ok(None) => assert!(since.elapsed() < Duration::from_secs(30), "no error"),
-            Ok(Some(batch)) => panic!("{batch:?}"),
-            Err(error) => return error,
+            // Answered, and nothing there yet.
+            Ok(Some(Read::Batch(batch))) if batch.is_empty() => {}
+            Ok(Some(Read::Batch(batch))) => panic!("{batch:?}"),
+            Ok(Some(Read::Lost { error, .. })) | Err(error) => return error,
         }
     }
 }
@@ -166,7 +176,7 @@ fn first_error(log: &dyn Log, partition: &TopicPartition, offset: i64) -> Error 
 pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault: Fault, bar: &mut dyn FnMut(bool)) {
     let partition = TopicPartition::new(topic, 0);
     let low = log.partitions(topic).unwrap().unwrap()[&0].low;
-    let mut reader = log.read(&[(partition.clone(), low)]).unwrap();
+    let mut reader = log.read(&[at(&partition, low)]).unwrap();
     bar(true);
     did_not(&log.partitions(topic).unwrap_err(), fault);
     did_not(&log.topic_id(topic).unwrap_err(), fault);
@@ -182,8 +192,8 @@ pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault
     let since = Instant::now();
     let mut position = low;
     while since.elapsed() < Duration::from_secs(2) {
-        for moved in reader.next(Duration::from_millis(50)).unwrap().iter().flat_map(|batch| &batch.moved) {
-            position = moved.position;
+        if let Some(Read::Batch(batch)) = reader.next(Duration::from_millis(50)).unwrap() {
+            batch.runs.iter().for_each(|run| position = run.position);
         }
     }
     bar(false);
@@ -199,4 +209,85 @@ pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault
     assert!(position < high, "it was barred");
     let records = read_to(&mut *reader, vec![position], &[high]);
     assert_eq!(records.last().unwrap().3.as_deref(), Some("meanwhile"));
+}
+
+/// A log with an empty topic of two partitions: what a reader says of each of them by itself.
+pub fn reader(log: &dyn Log, producer: &mut dyn Producer, topic: &str) {
+    let (p0, p1) = (TopicPartition::new(topic, 0), TopicPartition::new(topic, 1));
+    let offsets = |records: &[(i32, i64, Option<String>, Option<String>)]| -> Vec<(i32, i64)> {
+        records.iter().map(|(place, offset, ..)| (*place, *offset)).collect()
+    };
+    (0..3).for_each(|n| producer.send(topic, 0, None, Some(&n.to_string())));
+    producer.send(topic, 1, None, Some("other"));
+
+    // One that is refused takes no other with it.
+    let mut reader = log.read(&[at(&p0, 1000), at(&p1, 0)]).unwrap();
+    let (mut refused, mut seen, since) = (0, Vec::new(), Instant::now());
+    let mut more = vec!["later"];
+    while refused == 0 || seen.len() < 2 {
+        assert!(since.elapsed() < Duration::from_secs(30), "{refused} {seen:?}");
+        match reader.next(Duration::from_millis(50)).unwrap() {
+            None => {}
+            Some(Read::Batch(batch)) => seen.extend(batch.partitions.iter().copied().zip(batch.offsets)),
+            Some(Read::Lost { place, error }) => {
+                assert_eq!(place, 0);
+                did_not(&error, Fault::Refused);
+                refused += 1;
+                more.drain(..).for_each(|value| producer.send(topic, 1, None, Some(value)));
+            }
+        }
+    }
+    assert_eq!((refused, seen), (1, vec![(1, 0), (1, 1)]));
+
+    // Nothing at a bound or above it is given, whatever else is, and nothing is lost by it.
+    let mut reader = log.read(&[at(&p0, 0), at(&p1, 0)]).unwrap();
+    reader.allow(0, Some(2)).unwrap();
+    let mut records = read_to(&mut *reader, vec![0, 0], &[2, 2]);
+    records.sort();
+    assert_eq!(offsets(&records), [(0, 0), (0, 1), (1, 0), (1, 1)]);
+    producer.send(topic, 1, None, Some("goes on"));
+    (3..6).for_each(|n| producer.send(topic, 0, None, Some(&n.to_string())));
+    assert_eq!(offsets(&read_to(&mut *reader, vec![2, 2], &[2, 3])), [(1, 2)]);
+    let quiet = Instant::now();
+    while quiet.elapsed() < Duration::from_secs(1) {
+        match reader.next(Duration::from_millis(50)).unwrap() {
+            None => {}
+            Some(Read::Batch(batch)) if batch.is_empty() && batch.runs.iter().all(|run| run.position <= 3) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    reader.allow(0, Some(4)).unwrap();
+    assert_eq!(offsets(&read_to(&mut *reader, vec![2, 3], &[4, 3])), [(0, 2), (0, 3)]);
+    reader.allow(0, None).unwrap();
+    assert_eq!(offsets(&read_to(&mut *reader, vec![4, 3], &[6, 3])), [(0, 4), (0, 5)]);
+    // A bound among records that nobody sees.
+    reader.allow(0, Some(7)).unwrap();
+    producer.transaction(topic, 0, &["no", "no"], false);
+    // The marker of an abort may be written after the abort is answered.
+    let since = Instant::now();
+    while log.partitions(topic).unwrap().unwrap()[&0].high < 9 {
+        assert!(since.elapsed() < Duration::from_secs(30), "no marker");
+    }
+    producer.send(topic, 0, None, Some("last"));
+    assert_eq!(read_to(&mut *reader, vec![6, 3], &[7, 3]), []);
+    reader.allow(0, None).unwrap();
+    assert_eq!(offsets(&read_to(&mut *reader, vec![7, 3], &[10, 3])), [(0, 9)]);
+
+    // How far a partition goes, and that it was answered: also where nothing comes of it.
+    producer.overtaken(topic, 1, &["no"], "open");
+    let mut told = |wanted: [(i64, i64, i64); 2]| {
+        let (since, mut told) = (Instant::now(), [None, None]);
+        while told != wanted.map(Some) {
+            assert!(since.elapsed() < Duration::from_secs(30), "{told:?} instead of {wanted:?}");
+            let Some(Read::Batch(batch)) = reader.next(Duration::from_millis(50)).unwrap() else { continue };
+            for run in batch.runs.iter().filter(|run| run.answered) {
+                told[run.place as usize] = run.last_stable.zip(run.high_watermark).map(|(l, h)| (run.position, l, h));
+            }
+        }
+    };
+    // Offset 3, aborted, which a position passes only with what comes after it; 4, open; the marker of the first.
+    told([(10, 10, 10), (3, 4, 6)]);
+    told([(10, 10, 10), (3, 4, 6)]); // again and again
+    producer.commit(topic, 1);
+    told([(10, 10, 10), (7, 7, 7)]);
 }

@@ -11,7 +11,7 @@ mod trouble;
 mod warehouse;
 
 pub use inspect::{SetAside, inspect};
-pub use log::{Producer, barred_log, log, unseen};
+pub use log::{Producer, barred_log, log, reader, unseen};
 pub use objects::{barred_objects, objects, troubled_objects};
 pub use trouble::Trouble;
 pub use warehouse::{barred_warehouse, refused_warehouse, troubled_warehouse, warehouse};

@@ -42,15 +42,12 @@ pub(super) struct Client {
     events: native::Events,
     /// What it said last, and no answer has proved wrong: it says the same thing once in half a minute only.
     last: Mutex<Option<Said>>,
+    /// The newest statistics that nobody has taken yet.
+    statistics: Mutex<Option<String>>,
 }
 
 impl Client {
-    /// No connection is made yet.
-    pub(super) fn new(settings: &Settings) -> Result<Client> {
-        Client::with(settings, &[])
-    }
-
-    /// One that is unlike the others in some of the properties that a job file cannot set.
+    /// One with these of the properties that a job file cannot set. No connection is made yet.
     pub(super) fn with(settings: &Settings, others: &[(&str, &str)]) -> Result<Client> {
         let mut config = ClientConfig::new();
         for (name, value) in DEFAULTS {
@@ -80,14 +77,28 @@ impl Client {
             Error::new(fault, "cannot make a Kafka client").because(e)
         })?;
         let consumer = Arc::new(consumer);
-        Ok(Client { events: native::Events::of(&consumer)?, last: Mutex::default(), consumer })
+        Ok(Client {
+            events: native::Events::of(&consumer)?,
+            last: Mutex::default(),
+            statistics: Mutex::default(),
+            consumer,
+        })
     }
 
     /// What it said last. Its queue of events is bounded by this being called again and again.
     pub(super) fn said(&self) -> Option<Said> {
         let mut last = self.last();
-        *last = self.events.drain().or(last.take());
+        let mut statistics = None;
+        *last = self.events.drain(&mut statistics).or(last.take());
+        if statistics.is_some() {
+            *self.statistics.lock().unwrap_or_else(PoisonError::into_inner) = statistics;
+        }
         last.clone()
+    }
+
+    /// The newest statistics since this was called last, as [`Client::said`] has come by them.
+    pub(super) fn statistics(&self) -> Option<String> {
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     fn last(&self) -> MutexGuard<'_, Option<Said>> {
@@ -125,11 +136,11 @@ impl Client {
 }
 
 /// Gives a client its partitions, each from its offset on.
-pub(super) fn assign(client: &Client, from: &[(TopicPartition, i64)]) -> Result<()> {
+pub(super) fn assign<'p>(client: &Client, from: impl Iterator<Item = (&'p TopicPartition, i64)>) -> Result<()> {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in from {
         let what = || format!("cannot assign {partition}");
-        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset))
+        list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
             .map_err(|e| failed(what(), e, None))?;
     }
     client.consumer.assign(&list).map_err(|e| failed("cannot assign partitions".into(), e, None))

@@ -4,7 +4,10 @@
 //! records of aborted transactions, of which a reader sees nothing. The event moves a consumer's position one too far, so
 //! that of this one is never asked for.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use checkpoint::{LastRecord, TopicPartition, manifest};
 use rdkafka::{TopicPartitionList, consumer::Consumer};
@@ -23,30 +26,32 @@ pub(super) struct EndReader {
     queue: native::Queue,
     client: Client,
     assigned: Assigned,
+    lost: BTreeSet<usize>,
 }
 
 impl EndReader {
     /// Begins at these offsets.
     pub(super) fn open(settings: &Settings, from: &[(TopicPartition, i64)]) -> Result<EndReader> {
         let client = Client::with(settings, &[("enable.partition.eof", "true")])?;
-        assign(&client, from)?;
+        assign(&client, from.iter().map(|(partition, offset)| (partition, *offset)))?;
         let assigned = Assigned::new(from.iter().map(|(p, _)| p.clone()).collect());
-        Ok(EndReader { queue: native::Queue::new(&client.consumer, false)?, client, assigned })
+        let queue = native::Queue::new(&client.consumer, false)?;
+        Ok(EndReader { queue, client, assigned, lost: BTreeSet::new() })
     }
 
     /// Batches of one topic each, and ends. A batch says nothing of positions. An error is given where nothing comes before it.
     pub(super) fn take(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>)> {
         let (batches, ends, broken) = self.take_all(wait, most)?;
         let is_empty = ends.is_empty() && batches.iter().all(RawBatch::is_empty);
-        match broken.filter(|_| is_empty) {
+        match broken.into_iter().next().filter(|_| is_empty) {
             Some(broken) => Err(broken.error),
             None => Ok((batches, ends)),
         }
     }
 
-    fn take_all(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>, Option<Broken>)> {
+    fn take_all(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>, Vec<Broken>)> {
         let (mut batches, mut ends) = (vec![RawBatch::default(); self.assigned.groups()], Vec::new());
-        let broken = self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends))?;
+        let broken = self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends), &mut self.lost)?;
         if let Some(said) = self.client.said().filter(Said::is_denied) {
             return Err(Error::new(Fault::Denied, "cannot read").because(said));
         }
@@ -69,8 +74,7 @@ const MANY: usize = 1000;
 /// [`crate::Log::records_at`]. One reader for all: the first thing that comes of a partition decides.
 pub(super) fn records_at(settings: &Settings, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>> {
     let mut known: Vec<Option<Option<LastRecord>>> = vec![None; at.len()];
-    // Many at a time; but what came together with an error, and after it, was not given. So where there is one the rest is read one
-    // at a time, by another reader.
+    // Many at a time. Where there is an error that may be of the moment, the rest is read one at a time, by another reader.
     for most in [MANY, 1] {
         let left: Vec<usize> = (0..at.len()).filter(|place| known[*place].is_none()).collect();
         let asked: Vec<(TopicPartition, i64)> = left.iter().map(|place| at[*place].clone()).collect();
@@ -87,7 +91,7 @@ pub(super) fn records_at(settings: &Settings, at: &[(TopicPartition, i64)]) -> R
     Ok(known.into_iter().flatten().collect())
 }
 
-/// The same until nothing came for too long, or an error came together with others; then some are not known.
+/// The same until nothing came for too long, or an error came; then some are not known.
 fn some_records_at(
     settings: &Settings,
     at: &[(TopicPartition, i64)],
@@ -121,16 +125,16 @@ fn some_records_at(
         }
         // All that there is was read, and it is not there. A log that ends below it may be a broker's that lags.
         ends.iter().filter(|(place, end)| *end > at[*place].1).for_each(|(place, _)| decide(*place, None));
-        let is_broken = broken.is_some();
-        if let Some(Broken { place, error }) = broken {
+        let mut is_broken = false;
+        for Broken { place, error } in broken {
             match place {
                 // Below the first offset there is: gone by retention.
                 Some(place) if error.fault == Fault::Refused => decide(place, None),
-                _ if most > 1 => {}
+                _ if most > 1 => is_broken = true,
                 _ => return Err(error),
             }
         }
-        if is_broken && most > 1 {
+        if is_broken {
             return Ok(known);
         }
         if !decided.is_empty() {

@@ -3,7 +3,9 @@
 //! [`native`] is the one file of the workspace with unsafe code: a batch is taken from librdkafka's queue in one call,
 //! which costs about half of taking message by message, and topic ids have no safe wrapper yet.
 
+mod answers;
 mod assigned;
+mod bounds;
 mod client;
 mod ends;
 mod error;
@@ -26,7 +28,7 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 
-use crate::{Error, Fault, Log, Reader, Result, StartAt, Trust};
+use crate::{Error, Fault, Log, ReadFrom, Reader, Result, StartAt, Trust};
 use client::Client;
 use ends::{are_read_up, next_readable, records_at};
 use error::failed;
@@ -194,7 +196,7 @@ impl Log for Kafka {
         self.judge(next_readable(&self.settings, partition, from))
     }
 
-    fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
+    fn read(&self, from: &[ReadFrom]) -> Result<Box<dyn Reader>> {
         Ok(Box::new(KafkaReader::open(&self.settings, from, self.rights.clone())?))
     }
 }

@@ -11,6 +11,7 @@
 #![allow(unsafe_code)]
 
 use std::{
+    collections::BTreeSet,
     ffi::{CStr, CString},
     ptr, slice,
     sync::Arc,
@@ -29,7 +30,7 @@ use super::{
     assigned::{Assigned, End},
     error::{Said, failed},
 };
-use crate::{Error, Fault, Moved, RawBatch, Result};
+use crate::{Error, Fault, RawBatch, Result, Run};
 
 /// What librdkafka says of a batch that it cannot read, once; then it goes on somewhere after it.
 const DAMAGE: [RDKafkaErrorCode; 3] =
@@ -79,8 +80,9 @@ impl Events {
         Ok(Events(handle))
     }
 
-    /// Empties the queue: the last thing that was said, but a refused login before anything else.
-    pub(super) fn drain(&self) -> Option<Said> {
+    /// Empties the queue: the last thing that was said, but a refused login before anything else. The newest statistics, as JSON, go to
+    /// `statistics`, if the client was made to give any.
+    pub(super) fn drain(&self, statistics: &mut Option<String>) -> Option<Said> {
         let mut said: Option<Said> = None;
         loop {
             // SAFETY: the queue is alive.
@@ -91,6 +93,11 @@ impl Events {
             // SAFETY: the event is alive until the end of this turn, and its text with it.
             let (kind, code) =
                 unsafe { (sys::rd_kafka_event_type(event.0), sys::rd_kafka_event_error(event.0).into()) };
+            if kind == sys::RD_KAFKA_EVENT_STATS {
+                // SAFETY: as above.
+                let text = unsafe { CStr::from_ptr(sys::rd_kafka_event_stats(event.0)) };
+                *statistics = Some(text.to_string_lossy().into_owned());
+            }
             let is_reason = kind == sys::RD_KAFKA_EVENT_ERROR && code != RDKafkaErrorCode::AllBrokersDown;
             if is_reason && !said.as_ref().is_some_and(Said::is_denied) {
                 // SAFETY: as above.
@@ -131,9 +138,10 @@ impl Queue {
     }
 
     /// Takes at most `most` messages, waiting at most `wait` for the first ones; one batch for each group that had any, in
-    /// `batches`, which has an empty one for each group. The positions in `moved` are not filled in. The first message that is
-    /// an error is the result; what came before it is in the batches, and nothing of what comes after it, which is not known to be
-    /// complete. Where a partition ends goes to `ends`, if the client was made to say so.
+    /// `batches`, which has an empty one for each group. The positions of the runs are not filled in. Errors that came in the place of
+    /// messages are the result. Of a partition with an error what came before it is in the batches, and nothing of what comes after it,
+    /// here or in a later call: it is in `lost` from there on. An error of no partition is the last, and of what comes after it nothing
+    /// is given. Where a partition ends goes to `ends`, if the client was made to say so.
     pub(super) fn take(
         &mut self,
         wait: Duration,
@@ -141,7 +149,8 @@ impl Queue {
         assigned: &Assigned,
         batches: &mut [RawBatch],
         mut ends: Option<&mut Vec<End>>,
-    ) -> Result<Option<Broken>> {
+        lost: &mut BTreeSet<usize>,
+    ) -> Result<Vec<Broken>> {
         self.messages.resize(most, ptr::null_mut());
         let wait_ms = i32::try_from(wait.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the array has room for `most` pointers.
@@ -157,6 +166,7 @@ impl Queue {
         }
         // Messages come in runs of one partition; a run looks its partition up once.
         let mut run: (*mut sys::rd_kafka_topic_t, i32, usize) = (ptr::null_mut(), -1, 0);
+        let mut broken = Vec::new();
         for message in all() {
             if message.err == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__PARTITION_EOF
                 && let Some(ends) = ends.as_deref_mut()
@@ -183,7 +193,14 @@ impl Queue {
                     }
                     _ => error,
                 };
-                return Ok(Some(Broken { place, error }));
+                // What comes after it says the same of a partition again and again.
+                let is_first = place.is_none_or(|place| lost.insert(place));
+                broken.extend(is_first.then_some(Broken { place, error }));
+                if place.is_none() {
+                    return Ok(broken);
+                }
+                run = (ptr::null_mut(), -1, 0);
+                continue;
             }
             if (message.rkt, message.partition) != (run.0, run.1) {
                 // SAFETY: as above.
@@ -195,6 +212,9 @@ impl Queue {
                 run = (message.rkt, message.partition, place);
             }
             let place = run.2;
+            if !lost.is_empty() && lost.contains(&place) {
+                continue;
+            }
             let batch = &mut batches[assigned.group(place)];
             let row = batch.len();
             batch.partitions.push(place as i32);
@@ -212,18 +232,19 @@ impl Queue {
             }
             // SAFETY: the message is alive.
             let epoch = unsafe { sys::rd_kafka_message_leader_epoch(message) };
-            let moved = Moved {
-                partition: place as i32,
-                position: -1,
-                leader_epoch: (epoch >= 0).then_some(epoch),
-                last_row: Some(row),
-            };
-            match batch.moved.iter_mut().find(|m| m.partition == place as i32) {
-                Some(known) => *known = moved,
-                None => batch.moved.push(moved),
+            let leader_epoch = (epoch >= 0).then_some(epoch);
+            match batch.runs.iter_mut().find(|run| run.place == place as i32) {
+                Some(known) => (known.last_row, known.leader_epoch) = (Some(row), leader_epoch),
+                None => batch.runs.push(Run {
+                    place: place as i32,
+                    first_offset: Some(message.offset),
+                    last_row: Some(row),
+                    leader_epoch,
+                    ..Run::default()
+                }),
             }
         }
-        Ok(None)
+        Ok(broken)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use checkpoint::{
@@ -12,7 +12,7 @@ use checkpoint::{
 };
 
 use super::trouble::{Bar, lock};
-use crate::{Error, Fault, Log, Moved, RawBatch, Reader, Result, StartAt};
+use crate::{Error, Fault, Log, RawBatch, Read, ReadFrom, Reader, Result, Run, StartAt};
 
 /// What stands at an offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,8 +175,15 @@ impl Log for MemoryLog {
         Ok(left.find(|(_, entry)| matches!(entry, Entry::Record { .. })).map_or(end, |(at, _)| at) as i64)
     }
 
-    fn read(&self, from: &[(TopicPartition, i64)]) -> Result<Box<dyn Reader>> {
-        Ok(Box::new(MemoryReader { topics: self.0.clone(), bar: self.1.clone(), at: from.to_vec(), next: 0 }))
+    fn read(&self, from: &[ReadFrom]) -> Result<Box<dyn Reader>> {
+        let at = |from: &ReadFrom| At {
+            partition: from.partition.clone(),
+            offset: from.offset,
+            until: None,
+            is_lost: false,
+        };
+        let at = from.iter().map(at).collect();
+        Ok(Box::new(MemoryReader { topics: self.0.clone(), bar: self.1.clone(), at, next: 0, told: Instant::now() }))
     }
 }
 
@@ -187,15 +194,28 @@ fn find<'t>(topics: &'t BTreeMap<String, Topic>, partition: &TopicPartition) -> 
     found.ok_or_else(|| Error::new(Fault::Missing, format!("there is no {partition}")))
 }
 
+/// How often a partition that does not move says that it was answered.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
 struct MemoryReader {
     topics: Topics,
     bar: Bar,
-    at: Vec<(TopicPartition, i64)>,
+    at: Vec<At>,
     next: usize,
+    /// When those that do not move were told of.
+    told: Instant,
+}
+
+/// Where a partition stands.
+struct At {
+    partition: TopicPartition,
+    offset: i64,
+    until: Option<i64>,
+    is_lost: bool,
 }
 
 impl Reader for MemoryReader {
-    fn next(&mut self, wait: Duration) -> Result<Option<RawBatch>> {
+    fn next(&mut self, wait: Duration) -> Result<Option<Read>> {
         match self.bar.pass() {
             Err(error) if error.fault == Fault::Outage => {
                 std::thread::sleep(wait);
@@ -206,42 +226,85 @@ impl Reader for MemoryReader {
         for _ in 0..self.at.len() {
             let place = self.next;
             self.next = (self.next + 1) % self.at.len();
-            let (partition, offset) = &mut self.at[place];
-            let topics = lock(&self.topics);
-            let (low, entries) = find(&topics, partition)?;
-            let entries = &entries[..end_of(entries)];
-            if !(*low..=entries.len() as i64).contains(offset) {
-                return Err(Error::new(Fault::Refused, format!("{partition} has no offset {offset}")));
+            let at = &mut self.at[place];
+            if at.is_lost {
+                continue;
             }
-            let mut batch = RawBatch::default();
-            let mut last_row = None;
-            // Few at a time, so that a reader behind this meets more than one batch.
-            let seen = entries.iter().enumerate().skip(*offset as usize).filter(|(_, e)| **e != Entry::Aborted);
-            for (at, entry) in seen.take(100) {
-                if *entry == Entry::Damaged {
-                    if batch.moved.is_empty() {
-                        let fault = Fault::Damaged { place, offset: at as i64 };
-                        return Err(Error::new(fault, "its checksum is wrong"));
-                    }
-                    break;
+            match read_on(&lock(&self.topics), place, at) {
+                Ok(batch) if batch.runs.is_empty() => {}
+                Ok(batch) => return Ok(Some(Read::Batch(batch))),
+                Err(error) => {
+                    at.is_lost = true;
+                    return Ok(Some(Read::Lost { place, error }));
                 }
-                if let Entry::Record { key, value, timestamp_ms } = entry {
-                    last_row = Some(batch.len());
-                    batch.partitions.push(place as i32);
-                    batch.offsets.push(at as i64);
-                    batch.timestamps_ms.push(*timestamp_ms);
-                    batch.keys.push(key.as_deref())?;
-                    batch.values.push(value.as_deref())?;
-                }
-                *offset = at as i64 + 1;
-                batch.moved =
-                    vec![Moved { partition: place as i32, position: *offset, leader_epoch: Some(0), last_row }];
-            }
-            if !batch.moved.is_empty() {
-                return Ok(Some(batch));
             }
         }
         std::thread::sleep(wait.min(Duration::from_millis(5)));
-        Ok(None)
+        if self.told.elapsed() < TELL_EVERY {
+            return Ok(None);
+        }
+        self.told = Instant::now();
+        let topics = lock(&self.topics);
+        let there = self.at.iter().enumerate().filter(|(_, at)| !at.is_lost);
+        // All topics at once: without records it does not matter that a batch is of one.
+        let runs = there.filter_map(|(place, at)| {
+            let (_, entries) = find(&topics, &at.partition).ok()?;
+            Some(Run { position: at.offset, leader_epoch: None, ..run(place, entries) })
+        });
+        Ok(Some(Read::Batch(RawBatch { runs: runs.collect(), ..RawBatch::default() })))
     }
+
+    fn allow(&mut self, place: usize, until: Option<i64>) -> Result<()> {
+        self.at[place].until = until;
+        Ok(())
+    }
+}
+
+/// A run of a partition without records.
+fn run(place: usize, entries: &[Entry]) -> Run {
+    Run {
+        place: place as i32,
+        leader_epoch: Some(0),
+        last_stable: Some(end_of(entries) as i64),
+        high_watermark: Some(entries.len() as i64),
+        answered: true,
+        ..Run::default()
+    }
+}
+
+/// What comes next of one partition; a batch without a run if nothing does.
+fn read_on(topics: &BTreeMap<String, Topic>, place: usize, at: &mut At) -> Result<RawBatch> {
+    let (low, all) = find(topics, &at.partition)?;
+    let entries = &all[..end_of(all)];
+    if !(*low..=entries.len() as i64).contains(&at.offset) {
+        return Err(Error::new(Fault::Refused, format!("{} has no offset {}", at.partition, at.offset)));
+    }
+    let mut batch = RawBatch::default();
+    let (from, mut last_row) = (at.offset as usize, None);
+    // Few at a time, so that a reader after this meets more than one batch.
+    let seen = entries.iter().enumerate().skip(from).filter(|(_, e)| **e != Entry::Aborted);
+    for (offset, entry) in seen.take(100) {
+        let offset = offset as i64;
+        if at.until.is_some_and(|until| offset >= until) {
+            break;
+        }
+        if *entry == Entry::Damaged {
+            if batch.runs.is_empty() {
+                return Err(Error::new(Fault::Damaged { place, offset }, "its checksum is wrong"));
+            }
+            break;
+        }
+        if let Entry::Record { key, value, timestamp_ms } = entry {
+            last_row = Some(batch.len());
+            batch.partitions.push(place as i32);
+            batch.offsets.push(offset);
+            batch.timestamps_ms.push(*timestamp_ms);
+            batch.keys.push(key.as_deref())?;
+            batch.values.push(value.as_deref())?;
+        }
+        at.offset = offset + 1;
+        let first_offset = batch.offsets.first().copied();
+        batch.runs = vec![Run { position: at.offset, first_offset, last_row, ..run(place, all) }];
+    }
+    Ok(batch)
 }

@@ -51,6 +51,8 @@ mod tests {
         conformance::log(&log.clone(), &mut log, "a", "b");
         log.create("c", 1);
         conformance::unseen(&log.clone(), &mut log, "c");
+        log.create("d", 2);
+        conformance::reader(&log.clone(), &mut log, "d");
         for fault in [Fault::Denied, Fault::Outage] {
             let bar = &mut |bar: bool| log.bar(bar.then_some(fault));
             conformance::barred_log(&log, &mut log.clone(), "a", fault, bar);

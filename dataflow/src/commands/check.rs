@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{TopicPartition, protocol};
-use connectors::{Fault, Log, Objects, RawBatch, Warehouse};
+use connectors::{Fault, Log, Objects, RawBatch, Read, ReadFrom, Warehouse};
 use operators::{
     Raw,
     dead_letters::{RejectOptions, Rejects},
@@ -222,7 +222,8 @@ fn sample(
     if unread.is_empty() {
         return checked.notes.push(format!("topic {topic} is empty, so nothing of it was decoded"));
     }
-    let from: Vec<_> = unread.iter().map(|(partition, from, _)| (partition.clone(), *from)).collect();
+    let from: Vec<ReadFrom> =
+        unread.iter().map(|(partition, from, _)| ReadFrom::offset(partition.clone(), *from)).collect();
     let places: Arc<[Place]> = unread
         .iter()
         .map(|(partition, start, _)| Place {
@@ -230,6 +231,7 @@ fn sample(
             topic_id: String::new(),
             stream: 0,
             start: *start,
+            leader_epoch: None,
             until: None,
         })
         .collect();
@@ -246,7 +248,10 @@ fn sample(
     let since = Instant::now();
     while read < SAMPLE && since.elapsed() < SAMPLE_WITHIN {
         let batch: RawBatch = match reader.next(Duration::from_millis(200)) {
-            Ok(Some(batch)) => batch,
+            Ok(Some(Read::Batch(batch))) if batch.is_empty() && read > 0 => break,
+            Ok(Some(Read::Batch(batch))) if batch.is_empty() => continue,
+            Ok(Some(Read::Batch(batch))) => batch,
+            Ok(Some(Read::Lost { error, .. })) => return checked.found("kafka", &error.into()),
             // Nothing more within the wait: what there was has come, or it is behind an open transaction.
             Ok(None) if read > 0 => break,
             Ok(None) => continue,

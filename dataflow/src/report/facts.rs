@@ -355,6 +355,7 @@ mod tests {
             topic_id: String::new(),
             stream: 0,
             start: 10,
+            leader_epoch: None,
             until: None,
         }
     }

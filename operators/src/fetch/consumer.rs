@@ -23,7 +23,7 @@ use checkpoint::{
     protocol::{self, Halt},
 };
 use connectors::{
-    Error, Fault, Log, Moved, RawBatch, Reader,
+    Error, Fault, Log, RawBatch, Read, ReadFrom, Reader, Run,
     retry::{Policy, Retry},
 };
 use crossbeam_channel::Sender;
@@ -119,8 +119,9 @@ pub(super) struct Consumer {
     /// The numbers of its partitions, twice: as the engine and as batches have them.
     mine: Vec<usize>,
     mine_i32: Vec<i32>,
-    /// Where each of them stands.
+    /// Where each of them stands, and the leader epoch of the last record before that.
     at: Vec<(TopicPartition, i64)>,
+    leader_epochs: Vec<Option<i32>>,
     reader: Option<Box<dyn Reader>>,
     policy: Policy,
     /// While it is tried again, and when the reader was opened last.
@@ -140,9 +141,11 @@ impl Consumer {
         watch: Watch,
     ) -> Consumer {
         let at = mine.iter().map(|p| (places[*p].partition.clone(), places[*p].start)).collect();
+        let leader_epochs = mine.iter().map(|p| places[*p].leader_epoch).collect();
         let mine_i32 = mine.iter().map(|p| *p as i32).collect();
         let (reader, retry, met) = (None, None, None);
-        Consumer { log, places, mine, mine_i32, at, reader, policy, retry, opened: Instant::now(), met, watch }
+        let opened = Instant::now();
+        Consumer { log, places, mine, mine_i32, at, leader_epochs, reader, policy, retry, opened, met, watch }
     }
 
     /// Reads until nobody needs it.
@@ -151,12 +154,19 @@ impl Consumer {
         while needed() {
             let next = match self.next() {
                 Ok(None) => None,
-                Ok(Some(batch)) => {
-                    doubts.look(&batch.moved, &self.at);
-                    batch.moved.iter().for_each(|moved| self.at[moved.partition as usize].1 = moved.position);
-                    Some(Came::Batch(Box::new(self.arrived(batch))))
+                Ok(Some(Read::Batch(mut batch))) => {
+                    // That one was answered which has nothing new nobody here needs to know.
+                    batch.runs.retain(|run| run.first_offset.is_some() || run.position > self.at[run.place as usize].1);
+                    doubts.look(&batch.runs, &self.at);
+                    for run in &batch.runs {
+                        let place = run.place as usize;
+                        self.at[place].1 = run.position;
+                        self.leader_epochs[place] = run.leader_epoch.or(self.leader_epochs[place]);
+                    }
+                    (!batch.runs.is_empty()).then(|| Came::Batch(Box::new(self.arrived(batch))))
                 }
-                Err(error) => match self.after(error) {
+                // All are read anew: what is done about an error is the same for all.
+                Ok(Some(Read::Lost { error, .. })) | Err(error) => match self.after(error) {
                     None => continue,
                     last => last,
                 },
@@ -178,21 +188,39 @@ impl Consumer {
     }
 
     /// The next batch, of a reader that is opened where there is none.
-    fn next(&mut self) -> connectors::Result<Option<RawBatch>> {
+    fn next(&mut self) -> connectors::Result<Option<Read>> {
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
             None => {
                 self.opened = Instant::now();
-                self.log.read(&self.at)?
+                self.log.read(&self.from())?
             }
         };
-        let batch = reader.next(WAIT)?;
-        self.reader = Some(reader);
-        if self.retry.is_some() && (batch.is_some() || self.opened.elapsed() >= WELL_AFTER) {
+        let read = reader.next(WAIT)?;
+        // Where a partition is lost the reader is opened anew.
+        self.reader = if matches!(read, Some(Read::Lost { .. })) { None } else { Some(reader) };
+        let is_well = match &read {
+            Some(Read::Batch(batch)) => batch.runs.iter().any(|run| run.answered),
+            Some(Read::Lost { .. }) => false,
+            None => self.opened.elapsed() >= WELL_AFTER,
+        };
+        if self.retry.is_some() && is_well {
             self.retry = None;
             (self.watch)(Event::Recovered { doing: Consumer::doing() });
         }
-        Ok(batch)
+        Ok(read)
+    }
+
+    /// Where each partition is read on.
+    fn from(&self) -> Vec<ReadFrom> {
+        let of_mine = self.at.iter().zip(&self.leader_epochs).zip(&self.mine);
+        let from = of_mine.map(|(((partition, offset), leader_epoch), place)| ReadFrom {
+            partition: partition.clone(),
+            topic_id: self.places[*place].topic_id.clone(),
+            offset: *offset,
+            leader_epoch: *leader_epoch,
+        });
+        from.collect()
     }
 
     /// What is done about an error: the last words, or nothing if reading goes on.
@@ -282,8 +310,8 @@ impl Consumer {
     }
 
     fn arrived(&self, batch: RawBatch) -> Arrived {
-        let moved = batch.moved.iter().map(|moved| Arrival {
-            place: self.mine[moved.partition as usize],
+        let moved = batch.runs.iter().map(|moved| Arrival {
+            place: self.mine[moved.place as usize],
             position: moved.position,
             leader_epoch: moved.leader_epoch,
             last: moved.last_row.map(|row| LastRecord {
@@ -321,8 +349,8 @@ impl Doubts {
     }
 
     /// These have moved from where they stood.
-    fn look(&mut self, moved: &[Moved], at: &[(TopicPartition, i64)]) {
-        if moved.iter().any(|moved| self.is_short(moved.partition as usize, at)) {
+    fn look(&mut self, moved: &[Run], at: &[(TopicPartition, i64)]) {
+        if moved.iter().any(|moved| self.is_short(moved.place as usize, at)) {
             (self.since, self.ask_after) = (Instant::now(), ASK_AFTER);
         }
     }

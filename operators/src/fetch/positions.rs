@@ -128,7 +128,14 @@ mod tests {
     use super::*;
 
     fn place(until: Option<i64>) -> Place {
-        Place { partition: TopicPartition::new("t", 0), topic_id: "id".into(), stream: 0, start: 5, until }
+        Place {
+            partition: TopicPartition::new("t", 0),
+            topic_id: "id".into(),
+            stream: 0,
+            start: 5,
+            leader_epoch: None,
+            until,
+        }
     }
 
     fn arrival(position: i64, last: Option<i64>) -> Arrival {

@@ -319,7 +319,7 @@ mod tests {
 
     fn place(partition: i32) -> Place {
         let partition = TopicPartition::new("t", partition);
-        Place { partition, topic_id: String::new(), stream: 0, start: 0, until: None }
+        Place { partition, topic_id: String::new(), stream: 0, start: 0, leader_epoch: None, until: None }
     }
 
     fn selection(query: &str) -> Selection {

@@ -15,7 +15,7 @@ use checkpoint::{
     Epoch, LastRecord, Tally, TopicPartition,
     protocol::{SourceFacts, Start},
 };
-use connectors::{Error, Fault, Log, Moved, RawBatch, Reader, StartAt, retry::Policy};
+use connectors::{Error, Fault, Log, RawBatch, Read, ReadFrom, Reader, Run, StartAt, retry::Policy};
 use operators::{
     Raw,
     ending::{Ending, Reason},
@@ -65,8 +65,8 @@ impl Log for ByHand {
         Ok(from + 10)
     }
 
-    fn read(&self, from: &[(TopicPartition, i64)]) -> connectors::Result<Box<dyn Reader>> {
-        self.opened.lock().unwrap().push(from.iter().map(|(_, offset)| *offset).collect());
+    fn read(&self, from: &[ReadFrom]) -> connectors::Result<Box<dyn Reader>> {
+        self.opened.lock().unwrap().push(from.iter().map(|from| from.offset).collect());
         Ok(Box::new(Hand { came: self.came.clone(), handed: self.handed.clone(), given: false }))
     }
 }
@@ -78,7 +78,11 @@ struct Hand {
 }
 
 impl Reader for Hand {
-    fn next(&mut self, wait: Duration) -> connectors::Result<Option<RawBatch>> {
+    fn allow(&mut self, _: usize, _: Option<i64>) -> connectors::Result<()> {
+        Err(Error::bug("not asked here"))
+    }
+
+    fn next(&mut self, wait: Duration) -> connectors::Result<Option<Read>> {
         // It is asked for another: the one before lies where fetch will find it.
         if std::mem::take(&mut self.given) {
             self.handed.fetch_add(1, Ordering::SeqCst);
@@ -86,7 +90,7 @@ impl Reader for Hand {
         match self.came.lock().unwrap().recv_timeout(wait) {
             Ok(Ok(batch)) => {
                 self.given = true;
-                Ok(Some(batch))
+                Ok(Some(Read::Batch(batch)))
             }
             Ok(Err(error)) => Err(error),
             Err(RecvTimeoutError::Timeout) => Ok(None),
@@ -139,6 +143,7 @@ impl Fetching {
             topic_id: "id".into(),
             stream: 0,
             start: 0,
+            leader_epoch: None,
             until: None,
         };
         let (ended, held) = (Reason::default(), Held::default());
@@ -207,7 +212,9 @@ fn records(partition: i32, offsets: std::ops::Range<i64>) -> RawBatch {
         batch.values.push(Some(b"{}")).unwrap();
     }
     let last_row = batch.len().checked_sub(1);
-    batch.moved = vec![Moved { partition, position: offsets.end, leader_epoch: None, last_row }];
+    let first_offset = batch.offsets.first().copied();
+    batch.runs =
+        vec![Run { place: partition, position: offsets.end, first_offset, last_row, answered: true, ..Run::default() }];
     batch
 }
 
