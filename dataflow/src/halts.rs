@@ -9,13 +9,12 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc,
     },
-    thread,
     time::Duration,
 };
 
 use checkpoint::Generation;
 use connectors::{HaltNote, Warehouse};
-use operators::time::now;
+use operators::{threads::named, time::now};
 
 use crate::{error::Error, job::Job, myself::myself, ports};
 
@@ -70,7 +69,7 @@ pub fn note(error: &Error) {
         since: now(),
     };
     let (done, wait) = mpsc::channel();
-    let spawned = thread::Builder::new().name("halt".into()).spawn(move || {
+    let spawned = named("halt", move || {
         if let Some(write) = WRITE.get() {
             // If it cannot be written the process has said it all the same.
             let _ = write(&note);

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use operators::failure;
+use operators::{failure, threads::named};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing::info;
 
@@ -49,7 +49,7 @@ pub fn tell_others_by(control: Control) {
 /// All is loaded: if the others do not end as well they are lost.
 pub fn end_in_time() {
     // Without the thread it waits for ever, as it would without a deadline.
-    let _ = thread::Builder::new().name("end".into()).spawn(|| {
+    let _ = named("end", || {
         thread::sleep(END_WITHIN);
         end(&Error::new(Code::PeerLost, "all is loaded, but another process does not end"));
     });
@@ -90,7 +90,7 @@ fn drain(stop: &AtomicBool) {
         signal_hook::low_level::exit(0);
     }
     drop(working);
-    thread::spawn(|| {
+    let _ = named("deadline", || {
         thread::sleep(DRAIN_WITHIN);
         end(&Error::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));
     });
@@ -101,7 +101,7 @@ fn drain(stop: &AtomicBool) {
 /// # Errors
 /// The system has no thread left.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
-    let spawned = thread::Builder::new().name(name.into()).spawn(work);
+    let spawned = named(name, work);
     spawned.map(drop).map_err(|e| Error {
         code: Code::Bug,
         what: "cannot start a thread".into(),

@@ -20,7 +20,7 @@ use crate::{
     memory,
     ports::{Ports, kafka, staging},
     process::{begin, end_as_told, end_at_panic, end_in_time, on_signal, stop_at_eof, tell_others_by},
-    report::{Report, facts::Facts, meter::Meter},
+    report::{Report, facts::Facts, handed::hand_over, meter::Meter},
     source,
     start::{self, Options, Started},
     state::State,
@@ -78,6 +78,9 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     let facts = Facts::new(places, cluster.workers, job.epoch.interval, options.until_caught_up, stop.clone());
     let report = Report::new(facts, options.live && is_first);
     let ending = Reason::default();
+    if options.stop_at_eof {
+        hand_over(&report)?;
+    }
     if is_first {
         report.start();
         source::watch(places, log.clone(), ending.clone(), report.clone())?;

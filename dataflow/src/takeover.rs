@@ -14,6 +14,7 @@ use std::{
 
 use checkpoint::protocol::Fence;
 use connectors::{OpenSession, Process, Warehouse};
+use operators::threads::named;
 use tracing::{info, warn};
 
 use crate::{
@@ -133,7 +134,7 @@ fn ask(who: &str) -> bool {
     let _ = write!(to, "{who} runs this job. Take over, which ends it? [y/N] ").and_then(|()| to.flush());
     let (give, answer) = mpsc::channel();
     // It waits for the terminal for ever, if nobody answers; the process ends then.
-    let spawned = thread::Builder::new().name("answer".into()).spawn(move || {
+    let spawned = named("answer", move || {
         let mut line = String::new();
         let read = std::io::stdin().lock().read_line(&mut line);
         let _ = give.send(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes"));

@@ -3,12 +3,13 @@
 //! [`Background`] has threads of its own, for one operator. A [`Pool`] is shared by all workers and targets of a process, because there
 //! can be thousands of those.
 
-use std::thread;
-
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded, unbounded};
 use timely::scheduling::SyncActivator;
 
-use crate::failure::{Failure, fail};
+use crate::{
+    failure::{Failure, fail},
+    threads::named,
+};
 
 /// Threads that do jobs for one operator. They end when this is dropped and their job is done.
 pub struct Background<J, R> {
@@ -36,7 +37,7 @@ impl<J: Send + 'static, R: Send + 'static> Background<J, R> {
         let (outgoing, results) = unbounded::<R>();
         for number in 0..threads {
             let (incoming, outgoing, wake, mut work) = (incoming.clone(), outgoing.clone(), wake.clone(), work());
-            let spawned = thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+            let spawned = named(format!("{name}-{number}"), move || {
                 for job in incoming {
                     // Either fails when the operator is gone; then nobody wants the result.
                     if outgoing.send(work(job)).is_err() || wake.activate().is_err() {
@@ -91,7 +92,7 @@ impl Pool {
         let (jobs, incoming) = unbounded::<Job>();
         for number in 0..threads {
             let incoming = incoming.clone();
-            let spawned = thread::Builder::new().name(format!("{name}-{number}")).spawn(move || {
+            let spawned = named(format!("{name}-{number}"), move || {
                 for job in incoming {
                     job();
                 }

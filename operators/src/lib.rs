@@ -44,6 +44,7 @@ pub mod sink;
 pub mod stage;
 pub mod stamp;
 pub mod step;
+pub mod threads;
 pub mod time;
 pub mod values;
 

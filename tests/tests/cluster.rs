@@ -243,7 +243,7 @@ fn a_supervisor_starts_them_again_and_passes_on_what_it_is_told() {
     let world = World::new("supervised", 4);
     let mut events = Events::new(&world.name, 4);
     events.produce(2000);
-    let parent = world.run(1, &["--processes", "2", "--supervise"]);
+    let parent = world.run(1, &["--processes", "2", "--supervise", "--log", "json"]);
     until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
     for child in [0, 1] {
         let children = children_of(parent.pid());
@@ -255,7 +255,16 @@ fn a_supervisor_starts_them_again_and_passes_on_what_it_is_told() {
     parent.signal(TERMINATE);
     let ended = parent.end(Duration::from_secs(30));
     assert_eq!(ended.code, Some(0), "{}", ended.said);
-    assert_eq!(ended.said.matches("ended with a signal: all are started again").count(), 2, "{}", ended.said);
+    let lines = ended.said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    let again: Vec<_> = lines.filter(|line| line["event"] == "restarting").collect();
+    assert_eq!(again.len(), 2, "{}", ended.said);
+    for line in &again {
+        let message = line["message"].as_str().expect("a message");
+        assert!(message.contains("ended with a signal: all are started again"), "{message}");
+    }
+    // Each says how it is as soon as it reads.
+    let states = ["starting", "running", "behind", "idle", "retrying"];
+    assert!(again.iter().all(|line| states.contains(&line["state"].as_str().unwrap_or_default())), "{again:?}");
 
     // What needs a person ends it with that code; a parent that is killed leaves nobody behind.
     world.sql(&format!("ALTER TABLE {0} RENAME TO {0}_gone", world.name));

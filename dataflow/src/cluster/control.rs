@@ -27,6 +27,7 @@ use super::{
     wire::{self, Exit},
 };
 use crate::error::{Code, Error, Result};
+use operators::threads::named;
 
 /// How often a process says that it lives.
 pub const BEAT_EVERY: Duration = Duration::from_millis(500);
@@ -189,10 +190,10 @@ impl Control {
         let control = Control(Arc::new(Inner { process, links, peers, steps, stop, over, limits, end }));
         for (peer, link) in readers {
             let control = control.clone();
-            spawn(&format!("hear-{peer}"), move || control.hear(peer, link)).map_err(wrong)?;
+            named(&format!("hear-{peer}"), move || control.hear(peer, link)).map_err(wrong)?;
         }
         let speaker = control.clone();
-        spawn("control", move || speaker.speak()).map_err(wrong)?;
+        named("control", move || speaker.speak()).map_err(wrong)?;
         Ok(control)
     }
 
@@ -285,10 +286,6 @@ impl Control {
             }
         }
     }
-}
-
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
-    thread::Builder::new().name(name.into()).spawn(work).map(drop)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use connectors::retry::{Policy, Retry};
 use socket2::{SockRef, TcpKeepalive};
 
 use super::wire::{self, HELLO_BYTES, Hello};
+use operators::threads::named;
 
 /// What processes speak through before the engine does. TLS will stand here.
 pub type Link = TcpStream;
@@ -52,7 +53,7 @@ impl Door {
         let (sender, callers) = channel();
         let closed = Arc::new(AtomicBool::new(false));
         let until = closed.clone();
-        let listens = thread::Builder::new().name("door".into()).spawn(move || listen(&listener, &sender, &until))?;
+        let listens = named("door", move || listen(&listener, &sender, &until))?;
         Ok(Door { callers, closed, at, listens: Some(listens) })
     }
 
@@ -85,7 +86,7 @@ fn listen(listener: &TcpListener, callers: &Sender<(Link, Hello)>, closed: &Atom
         asked.fetch_add(1, Ordering::Relaxed);
         let (callers, still) = (callers.clone(), asked.clone());
         // Each has a thread of its own for five seconds at most, so that nobody waits for a silent one.
-        let asking = thread::Builder::new().name("asks".into()).spawn(move || {
+        let asking = named("asks", move || {
             match who(socket) {
                 Ok(caller) => drop(callers.send(caller)), // if nobody waits any more it is dropped
                 Err(error) => tracing::warn!(event = "refused", from = %from, why = %error, "refused {from}: {error}"),

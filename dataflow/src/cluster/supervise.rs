@@ -19,10 +19,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use operators::threads::named;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing::{info, warn};
 
-use crate::error::{Code, Error, Result};
+use crate::{
+    error::{Code, Error, Result},
+    report::handed::Handed,
+};
 
 /// How long the others have to end once one has: the heartbeat's silence, and some.
 const OTHERS_WITHIN: Duration = Duration::from_secs(40);
@@ -75,10 +79,10 @@ pub type Commands<'a> = dyn Fn(&[u32]) -> Result<Vec<(usize, Command)>> + 'a;
 /// code to end with.
 pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> {
     let mut pause = FIRST_PAUSE;
-    let mut reaped = Vec::new();
+    let (mut reaped, handed) = (Vec::new(), Handed::default());
     loop {
         let since = Instant::now();
-        let ended = run_once(commands(&reaped)?, signals, &mut reaped)?;
+        let ended = run_once(commands(&reaped)?, signals, &mut reaped, &handed)?;
         if since.elapsed() > GOOD_AFTER {
             pause = FIRST_PAUSE;
         }
@@ -89,6 +93,7 @@ pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> 
                     event = "gave-up",
                     process,
                     exit_code = code,
+                    state = state_of(&handed, process),
                     "process {process} ended with {code}: not started again"
                 );
                 return Ok(code);
@@ -101,6 +106,7 @@ pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> 
                     event = "restarting",
                     process,
                     exit_code = code,
+                    state = state_of(&handed, process),
                     seconds,
                     "process {process} ended with {with}: all are started again in {seconds} s"
                 );
@@ -117,6 +123,11 @@ pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> 
             }
         }
     }
+}
+
+/// In which state a process was, as it said last.
+fn state_of(handed: &Handed, process: usize) -> Option<&'static str> {
+    handed.of(process).map(|snapshot| snapshot.state.name())
 }
 
 /// Addresses on loopback whose ports are free now.
@@ -137,7 +148,7 @@ pub fn count_signals() -> Result<Arc<AtomicUsize>> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(wrong)?;
     let count = Arc::new(AtomicUsize::new(0));
     let counting = count.clone();
-    let spawned = thread::Builder::new().name("signals".into()).spawn(move || {
+    let spawned = named("signals", move || {
         for _ in signals.forever() {
             counting.fetch_add(1, Ordering::Relaxed);
         }
@@ -145,22 +156,25 @@ pub fn count_signals() -> Result<Arc<AtomicUsize>> {
     spawned.map(|_| count).map_err(wrong)
 }
 
-/// Starts all and waits until all have ended. Their ids are added to `reaped`: one that ended before it had the fence leaves the
+/// Starts all, listens to what they hand over, and waits until all have ended. Their ids are added to `reaped`: one that ended before it had the fence leaves the
 /// session of its predecessor to be looked at.
 fn run_once(
     commands: Vec<(usize, Command)>,
     signals: &AtomicUsize,
     reaped: &mut Vec<u32>,
+    handed: &Handed,
 ) -> Result<Vec<(usize, Option<i32>)>> {
     let mut children = Children(Vec::new());
     for (process, mut command) in commands {
-        let child = command.stdin(Stdio::piped()).spawn().map_err(|e| Error {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| Error {
             code: Code::Bug,
             what: format!("cannot start process {process}"),
             source: Some(Box::new(e)),
         })?;
         info!(event = "process", process, pid = child.id(), "process {process} has pid {}", child.id());
+        let output = child.stdout.take();
         children.0.push((process, child));
+        output.map_or(Ok(()), |output| handed.listen(process, output))?;
     }
     reaped.extend(children.0.iter().map(|(_, child)| child.id()));
     let mut ended: Vec<(usize, Option<i32>)> = Vec::new();

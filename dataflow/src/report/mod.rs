@@ -2,12 +2,14 @@
 //!
 //! * [`facts`]: what is known of the job, counted as it happens; [`meter`]: where the time goes; [`rates`]: how fast it goes;
 //! * [`state`]: the job in one word, decided on those facts;
+//! * [`handed`]: the facts of a child process, for its supervisor;
 //! * [`screen`]: the live view; [`log`]: lines for people, or JSON.
 //!
 //! Here is what is said, and when: one line for each load; one for each change of the state that somebody should know
 //! of; and where no live view is, one each half minute in which nothing else was said.
 
 pub mod facts;
+pub mod handed;
 pub mod log;
 pub mod meter;
 pub mod rates;
@@ -23,6 +25,7 @@ use std::{
 use connectors::LoadStep;
 use operators::{
     events::{Event, Watch},
+    threads::named,
     time::now,
 };
 use tracing::{debug, info, warn};
@@ -149,7 +152,7 @@ impl Report {
         }
         let report = Arc::downgrade(self);
         // If the thread cannot be started there are fewer lines.
-        let _ = std::thread::Builder::new().name("report".into()).spawn(move || {
+        let _ = named("report", move || {
             let (mut before, mut readings) = (State::Starting, Readings::default());
             while let Some(report) = report.upgrade() {
                 before = report.look(before, &mut readings);

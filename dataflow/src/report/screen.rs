@@ -15,6 +15,7 @@ use super::{
     words::{counted, lag, spoken},
 };
 use checkpoint::Micros;
+use operators::threads::named;
 
 /// Topics that have a line of their own; of more only the first are shown.
 const TOPICS: usize = 8;
@@ -63,7 +64,7 @@ pub fn above(text: &[u8]) {
 pub fn clear() {
     let Some(view) = VIEW.get() else { return };
     let (done, waiting) = mpsc::channel();
-    let cleared = std::thread::Builder::new().spawn(move || {
+    let cleared = named("screen", move || {
         view.finish_and_clear();
         let _ = done.send(()); // nobody waits any more
     });

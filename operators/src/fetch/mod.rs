@@ -21,7 +21,6 @@ mod positions;
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -49,6 +48,7 @@ use crate::{
     places::Place,
     rows::Raw,
     signals::{Close, Report, Stat},
+    threads::named,
 };
 use consumer::{Arrived, Came, Consumer, Wake};
 use positions::Positions;
@@ -129,7 +129,7 @@ pub fn fetch<'s>(
     if !mine.is_empty() {
         let consumer = Consumer::new(log, options.places.clone(), mine.clone(), options.retry, watch.clone());
         let (needed, wake) = (Arc::downgrade(&needed), wake.clone());
-        let spawned = thread::Builder::new().name(format!("consumer-{me}")).spawn(move || {
+        let spawned = named(format!("consumer-{me}"), move || {
             consumer.run(&sender, &wake, &|| needed.strong_count() > 0);
         });
         if let Err(e) = spawned {

@@ -48,6 +48,7 @@ use crate::{
     schema::{Mode, Target},
     signals::{MAX_OPEN_EPOCHS, StagedFile},
     stamp::hold,
+    threads::named,
 };
 
 /// When a start looks for the first time whether anything has grown old.
@@ -90,7 +91,7 @@ pub fn load<'s>(
         let (to_operator, loaded) = unbounded::<Result<u64, Failure>>();
         if let Some(warehouse) = warehouse {
             let wake = scope.worker().sync_activator_for(info.address.to_vec());
-            let spawned = thread::Builder::new().name("load".into()).spawn(move || {
+            let spawned = named("load", move || {
                 let housework = Housework::new(options.keep, Instant::now() + HOUSEWORK_AFTER);
                 let mut loader = Loader { warehouse, objects, options, watch, housework, is_retrying: false };
                 let result = loader.run(&from_operator, &mut |epoch| {
