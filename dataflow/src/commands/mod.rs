@@ -15,6 +15,7 @@ mod man;
 mod output;
 mod prune;
 mod run;
+mod schema;
 mod since;
 mod status;
 mod verify;
@@ -69,7 +70,8 @@ commands! {
     Epochs => epochs,
     Gc => gc,
     Prune => prune,
-    Explain => explain;
+    Explain => explain,
+    Schema => schema;
     Completions => completions,
     Man => man
 }

@@ -11,9 +11,13 @@ use operators::{
     sink::encode::Compression,
     values::{Action, Policy, path::Path},
 };
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
-use super::{Job, Property, Secret, Stream, Target, parse, read_file, rendered};
+use super::{
+    Job, Property, Secret, Stream, Target,
+    keys::{self, Absent, Kind},
+    parse, read_file, rendered,
+};
 use crate::error::{Code, Error, Result};
 
 /// The job of a file, explained.
@@ -33,14 +37,6 @@ pub fn json(explained: &str) -> Result<String> {
 fn explained(job: &Job, text: &str) -> String {
     let (document, _) = DeTable::parse_recoverable(text);
     let document = document.get_ref();
-    let is_set = |section: &str, key: &str| {
-        let section = document.get(section).map(|section| section.get_ref());
-        section.and_then(DeValue::as_table).is_some_and(|table| table.contains_key(key))
-    };
-    let setting = |section: &str, key: &str, value: String| {
-        let mark = if is_set(section, key) { "" } else { "  # default" };
-        format!("{key} = {value}{mark}\n")
-    };
     let mut out = format!("version = 1\njob = {}\n", quoted(&job.name));
 
     out += &format!("\n[kafka]\nbrokers = {}\n", quoted(&job.brokers));
@@ -72,75 +68,94 @@ fn explained(job: &Job, text: &str) -> String {
         out += &target_text(target);
     }
 
-    let epoch = &job.epoch;
-    out += "\n[epoch]\n";
-    out += &setting("epoch", "interval", time_text(epoch.interval));
-    out += &setting("epoch", "max_bytes", size_text(epoch.max_bytes));
-    if epoch.max_bytes > job.epoch_bytes() {
-        out += &format!("# ends at {} already, a quarter of the memory budget\n", size_text(job.epoch_bytes()));
+    for section in ["epoch", "staging", "redshift", "errors", "memory", "history"] {
+        out += &section_text(job, document, section);
     }
-    match epoch.max_rows {
-        u64::MAX => out += "# max_rows: no limit  # default\n",
-        rows => out += &setting("epoch", "max_rows", rows.to_string()),
-    }
-    out += &setting("epoch", "idle_interval", time_text(epoch.idle_interval));
+    out
+}
 
-    let staging = &job.staging;
-    let slash = if staging.prefix.is_empty() { "" } else { "/" };
-    out += &format!("\n[staging]\nurl = {}\n", quoted(&format!("s3://{}{slash}{}", staging.bucket, staging.prefix)));
-    for (key, value) in [("region", &staging.region), ("endpoint", &staging.endpoint)] {
-        match value {
-            Some(value) => out += &format!("{key} = {}\n", quoted(value)),
-            None => out += &format!("# {key}: as the environment says, else that of AWS  # default\n"),
-        }
-    }
-    match &staging.keys {
-        Some((id, secret)) => {
-            out += &format!("access_key_id = {}\nsecret_access_key = {}\n", secret_text(id), secret_text(secret));
-        }
-        None => {
-            out += "# access_key_id, secret_access_key: the chain of the environment, web identity, instance role  # default\n"
-        }
-    }
-    let compression = match staging.compression {
-        Compression::Zstd => "zstd",
-        Compression::Snappy => "snappy",
-        Compression::None => "none",
-    };
-    out += &setting("staging", "compression", quoted(compression));
-    out += &setting("staging", "file_size", size_text(staging.file_bytes));
-
-    let redshift = &job.redshift;
-    out += &format!("\n[redshift]\nhost = {}\n", quoted(&redshift.host));
-    out += &setting("redshift", "port", redshift.port.to_string());
-    for (key, value) in [("database", &redshift.database), ("user", &redshift.user)] {
-        out += &format!("{key} = {}\n", quoted(value));
-    }
-    out += &format!("password = {}\niam_role = {}\n", secret_text(&redshift.password), quoted(&redshift.iam_role));
-    out += &setting("redshift", "schema", quoted(&redshift.schema));
-    match &redshift.tls {
-        Tls::Off => out += "tls = \"off\"\n",
-        Tls::VerifyFull { ca_file } => {
-            out += &setting("redshift", "tls", quoted("verify-full"));
-            match ca_file {
-                Some(file) => out += &format!("ca_file = {}\n", quoted(file)),
-                None => out += "# ca_file: the authorities of the system  # default\n",
+/// A section of which there is one: each of its keys with what the job has, or what holds without it.
+fn section_text(job: &Job, document: &DeTable<'_>, section: &str) -> String {
+    let set = document.get(section).and_then(|section| section.get_ref().as_table());
+    let mut out = format!("\n[{section}]\n");
+    for key in keys::of(section).filter(|key| key.kind != Kind::NotYet) {
+        let mark = if set.is_some_and(|set| set.contains_key(key.name)) { "" } else { "  # default" };
+        match (value(job, section, key.name), key.default) {
+            (Is(value), _) => out += &format!("{} = {value}{mark}\n", key.name),
+            (NotSet, Absent::Said(what)) => {
+                // Those that go with it say the same.
+                let with = keys::of(section).filter(|other| other.default == Absent::With(key.name));
+                let names: Vec<&str> = [key.name].into_iter().chain(with.map(|other| other.name)).collect();
+                out += &format!("# {}: {what}  # default\n", names.join(", "));
             }
+            (NotSet | HasNoMeaning, _) => {}
+        }
+        if (section, key.name) == ("epoch", "max_bytes") && job.epoch.max_bytes > job.epoch_bytes() {
+            out += &format!("# ends at {} already, a quarter of the memory budget\n", size_text(job.epoch_bytes()));
         }
     }
-    out += &setting("redshift", "statement_timeout", time_text(redshift.statement_timeout));
+    if section == "errors" {
+        out += &format!("# dead letters go to {}\n", job.dead_letters());
+    }
+    out
+}
 
-    out += "\n[errors]\n";
-    out += &setting("errors", "reject", quoted(if job.errors.halt { "halt" } else { "dead-letter" }));
-    let above = job.errors.halt_above.map_or("off".into(), |share| format!("{}%", share * 100.0));
-    out += &setting("errors", "halt_above", quoted(&above));
-    out += &format!("# dead letters go to {}\n", job.dead_letters());
-    out += "\n[memory]\n";
-    out += &setting("memory", "budget", size_text(job.budget_bytes));
-    out += "\n[history]\n";
-    out + &match job.keep {
-        Some(keep) => setting("history", "keep", time_text(keep)),
-        None => "# keep: for ever  # default\n".into(),
+/// What a job has for a key, as a job file writes it.
+enum Has {
+    Is(String),
+    NotSet,
+    /// Beside the others.
+    HasNoMeaning,
+}
+
+use Has::{HasNoMeaning, Is, NotSet};
+
+fn value(job: &Job, section: &str, key: &str) -> Has {
+    let Job { epoch, staging, redshift, errors, .. } = job;
+    let text = |text: &str| Is(quoted(text));
+    let maybe = |value: &Option<String>| value.as_ref().map_or(NotSet, |value| Is(quoted(value)));
+    let secrets = |which: fn(&(Secret, Secret)) -> &Secret| {
+        staging.keys.as_ref().map_or(NotSet, |keys| Is(secret_text(which(keys))))
+    };
+    match (section, key) {
+        ("epoch", "interval") => Is(time_text(epoch.interval)),
+        ("epoch", "max_bytes") => Is(size_text(epoch.max_bytes)),
+        ("epoch", "max_rows") if epoch.max_rows < u64::MAX => Is(epoch.max_rows.to_string()),
+        ("epoch", "idle_interval") => Is(time_text(epoch.idle_interval)),
+        ("staging", "url") => {
+            let slash = if staging.prefix.is_empty() { "" } else { "/" };
+            text(&format!("s3://{}{slash}{}", staging.bucket, staging.prefix))
+        }
+        ("staging", "region") => maybe(&staging.region),
+        ("staging", "endpoint") => maybe(&staging.endpoint),
+        ("staging", "access_key_id") => secrets(|(id, _)| id),
+        ("staging", "secret_access_key") => secrets(|(_, secret)| secret),
+        ("staging", "compression") => text(match staging.compression {
+            Compression::Zstd => "zstd",
+            Compression::Snappy => "snappy",
+            Compression::None => "none",
+        }),
+        ("staging", "file_size") => Is(size_text(staging.file_bytes)),
+        ("redshift", "host") => text(&redshift.host),
+        ("redshift", "port") => Is(redshift.port.to_string()),
+        ("redshift", "database") => text(&redshift.database),
+        ("redshift", "user") => text(&redshift.user),
+        ("redshift", "password") => Is(secret_text(&redshift.password)),
+        ("redshift", "iam_role") => text(&redshift.iam_role),
+        ("redshift", "schema") => text(&redshift.schema),
+        ("redshift", "tls") => text(if redshift.tls == Tls::Off { "off" } else { "verify-full" }),
+        ("redshift", "ca_file") => match &redshift.tls {
+            Tls::Off => HasNoMeaning,
+            Tls::VerifyFull { ca_file } => maybe(ca_file),
+        },
+        ("redshift", "statement_timeout") => Is(time_text(redshift.statement_timeout)),
+        ("errors", "reject") => text(if errors.halt { "halt" } else { "dead-letter" }),
+        ("errors", "halt_above") => {
+            text(&errors.halt_above.map_or("off".into(), |share| format!("{}%", share * 100.0)))
+        }
+        ("memory", "budget") => Is(size_text(job.budget_bytes)),
+        ("history", "keep") => job.keep.map_or(NotSet, |keep| Is(time_text(keep))),
+        _ => NotSet,
     }
 }
 
@@ -263,6 +278,32 @@ mod tests {
         // Everything that a job is, also what the explanation has no word for.
         assert_eq!(format!("{job:?}"), format!("{again:?}"), "{first}");
         first
+    }
+
+    /// Of each key there is something to say, set or not.
+    #[test]
+    fn no_key_is_forgotten() {
+        let text = super::super::tests::GOOD
+            .replace(
+                "name = \"userId\", type = \"bigint\"",
+                "name = \"userId\", type = \"bigint\", path = \"a\", on = { range = \"null\" }",
+            )
+            .replace(
+                "mode = \"append\"",
+                "verify_from = \"2026-11-24T00:00:00Z\"\non = { event_id = { long = \"null\", nul = \"strip\" } }",
+            )
+            .replace("type = \"varchar(36)\"", "type = \"varchar(36)\", on = { scale = \"round\" }")
+            .replace("tls = \"off\"", "");
+        let said = same_again(&text);
+        for key in keys::KEYS.iter().filter(|key| key.kind != Kind::NotYet && key.path() != "stream.topic") {
+            let is_said = |line: &str| {
+                let line = line.trim_start_matches("# ");
+                let starts = [format!("{} =", key.name), format!("{}:", key.name), format!("[{}]", key.name)];
+                let inside = [format!("[[{}]]", key.name), format!(" {} = ", key.name), format!(", {}:", key.name)];
+                starts.iter().any(|start| line.starts_with(start)) || inside.iter().any(|part| line.contains(part))
+            };
+            assert!(said.lines().any(is_said), "{}\n{said}", key.path());
+        }
     }
 
     #[test]

@@ -1,40 +1,32 @@
-//! Reads a TOML file key by key, and says of everything that is wrong where it stands.
+//! Reads a TOML file key by key, and says of everything that is wrong where it stands. What a key may be and what holds without it
+//! is declared in `keys.rs`: to ask for a key that is not there, or not to ask for one that is, is a finding of every job file.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
+use checkpoint::Micros;
+use operators::values::timestamp;
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-/// Something wrong with the file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
-    /// Bytes of the file.
-    pub span: Range<usize>,
-    /// What is wrong.
-    pub what: String,
-    /// What to do about it; may be empty.
-    pub help: String,
-}
-
-/// All findings of a file, in the order they were made.
-#[derive(Default)]
-pub struct Findings(pub Vec<Finding>);
-
-impl Findings {
-    /// One more.
-    pub fn add(&mut self, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) {
-        self.0.push(Finding { span, what: what.into(), help: help.into() });
-    }
-}
+use super::{
+    findings::Findings,
+    keys::{self, Absent, Key, Kind},
+    secret::{Secret, secret_of},
+    written::{expand, parse_duration, parse_share, parse_size},
+};
 
 /// A table of the file, and which of its keys were asked for.
 pub struct Section<'a> {
-    table: &'a DeTable<'a>,
+    /// `None` where the file leaves it out, so that every default holds.
+    table: Option<&'a DeTable<'a>>,
     span: Range<usize>,
+    /// As messages say it.
     name: &'a str,
-    known: BTreeSet<&'static str>,
+    /// As its keys are declared.
+    path: &'static str,
+    asked: BTreeSet<&'static str>,
 }
 
 /// A value and its place in the file.
@@ -46,33 +38,30 @@ pub struct Placed<T> {
     pub span: Range<usize>,
 }
 
-/// A secret: where it is to be found, never the secret itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Secret {
-    /// In a variable of the environment.
-    Env(String),
-    /// In a file; line ends at its end do not belong to it.
-    File(String),
-}
-
-impl Secret {
-    /// The secret, where it is used.
-    pub fn resolve(&self) -> Result<String, String> {
-        match self {
-            Secret::Env(name) => std::env::var(name).map_err(|_| format!("the environment has no variable {name}")),
-            Secret::File(path) => {
-                let text =
-                    std::fs::read_to_string(path).map_err(|e| format!("cannot read the secret in {path}: {e}"))?;
-                Ok(text.trim_end_matches(['\n', '\r']).to_string())
-            }
-        }
-    }
-}
+/// Some value of the file.
+type Value<'a> = &'a Spanned<DeValue<'a>>;
 
 impl<'a> Section<'a> {
-    /// The table `name`, at `span`.
-    pub fn new(table: &'a DeTable<'a>, span: Range<usize>, name: &'a str) -> Section<'a> {
-        Section { table, span, name, known: BTreeSet::new() }
+    /// The whole file.
+    pub fn root(findings: &mut Findings, table: &'a DeTable<'a>, span: Range<usize>) -> Section<'a> {
+        Section::new(findings, Some(table), span, "job file", "")
+    }
+
+    /// A table with the keys that are declared for `path`. Those that mean something, though not yet, are refused.
+    fn new(
+        findings: &mut Findings,
+        table: Option<&'a DeTable<'a>>,
+        span: Range<usize>,
+        name: &'a str,
+        path: &'static str,
+    ) -> Section<'a> {
+        let section = Section { table, span, name, path, asked: BTreeSet::new() };
+        for key in keys::of(path).filter(|key| key.kind == Kind::NotYet) {
+            if let Some(span) = section.key_span(key.name) {
+                findings.add(span, format!("`{}` ({}) is not supported yet", key.name, key.what), "");
+            }
+        }
+        section
     }
 
     /// Where it stands.
@@ -80,103 +69,165 @@ impl<'a> Section<'a> {
         self.span.clone()
     }
 
-    fn get(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.known.insert(key);
-        self.table.get(key)
+    /// A key as it is declared, and its value.
+    fn ask(
+        &mut self,
+        findings: &mut Findings,
+        name: &'static str,
+        is: impl Fn(Kind) -> bool,
+    ) -> Option<(&'static Key, Option<Value<'a>>)> {
+        let declared = keys::find(self.path, name).filter(|key| is(key.kind));
+        let Some(key) = declared else {
+            findings.add(
+                self.span(),
+                format!("a bug: [{}] {name} is declared as something else, or not", self.path),
+                "",
+            );
+            return None;
+        };
+        self.asked.insert(name);
+        Some((key, self.table.and_then(|table| table.get(name))))
+    }
+
+    /// A key of one kind, and its value.
+    fn of_kind(
+        &mut self,
+        findings: &mut Findings,
+        key: &'static str,
+        kind: Kind,
+    ) -> Option<(&'static Key, Option<Value<'a>>)> {
+        self.ask(findings, key, |declared| declared == kind)
     }
 
     /// Where the key stands, if it is there.
     fn key_span(&self, key: &str) -> Option<Range<usize>> {
-        self.table.keys().find(|k| k.get_ref() == key).map(|k| k.span())
+        self.table?.keys().find(|k| k.get_ref() == key).map(|k| k.span())
     }
 
-    fn wrong_type(&self, findings: &mut Findings, key: &str, value: &Spanned<DeValue<'_>>, example: &str) {
-        findings.add(
-            value.span(),
-            format!("`{key}` is a {}", value.get_ref().type_str()),
-            format!("write it like {example}"),
-        );
+    /// A string with `${NAME}` replaced, or the default.
+    fn string(&self, findings: &mut Findings, key: &Key, value: Option<Value<'a>>) -> Option<Placed<String>> {
+        let Some(value) = value else { return self.absent(findings, key) };
+        match value.get_ref() {
+            DeValue::String(text) => {
+                expand(findings, text, value.span()).map(|text| Placed { value: text, span: value.span() })
+            }
+            _ => {
+                wrong_type(findings, key.name, value, &format!("{} = \"...\"", key.name));
+                None
+            }
+        }
+    }
+
+    /// The default, as it is written. A key that must be there is missed.
+    fn absent(&self, findings: &mut Findings, key: &Key) -> Option<Placed<String>> {
+        match key.default {
+            Absent::Written(text) => Some(Placed { value: text.into(), span: self.span() }),
+            Absent::Required => {
+                self.missing(findings, key);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn missing(&self, findings: &mut Findings, key: &Key) {
+        let example = if key.kind == Kind::Secret { "{ env = \"NAME\" }" } else { "\"...\"" };
+        findings.add(self.span(), no_key(self.name, key.name), format!("add {} = {example}", key.name));
     }
 
     /// A string with `${NAME}` replaced.
     pub fn text(&mut self, findings: &mut Findings, key: &'static str) -> Option<Placed<String>> {
-        let value = self.get(key)?;
-        match value.get_ref() {
-            DeValue::String(text) => {
-                expand(findings, text, value.span()).map(|value_text| Placed { value: value_text, span: value.span() })
-            }
-            _ => {
-                self.wrong_type(findings, key, value, &format!("{key} = \"...\""));
-                None
-            }
-        }
+        let (key, value) = self.of_kind(findings, key, Kind::Text)?;
+        self.string(findings, key, value)
     }
 
-    /// A string that must be there.
+    /// A string that is missed if it is not there, whatever is declared.
     pub fn required(&mut self, findings: &mut Findings, key: &'static str) -> Option<Placed<String>> {
-        if self.get(key).is_none() {
-            findings.add(self.span.clone(), no_key(self.name, key), format!("add {key} = \"...\""));
+        let (key, value) = self.of_kind(findings, key, Kind::Text)?;
+        if value.is_none() {
+            self.missing(findings, key);
+            return None;
         }
-        self.text(findings, key)
+        self.string(findings, key, value)
     }
 
     /// A whole number, or a string that holds one once `${NAME}` is replaced.
     pub fn number(&mut self, findings: &mut Findings, key: &'static str) -> Option<Placed<u64>> {
-        let value = self.get(key)?;
-        let text = match value.get_ref() {
-            DeValue::Integer(number) => Some(number.as_str().replace('_', "")),
-            DeValue::String(text) => expand(findings, text, value.span()),
+        let (key, value) = self.ask(findings, key, |kind| matches!(kind, Kind::Number | Kind::Version))?;
+        let text = match value.map(|value| (value.get_ref(), value.span())) {
+            None if key.kind == Kind::Version => return None, // it has a finding of its own
+            None => self.absent(findings, key)?,
+            Some((DeValue::Integer(number), span)) => Placed { value: number.as_str().replace('_', ""), span },
+            Some((DeValue::String(text), span)) => Placed { value: expand(findings, text, span.clone())?, span },
             _ => {
-                self.wrong_type(findings, key, value, &format!("{key} = 1000"));
-                None
+                wrong_type(findings, key.name, value?, &format!("{} = 1000", key.name));
+                return None;
             }
-        }?;
-        match text.parse() {
-            Ok(number) => Some(Placed { value: number, span: value.span() }),
+        };
+        match text.value.parse() {
+            Ok(number) => Some(Placed { value: number, span: text.span }),
             Err(_) => {
-                findings.add(value.span(), format!("`{key}`: {text} is not a whole number"), "");
+                findings.add(text.span, format!("`{}`: {} is not a whole number", key.name, text.value), "");
                 None
             }
         }
+    }
+
+    /// A string that means something: what it means, or `refusal` of it and `help`.
+    fn parsed<T>(
+        &mut self,
+        findings: &mut Findings,
+        (key, kind): (&'static str, Kind),
+        parse: impl Fn(&str) -> Option<T>,
+        (what, help): (&str, &str),
+    ) -> Option<Placed<T>> {
+        let (key, value) = self.of_kind(findings, key, kind)?;
+        let text = self.string(findings, key, value)?;
+        let Some(value) = parse(&text.value) else {
+            findings.add(text.span, format!("`{}`: {:?} is not a {what}", key.name, text.value), help);
+            return None;
+        };
+        Some(Placed { value, span: text.span })
     }
 
     /// A time such as `30s`.
     pub fn duration(&mut self, findings: &mut Findings, key: &'static str) -> Option<Duration> {
-        let text = self.text(findings, key)?;
-        let duration = parse_duration(&text.value);
-        if duration.is_none() {
-            findings.add(
-                text.span,
-                format!("`{key}`: {:?} is not a time", text.value),
-                "write it like \"500ms\", \"30s\", \"10m\", \"1h\" or \"90d\"",
-            );
-        }
-        duration
+        let help = "write it like \"500ms\", \"30s\", \"10m\", \"1h\" or \"90d\"";
+        self.parsed(findings, (key, Kind::Time), parse_duration, ("time", help)).map(|time| time.value)
     }
 
     /// A size such as `256 MB`, in bytes.
     pub fn size(&mut self, findings: &mut Findings, key: &'static str) -> Option<Placed<u64>> {
-        let text = self.text(findings, key)?;
-        let size = parse_size(&text.value);
-        if size.is_none() {
-            findings.add(
-                text.span.clone(),
-                format!("`{key}`: {:?} is not a size", text.value),
-                "write it like \"256 MB\" or \"1 GB\"",
-            );
-        }
-        size.map(|value| Placed { value, span: text.span })
+        self.parsed(findings, (key, Kind::Size), parse_size, ("size", "write it like \"256 MB\" or \"1 GB\""))
     }
 
-    /// One of a few words.
+    /// A share such as `5%`; `None` within if it is `off`.
+    pub fn share(&mut self, findings: &mut Findings, key: &'static str) -> Option<Option<f64>> {
+        let help = "write it like \"5%\", from 0% up to 100%, or \"off\"";
+        self.parsed(findings, (key, Kind::Share), parse_share, ("share", help)).map(|share| share.value)
+    }
+
+    /// A moment such as `2026-11-24T00:00:00Z`.
+    pub fn moment(&mut self, findings: &mut Findings, key: &'static str) -> Option<Micros> {
+        let parse = |text: &str| timestamp::moment(text).ok().map(|(micros, _)| Micros(micros));
+        let help = "write it like \"2026-11-24T00:00:00Z\"";
+        self.parsed(findings, (key, Kind::Moment), parse, ("moment", help)).map(|moment| moment.value)
+    }
+
+    /// One of a few words, which are those that are declared.
     pub fn one_of<T: Copy>(&mut self, findings: &mut Findings, key: &'static str, words: &[(&str, T)]) -> Option<T> {
-        let text = self.text(findings, key)?;
+        let declared = |kind| match kind {
+            Kind::Words(declared) => words.iter().map(|(word, _)| word).eq(declared),
+            _ => false,
+        };
+        let (key, value) = self.ask(findings, key, declared)?;
+        let text = self.string(findings, key, value)?;
         let found = words.iter().find(|(word, _)| *word == text.value).map(|(_, value)| *value);
         if found.is_none() {
             let known: Vec<String> = words.iter().map(|(word, _)| format!("\"{word}\"")).collect();
             findings.add(
                 text.span,
-                format!("`{key}` cannot be {:?}", text.value),
+                format!("`{}` cannot be {:?}", key.name, text.value),
                 format!("it can be {}", known.join(" or ")),
             );
         }
@@ -185,40 +236,82 @@ impl<'a> Section<'a> {
 
     /// `{ env = "NAME" }` or `{ file = "path" }`. A secret that is written out is refused.
     pub fn secret(&mut self, findings: &mut Findings, key: &'static str) -> Option<Secret> {
-        let value = self.get(key)?;
-        secret_of(findings, key, value)
+        let (key, value) = self.of_kind(findings, key, Kind::Secret)?;
+        if value.is_none() {
+            self.absent(findings, key);
+        }
+        secret_of(findings, key.name, value?)
     }
 
-    /// A table below this one.
+    /// Where a topic begins: the value of the file, or the word that is the default.
+    pub fn start(&mut self, findings: &mut Findings, key: &'static str) -> Option<Result<Value<'a>, &'static str>> {
+        let (key, value) = self.of_kind(findings, key, Kind::Start)?;
+        match (value, key.default) {
+            (Some(value), _) => Some(Ok(value)),
+            (None, Absent::Written(text)) => Some(Err(text)),
+            (None, _) => None,
+        }
+    }
+
+    /// A table below this one. Where the file leaves it out, it is one without keys, unless it must be there.
     pub fn section(&mut self, findings: &mut Findings, key: &'static str) -> Option<Section<'a>> {
-        let value = self.get(key)?;
-        let span = self.key_span(key).unwrap_or_else(|| value.span());
-        match value.get_ref() {
-            DeValue::Table(table) => Some(Section::new(table, span, key)),
-            _ => {
-                self.wrong_type(findings, key, value, &format!("[{key}]"));
-                None
+        let (key, value) = self.ask(findings, key, |kind| matches!(kind, Kind::Table(_)))?;
+        let Kind::Table(path) = key.kind else { return None };
+        match value.map(|value| (value, value.get_ref())) {
+            Some((value, DeValue::Table(table))) => {
+                let span = self.key_span(key.name).unwrap_or_else(|| value.span());
+                return Some(Section::new(findings, Some(table), span, key.name, path));
             }
+            Some((value, _)) => wrong_type(findings, key.name, value, &format!("[{}]", key.name)),
+            None => {}
         }
+        if key.default == Absent::Required {
+            findings.add(self.span(), format!("the {} has no [{}]", self.name, key.name), "");
+            return None;
+        }
+        Some(Section::new(findings, None, self.span(), key.name, path))
     }
 
-    /// A table below this one, where keys are names.
-    pub fn named_section(&self, findings: &mut Findings, name: &'a str) -> Option<Section<'a>> {
-        let value = self.table.get(name)?;
-        match value.get_ref() {
-            DeValue::Table(table) => Some(Section::new(table, value.span(), name)),
-            _ => {
-                self.wrong_type(findings, name, value, &format!("{name} = {{ ... }}"));
-                None
+    /// A table of properties: names with values of several kinds.
+    pub fn properties(
+        &mut self,
+        findings: &mut Findings,
+        key: &'static str,
+    ) -> impl Iterator<Item = (&'a str, Range<usize>, Value<'a>)> + use<'a> {
+        let found = self.of_kind(findings, key, Kind::Properties).and_then(|(key, value)| {
+            let value = value?;
+            let table = value.get_ref().as_table();
+            if table.is_none() {
+                wrong_type(findings, key.name, value, &format!("[{}]", key.name));
             }
-        }
+            table
+        });
+        found.into_iter().flat_map(entries)
+    }
+
+    /// A table below this one, where keys are names and values tables.
+    pub fn named_sections(
+        &mut self,
+        findings: &mut Findings,
+        key: &'static str,
+    ) -> Vec<(&'a str, Range<usize>, NamedSection<'a>)> {
+        let Some((key, Some(value))) = self.ask(findings, key, |kind| matches!(kind, Kind::Named(_))) else {
+            return Vec::new();
+        };
+        let Kind::Named(path) = key.kind else { return Vec::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            wrong_type(findings, key.name, value, &format!("[{}]", key.name));
+            return Vec::new();
+        };
+        entries(table).map(|(name, span, value)| (name, span, NamedSection { name, path, value })).collect()
     }
 
     /// A list of at least one string, each with `${NAME}` replaced.
     pub fn texts(&mut self, findings: &mut Findings, key: &'static str) -> Option<Vec<Placed<String>>> {
-        let value = self.get(key)?;
+        let (key, value) = self.of_kind(findings, key, Kind::Texts)?;
+        let (key, value) = (key.name, value?);
         let DeValue::Array(items) = value.get_ref() else {
-            self.wrong_type(findings, key, value, &format!("{key} = [\"...\"]"));
+            wrong_type(findings, key, value, &format!("{key} = [\"...\"]"));
             return None;
         };
         let mut texts = Vec::new();
@@ -230,7 +323,7 @@ impl<'a> Section<'a> {
                 DeValue::String(text) => {
                     texts.extend(expand(findings, text, item.span()).map(|value| Placed { value, span: item.span() }))
                 }
-                _ => self.wrong_type(findings, key, item, &format!("{key} = [\"...\"]")),
+                _ => wrong_type(findings, key, item, &format!("{key} = [\"...\"]")),
             }
         }
         Some(texts)
@@ -238,47 +331,40 @@ impl<'a> Section<'a> {
 
     /// Tables `[[key]]`.
     pub fn sections(&mut self, findings: &mut Findings, key: &'static str) -> Vec<Section<'a>> {
-        let Some(value) = self.get(key) else { return Vec::new() };
+        let Some((key, Some(value))) = self.ask(findings, key, |kind| matches!(kind, Kind::Tables(_))) else {
+            return Vec::new();
+        };
+        let Kind::Tables(path) = key.kind else { return Vec::new() };
+        let key = key.name;
         let mut sections = Vec::new();
         if let DeValue::Array(items) = value.get_ref() {
             for item in items.iter() {
                 match item.get_ref() {
-                    DeValue::Table(table) => sections.push(Section::new(table, item.span(), key)),
-                    _ => self.wrong_type(findings, key, item, &format!("[[{key}]]")),
+                    DeValue::Table(table) => {
+                        sections.push(Section::new(findings, Some(table), item.span(), key, path));
+                    }
+                    _ => wrong_type(findings, key, item, &format!("[[{key}]]")),
                 }
             }
         } else {
-            self.wrong_type(findings, key, value, &format!("[[{key}]]"));
+            wrong_type(findings, key, value, &format!("[[{key}]]"));
         }
         sections
     }
 
-    /// Every key of this table, for tables whose keys are names.
-    pub fn entries(&self) -> impl Iterator<Item = (&'a str, Range<usize>, &'a Spanned<DeValue<'a>>)> {
-        self.table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
-    }
-
-    /// The raw value of a key, for those that may have several forms.
-    pub fn any(&mut self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
-        self.get(key)
-    }
-
-    /// Refuses a key that means something, though not yet.
-    pub fn not_yet(&mut self, findings: &mut Findings, key: &'static str, what: &str) {
-        if self.get(key).is_some() {
-            let span = self.key_span(key).unwrap_or_else(|| self.span.clone());
-            findings.add(span, format!("`{key}` ({what}) is not supported yet"), "");
-        }
-    }
-
-    /// Refuses every key that nobody asked for, with the nearest one that exists.
+    /// Refuses every key that is not declared, with the nearest one that is.
     pub fn finish(self, findings: &mut Findings) {
-        for key in self.table.keys() {
+        let mut known: Vec<&Key> = keys::of(self.path).collect();
+        known.sort_by_key(|key| key.name);
+        for key in known.iter().filter(|key| key.kind != Kind::NotYet && !self.asked.contains(key.name)) {
+            findings.add(self.span(), format!("a bug: nobody reads the key {}", key.path()), "");
+        }
+        for key in self.table.into_iter().flat_map(|table| table.keys()) {
             let name = key.get_ref().as_ref();
-            if self.known.contains(name) {
+            if known.iter().any(|known| known.name == name) {
                 continue;
             }
-            let near = self.known.iter().map(|known| (strsim::damerau_levenshtein(known, name), *known)).min();
+            let near = known.iter().map(|known| (strsim::damerau_levenshtein(known.name, name), known.name)).min();
             let help = match near {
                 Some((distance, known)) if distance <= known.len().max(name.len()) / 2 => {
                     // One mistake, one finding: the key is there, under another name.
@@ -286,107 +372,48 @@ impl<'a> Section<'a> {
                     findings.0.retain(|finding| finding.what != missing);
                     format!("did you mean `{known}`?")
                 }
-                _ => format!(
-                    "[{}] knows {}",
-                    self.name,
-                    self.known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
-                ),
+                _ => {
+                    let known: Vec<String> = known.iter().map(|known| format!("`{}`", known.name)).collect();
+                    format!("[{}] knows {}", self.name, known.join(", "))
+                }
             };
             findings.add(key.span(), format!("unknown key `{name}`"), help);
         }
     }
 }
 
-fn no_key(section: &str, key: &str) -> String {
-    format!("[{section}] has no `{key}`")
+/// A value whose key is a name, and which must be a table.
+pub struct NamedSection<'a> {
+    name: &'a str,
+    path: &'static str,
+    value: Value<'a>,
 }
 
-/// A secret in one of its two forms.
-pub fn secret_of(findings: &mut Findings, key: &str, value: &Spanned<DeValue<'_>>) -> Option<Secret> {
-    let help = "write { env = \"NAME\" } or { file = \"path\" }, so that it is not in the job file";
-    if let DeValue::Table(table) = value.get_ref()
-        && let Some((kind, name)) = table.iter().next()
-        && let (1, Some(name)) = (table.len(), name.get_ref().as_str())
-    {
-        match kind.get_ref().as_ref() {
-            "env" => return Some(Secret::Env(name.into())),
-            "file" => return Some(Secret::File(name.into())),
-            _ => {}
-        }
-    }
-    findings.add(value.span(), format!("`{key}` is a secret"), help);
-    None
-}
-
-/// Replaces `${NAME}` by the environment's value.
-pub fn expand(findings: &mut Findings, text: &str, span: Range<usize>) -> Option<String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find("${") {
-        out += &rest[..start];
-        let Some(end) = rest[start..].find('}') else {
-            findings.add(span, "`${` without `}`", "");
-            return None;
-        };
-        let name = &rest[start + 2..start + end];
-        match std::env::var(name) {
-            Ok(value) => out += &value,
-            Err(_) => {
-                findings.add(span, format!("the environment has no variable {name}"), "");
-                return None;
+impl<'a> NamedSection<'a> {
+    /// The table.
+    pub fn section(self, findings: &mut Findings) -> Option<Section<'a>> {
+        match self.value.get_ref() {
+            DeValue::Table(table) => Some(Section::new(findings, Some(table), self.value.span(), self.name, self.path)),
+            _ => {
+                wrong_type(findings, self.name, self.value, &format!("{} = {{ ... }}", self.name));
+                None
             }
         }
-        rest = &rest[start + end + 1..];
     }
-    Some(out + rest)
 }
 
-/// A time such as `30s` or `90d`.
-pub fn parse_duration(text: &str) -> Option<Duration> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    let millis = match text[digits..].trim() {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return None,
-    };
-    number.checked_mul(millis).filter(|ms| *ms > 0).map(Duration::from_millis)
+fn entries<'a>(table: &'a DeTable<'a>) -> impl Iterator<Item = (&'a str, Range<usize>, Value<'a>)> {
+    table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
 }
 
-fn parse_size(text: &str) -> Option<u64> {
-    let digits = text.find(|c: char| !c.is_ascii_digit())?;
-    let number: u64 = text[..digits].parse().ok()?;
-    let bytes = match text[digits..].trim() {
-        "B" => 1,
-        "KB" => 1000,
-        "MB" => 1_000_000,
-        "GB" => 1_000_000_000,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return None,
-    };
-    number.checked_mul(bytes).filter(|b| *b > 0)
+fn wrong_type(findings: &mut Findings, key: &str, value: &Spanned<DeValue<'_>>, example: &str) {
+    findings.add(
+        value.span(),
+        format!("`{key}` is a {}", value.get_ref().type_str()),
+        format!("write it like {example}"),
+    );
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_and_sizes() {
-        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
-        assert_eq!(parse_duration("10 m"), Some(Duration::from_secs(600)));
-        assert_eq!(parse_size("256 MB"), Some(256_000_000));
-        assert_eq!(parse_size("1GiB"), Some(1 << 30));
-        for bad in ["", "s", "10", "-1s", "0s", "1 day", "1.5h", "99999999999999999999h"] {
-            assert_eq!(parse_duration(bad), None, "{bad}");
-        }
-        for bad in ["", "MB", "10", "0 MB", "1 mb", "1.5 GB"] {
-            assert_eq!(parse_size(bad), None, "{bad}");
-        }
-    }
+fn no_key(section: &str, key: &str) -> String {
+    format!("[{section}] has no `{key}`")
 }

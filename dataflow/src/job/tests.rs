@@ -1,5 +1,8 @@
 //! Every key of a job file, and what is said when it is wrong.
 
+use connectors::{StartAt, redshift::Tls};
+use operators::values::{Action, Policy, path::Path};
+
 use super::*;
 
 pub(super) const GOOD: &str = r#"

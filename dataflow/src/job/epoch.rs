@@ -1,0 +1,28 @@
+//! `[epoch]`: when epochs end.
+
+use std::time::Duration;
+
+use super::{findings::Findings, reader::Section};
+
+/// When epochs end.
+#[derive(Clone, Debug)]
+pub struct Epoch {
+    /// The longest an epoch stays open.
+    pub interval: Duration,
+    /// The most bytes of keys and values.
+    pub max_bytes: u64,
+    /// The most records.
+    pub max_rows: u64,
+    /// How long epochs without rows wait for a load.
+    pub idle_interval: Duration,
+}
+
+/// Its section.
+pub fn read(mut epoch: Section<'_>, findings: &mut Findings) -> Option<Epoch> {
+    let interval = epoch.duration(findings, "interval");
+    let max_bytes = epoch.size(findings, "max_bytes");
+    let max_rows = epoch.number(findings, "max_rows").map_or(u64::MAX, |rows| rows.value.max(1));
+    let idle_interval = epoch.duration(findings, "idle_interval");
+    epoch.finish(findings);
+    Some(Epoch { interval: interval?, max_bytes: max_bytes?.value, max_rows, idle_interval: idle_interval? })
+}

@@ -1,0 +1,63 @@
+//! `[redshift]`: the warehouse.
+
+use std::time::Duration;
+
+use connectors::redshift::Tls;
+
+use super::{findings::Findings, reader::Section, secret::Secret};
+
+/// The warehouse.
+#[derive(Clone, Debug)]
+pub struct Redshift {
+    /// Host.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Database.
+    pub database: String,
+    /// User.
+    pub user: String,
+    /// Their password.
+    pub password: Secret,
+    /// The role that COPY assumes.
+    pub iam_role: String,
+    /// The schema of the control tables.
+    pub schema: String,
+    /// Encryption.
+    pub tls: Tls,
+    /// The longest a statement of a load may run.
+    pub statement_timeout: Duration,
+}
+
+/// Its section.
+pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshift> {
+    let host = redshift.text(findings, "host");
+    let port = redshift.number(findings, "port").and_then(|port| {
+        let is_no_port = |_| findings.add(port.span, format!("{} is no port", port.value), "");
+        u16::try_from(port.value).map_err(is_no_port).ok()
+    });
+    let database = redshift.text(findings, "database");
+    let user = redshift.text(findings, "user");
+    let password = redshift.secret(findings, "password");
+    let iam_role = redshift.text(findings, "iam_role");
+    let schema = redshift.text(findings, "schema");
+    let ca_file = redshift.text(findings, "ca_file").map(|f| f.value);
+    let verify = redshift.one_of(findings, "tls", &[("verify-full", true), ("off", false)]);
+    if verify == Some(false) && ca_file.is_some() {
+        findings.add(redshift.span(), "`ca_file` has no meaning with tls = \"off\"", "");
+    }
+    let tls = if verify.unwrap_or(true) { Tls::VerifyFull { ca_file } } else { Tls::Off };
+    let statement_timeout = redshift.duration(findings, "statement_timeout");
+    redshift.finish(findings);
+    Some(Redshift {
+        host: host?.value,
+        port: port?,
+        database: database?.value,
+        user: user?.value,
+        password: password?,
+        iam_role: iam_role?.value,
+        schema: schema?.value.to_lowercase(),
+        tls,
+        statement_timeout: statement_timeout?,
+    })
+}

@@ -1,0 +1,63 @@
+//! `[staging]`: where files wait for their load.
+
+use operators::sink::encode::Compression;
+
+use super::{findings::Findings, reader::Section, secret::Secret};
+
+/// Where files wait.
+#[derive(Clone, Debug)]
+pub struct Staging {
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix, without a slash at its end; may be empty.
+    pub prefix: String,
+    /// The region of the bucket.
+    pub region: Option<String>,
+    /// Another server that speaks S3's protocol.
+    pub endpoint: Option<String>,
+    /// Access key id and secret access key; without them object_store's own chain decides.
+    pub keys: Option<(Secret, Secret)>,
+    /// Of the files.
+    pub compression: Compression,
+    /// The size at which a file is closed.
+    pub file_bytes: u64,
+}
+
+/// Its section.
+pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<Staging> {
+    let url = staging.text(findings, "url");
+    let place = url.and_then(|url| {
+        let rest = url.value.strip_prefix("s3://").map(|rest| rest.trim_end_matches('/'));
+        match rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
+            Some((bucket, prefix)) if !bucket.is_empty() => Some((bucket.to_string(), prefix.to_string())),
+            _ => {
+                findings.add(
+                    url.span,
+                    format!("{:?} is no place on S3", url.value),
+                    "write it like s3://bucket/prefix",
+                );
+                None
+            }
+        }
+    });
+    let (id, secret) = (staging.secret(findings, "access_key_id"), staging.secret(findings, "secret_access_key"));
+    if id.is_some() != secret.is_some() {
+        findings.add(staging.span(), "access_key_id and secret_access_key go together", "");
+    }
+    let compressions = [("zstd", Compression::Zstd), ("snappy", Compression::Snappy), ("none", Compression::None)];
+    let compression = staging.one_of(findings, "compression", &compressions);
+    let file_bytes = staging.size(findings, "file_size");
+    let region = staging.text(findings, "region").map(|r| r.value);
+    let endpoint = staging.text(findings, "endpoint").map(|e| e.value);
+    staging.finish(findings);
+    let (bucket, prefix) = place?;
+    Some(Staging {
+        bucket,
+        prefix,
+        region,
+        endpoint,
+        keys: id.zip(secret),
+        compression: compression?,
+        file_bytes: file_bytes?.value,
+    })
+}

@@ -1,0 +1,110 @@
+//! `[[stream]]`: what is read.
+
+use connectors::StartAt;
+use operators::{decode::Format, schema::SourceColumn, values::timestamp};
+use toml::de::DeValue;
+
+use super::{
+    column,
+    findings::Findings,
+    reader::{Placed, Section},
+};
+
+/// A stream: append-only topics.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Its name in queries, in lower case.
+    pub name: String,
+    /// Its topics; records of all have the same columns.
+    pub topics: Vec<String>,
+    /// How their values are written.
+    pub format: Format,
+    /// Where a topic begins when no epoch has read it yet.
+    pub start: StartAt,
+    /// The declared columns.
+    pub columns: Vec<SourceColumn>,
+}
+
+/// All of them.
+pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> {
+    let sections = root.sections(findings, "stream");
+    if sections.is_empty() {
+        findings.add(root.span(), "the job file has no [[stream]]", "");
+    }
+    let mut streams: Vec<Stream> = Vec::new();
+    for mut section in sections {
+        let name = section.text(findings, "name");
+        let topics = read_topics(&mut section, findings);
+        let formats: Vec<(&str, Format)> = Format::ALL.iter().map(|format| (format.word(), *format)).collect();
+        let format = section.one_of(findings, "format", &formats);
+        let start = read_start(&mut section, findings);
+        let columns = column::read(&mut section, findings);
+        if !columns.is_empty()
+            && let Some(Err(why)) = format.map(|format| format.check(&columns))
+        {
+            findings.add(section.span(), why, "");
+        }
+        if let Some(name) = &name
+            && streams.iter().any(|s| s.name == name.value.to_lowercase())
+        {
+            findings.add(name.span.clone(), format!("there are two streams {}", name.value), "");
+        }
+        for (number, topic) in topics.iter().enumerate() {
+            let earlier = topics[..number].iter().any(|t| t.value == topic.value);
+            if earlier || streams.iter().any(|s| s.topics.contains(&topic.value)) {
+                let what = match earlier {
+                    true => format!("topic {} stands here twice", topic.value),
+                    false => format!("topic {} belongs to another stream already", topic.value),
+                };
+                findings.add(topic.span.clone(), what, "");
+            }
+        }
+        section.finish(findings);
+        if let (Some(name), Some(format)) = (name, format) {
+            let topics = topics.into_iter().map(|topic| topic.value).collect();
+            streams.push(Stream { name: name.value.to_lowercase(), topics, format, start, columns });
+        }
+    }
+    streams
+}
+
+/// `topic = "a"` or `topics = ["a", "b"]`.
+fn read_topics(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Placed<String>> {
+    let several = section.texts(findings, "topics");
+    match several {
+        None => section.required(findings, "topic").into_iter().collect(),
+        Some(topics) => {
+            if let Some(topic) = section.text(findings, "topic") {
+                findings.add(topic.span, "`topic` and `topics` exclude each other", "name them all in `topics`");
+            }
+            topics
+        }
+    }
+}
+
+fn read_start(section: &mut Section<'_>, findings: &mut Findings) -> StartAt {
+    let value = match section.start(findings, "start") {
+        Some(Ok(value)) => value,
+        Some(Err("latest")) => return StartAt::Latest,
+        _ => return StartAt::Earliest,
+    };
+    let help = "write \"earliest\", \"latest\" or { time = \"2026-11-24T00:00:00Z\" }";
+    match value.get_ref() {
+        DeValue::String(text) if text == "earliest" => return StartAt::Earliest,
+        DeValue::String(text) if text == "latest" => return StartAt::Latest,
+        DeValue::Table(table) if table.len() == 1 => {
+            if let Some(time) = table.get("time").and_then(|t| t.get_ref().as_str()) {
+                match timestamp::moment(time) {
+                    Ok((micros, _)) => return StartAt::Time(micros.div_euclid(1000)),
+                    Err(problem) => {
+                        findings.add(value.span(), problem.reason(), help);
+                        return StartAt::Earliest;
+                    }
+                }
+            }
+        }
+        _ => {}
+    }
+    findings.add(value.span(), "`start` cannot be this", help);
+    StartAt::Earliest
+}

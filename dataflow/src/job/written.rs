@@ -1,0 +1,88 @@
+//! What a person writes: times, sizes, shares, and `${NAME}` for a variable of the environment.
+
+use std::{ops::Range, time::Duration};
+
+use super::findings::Findings;
+
+/// Replaces `${NAME}` by the environment's value.
+pub fn expand(findings: &mut Findings, text: &str, span: Range<usize>) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(start) = rest.find("${") {
+        out += &rest[..start];
+        let Some(end) = rest[start..].find('}') else {
+            findings.add(span, "`${` without `}`", "");
+            return None;
+        };
+        let name = &rest[start + 2..start + end];
+        match std::env::var(name) {
+            Ok(value) => out += &value,
+            Err(_) => {
+                findings.add(span, format!("the environment has no variable {name}"), "");
+                return None;
+            }
+        }
+        rest = &rest[start + end + 1..];
+    }
+    Some(out + rest)
+}
+
+/// A time such as `30s` or `90d`.
+pub fn parse_duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let millis = match text[digits..].trim() {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(millis).filter(|ms| *ms > 0).map(Duration::from_millis)
+}
+
+/// A size such as `64 MB`, in bytes.
+pub fn parse_size(text: &str) -> Option<u64> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let bytes = match text[digits..].trim() {
+        "B" => 1,
+        "KB" => 1000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    number.checked_mul(bytes).filter(|b| *b > 0)
+}
+
+/// A share such as `5%`; `off` is none.
+pub fn parse_share(text: &str) -> Option<Option<f64>> {
+    if text == "off" {
+        return Some(None);
+    }
+    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
+    percent.filter(|percent| (0.0..100.0).contains(percent)).map(|percent| Some(percent / 100.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_and_sizes() {
+        assert_eq!(parse_duration("500ms"), Some(Duration::from_millis(500)));
+        assert_eq!(parse_duration("10 m"), Some(Duration::from_secs(600)));
+        assert_eq!(parse_size("256 MB"), Some(256_000_000));
+        assert_eq!(parse_size("1GiB"), Some(1 << 30));
+        for bad in ["", "s", "10", "-1s", "0s", "1 day", "1.5h", "99999999999999999999h"] {
+            assert_eq!(parse_duration(bad), None, "{bad}");
+        }
+        for bad in ["", "MB", "10", "0 MB", "1 mb", "1.5 GB"] {
+            assert_eq!(parse_size(bad), None, "{bad}");
+        }
+    }
+}
