@@ -164,7 +164,7 @@ impl Cut {
         Ok(next)
     }
 
-    /// The cut behind one more epoch. Partitions that the epoch did not read stay where they are.
+    /// The cut after one more epoch. Partitions that the epoch did not read stay where they are.
     ///
     /// A partition that the cut does not know yet must start at offset 0, or it is the first of its topic and was
     /// announced as an empty span at its start position (which is how a topic enters a job).
@@ -312,8 +312,8 @@ mod tests {
     }
 
     proptest! {
-        /// However moves of partitions are cut into epochs, the cut behind them is the same: their sum. In no epoch may one span
-        /// begin before or behind where its partition stands, whatever the others do.
+        /// However moves of partitions are cut into epochs, the cut after them is the same: their sum. In no epoch may one span
+        /// begin before or after where its partition stands, whatever the others do.
         #[test]
         fn spans_add_up_however_they_are_cut_into_epochs(
             moves in prop::collection::vec((0..2usize, 0..4i32, 0..1000i64), 1..60),

@@ -91,7 +91,7 @@ impl Micros {
         let seconds = part(11..13)? * 3600 + part(14..16)? * 60 + part(17..19)?;
         let micros = if fraction.is_empty() { 0 } else { digits(&format!("{fraction:0<6}"))? };
         let read = Micros((days_since_1970(year, month, day) * 86_400 + seconds) * 1_000_000 + micros);
-        // What is no day comes back as another.
+        // What is not a day comes back as another.
         read.to_text().starts_with(whole).then_some(read)
     }
 

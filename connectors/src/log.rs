@@ -102,7 +102,7 @@ pub enum Read {
 /// Bytes of many records in one buffer: value `i` is `data[offsets[i]..offsets[i + 1]]`, and absent unless `present[i]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BytesColumn {
-    /// All values, one behind the other.
+    /// All values, one after the other.
     pub data: Vec<u8>,
     /// Begins with 0; then the end of each value.
     pub offsets: Vec<i32>,

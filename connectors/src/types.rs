@@ -22,7 +22,7 @@ pub enum ColumnKind {
     Integer,
     /// 64 bits.
     BigInt,
-    /// So many digits, and so many of them behind the point.
+    /// So many digits, and so many of them after the point.
     Decimal(u8, u8),
     /// 32-bit floating point.
     Real,
@@ -81,9 +81,7 @@ impl ColumnKind {
                 [p, s] if (1..=38).contains(p) && *s <= 37 && s <= p => Ok(ColumnKind::Decimal(*p as u8, *s as u8)),
                 // Bare, it is (18, 0), which is never what was meant.
                 [] => Err(format!("{name} needs its precision and scale, like {name}(18, 2)")),
-                _ => {
-                    Err(format!("a {name} has 1 to 38 digits, and at most 37 and no more than those behind the point"))
-                }
+                _ => Err(format!("a {name} has 1 to 38 digits, and at most 37 and no more than those after the point")),
             },
             "real" | "float4" => plain(ColumnKind::Real),
             "double precision" | "double" | "float8" | "float" => plain(ColumnKind::Double),

@@ -195,7 +195,7 @@ pub trait Warehouse: Send {
     /// Loads, and reads back that it is in. An error that cannot say whether it happened is for [`Warehouse::resolve`].
     fn load(&mut self, load: &Load, progress: &mut dyn FnMut(LoadStep)) -> Result<Outcome>;
 
-    /// Finds out what became of a load whose answer was lost: waits behind a barrier until its session is gone, then reads.
+    /// Finds out what became of a load whose answer was lost: waits after a barrier until its session is gone, then reads.
     fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome>;
 
     /// Folds old epochs into one row, if there are any. It holds the fence for seconds; where that would take longer, nothing is done and

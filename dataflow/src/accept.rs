@@ -183,7 +183,7 @@ pub fn accept(job: &Job, accept: &Accept, person: &Person<'_>, say: &mut dyn FnM
     }
     let (holder, facts) = acquire(job, &objects, &mut *warehouse, &facts, &manner)?;
     let mut history = protocol::admit(&facts)?;
-    // Once more, from the tables as they are behind the fence: they decide, not what was said before.
+    // Once more, from the tables as they are after the fence: they decide, not what was said before.
     let Decided { kind, spans, .. } = decide(job, accept, &history, &log)?;
     let link = link(&mut history, kind, spans, by(person.why, Vec::new()))?;
     load_alone(&mut *warehouse, &load(holder, link, None))?;

@@ -387,7 +387,7 @@ mod tests {
         let outage = connectors::Error::new(Fault::Outage, "no answer");
         for (failure, id, exit_code) in [
             (Failure::Bug("a message without a capability".into()), "TG-0001", 1),
-            (Failure::Port { doing: "gave up loading epochs 1 to 1".into(), source: outage }, "TG-2003", 12),
+            (Failure::Port { doing: "cannot load epoch 1".into(), source: outage }, "TG-2003", 12),
             (Failure::Halt(Halt::NotWhole { epoch: checkpoint::Epoch(1), what: "no counts".into() }), "TG-3204", 22),
         ] {
             let error = Error::from(failure);

@@ -68,7 +68,7 @@ pub fn start(staging: Arc<Staging>, objects: Arc<dyn Objects>, report: &Arc<Repo
                     let (files, seconds) = (garbage.len(), since.elapsed().as_secs_f64());
                     info!(event = "collected", files, kept, seconds, "deleted {files} staged files that nobody needs");
                 }
-                // It is no part of the promise: the job goes on.
+                // It is not a part of the promise: the job goes on.
                 Err(error) => {
                     let why = Error::from(error).causes().join(": ");
                     warn!(event = "not-collected", why, "staged files were not collected: {why}");

@@ -120,7 +120,7 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                 }
                 None => {
                     if failing_since.take().is_some() {
-                        watch(Event::Recovered { doing: doing() });
+                        watch(Event::Recovered { doing: doing(), done: doing() });
                     }
                     if !to_the_end {
                         report.facts.ends(&ends);

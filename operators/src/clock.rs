@@ -3,7 +3,7 @@
 //! * Input: what the fetch operators of all workers tell of their progress, each at the epoch that was open for it. Only
 //!   worker 0 has a clock; the others' drop their capability at once.
 //! * Output: one command to every worker's fetch, over a feedback loop: "close e", sent at e. The last one says that it is
-//!   the last: to end the job is no command of its own, because a fetch may read between two messages.
+//!   the last: to end the job is not a command of its own, because a fetch may read between two messages.
 //! * Time: it holds one capability, at the open epoch, and moves it on when it closes the epoch.
 //! * An epoch is closed only if some position moved, so an idle job has one epoch open for ever and sends no SQL. It is
 //!   closed by the first of: age, bytes, rows, or a worker whose memory budget is used up by this epoch alone. At most

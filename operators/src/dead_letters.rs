@@ -157,7 +157,7 @@ fn letters(
 }
 
 impl Fitted {
-    /// The reason of a dead letter, and its column; `None` if this is no batch of dead letters.
+    /// The reason of a dead letter, and its column; `None` if this is not a batch of dead letters.
     pub fn reason(&self, row: usize) -> Option<String> {
         let text = |name: &str| {
             let column = dead_letter_columns().iter().position(|column| column.name == name)?;

@@ -130,13 +130,15 @@ pub enum Event {
     Recovered {
         /// What was being done.
         doing: String,
+        /// What came of it, for a person.
+        done: String,
     },
     /// The job ends by itself, and loads what it has read.
     Draining {
         /// Why.
         why: String,
     },
-    /// This thread, which is no worker's, begins to work for a stage.
+    /// This thread, which is not a worker's, begins to work for a stage.
     Works(Stage),
     /// It has nothing to do.
     Rests,

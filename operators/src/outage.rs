@@ -49,7 +49,7 @@ pub fn try_again<T>(
         let pause = result.as_ref().err().and_then(|error| retry.after(error));
         let (Some(pause), Err(error)) = (pause, &result) else {
             if again && result.is_ok() {
-                watch(Event::Recovered { doing: doing.into() });
+                watch(Event::Recovered { doing: doing.into(), done: doing.into() });
             }
             return result;
         };

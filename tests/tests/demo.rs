@@ -20,7 +20,7 @@ fn the_demonstration_ends_well() {
         "== kill -9",
         "generation 2",
         "18000 clicks sent, 180 of them broken",
-        "all is as it was promised",
+        "no problems",
         "45 at decode column price: a string where a decimal is declared",
         "180 dead letters of 4 kinds",
         "turnover",

@@ -77,7 +77,7 @@ fn every_command_of_the_guide_works() {
         "topic orders: 4 partitions, 0 offsets not loaded",
         "count  sum\n5000   ",
         "1 at decode column customer_id: a string where an integer is declared",
-        "all is as it was promised",
+        "no problems",
         "tls = \"verify-full\"  # default\n",
     ] {
         assert!(said.contains(part), "{part}\n{said}");

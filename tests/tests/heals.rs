@@ -52,7 +52,7 @@ fn a_copy_that_fails_for_a_moment_is_tried_again() {
     running.signal(15);
     let ended = running.end(Duration::from_secs(30));
     assert_eq!(ended.code, Some(0), "{}", ended.said);
-    for part in ["trying again: loading epoch", "done after all", "Disk Full"] {
+    for part in ["trying again: loading epoch", "recovered", "Disk Full"] {
         assert!(ended.said.contains(part), "{part}: {}", ended.said);
     }
     world.check(&events.ledger);
@@ -139,7 +139,7 @@ fn what_s3_answers_for_a_moment_is_tried_again() {
     running.signal(15);
     let ended = running.end(Duration::from_secs(30));
     assert_eq!(ended.code, Some(0), "{}", ended.said);
-    for part in ["trying again: writing", "done after all: writing"] {
+    for part in ["trying again: writing", "recovered: writing"] {
         assert!(ended.said.contains(part), "{part}: {}", ended.said);
     }
     world.check(&events.ledger);

@@ -105,7 +105,7 @@ fn kinds() -> Vec<(&'static str, Record, Fate)> {
         (
             "too many places",
             of(r#"{"id":-1,"n":1.005}"#),
-            Dead("decode", Some("n"), "more digits behind the point than decimal(10,2): 1.005"),
+            Dead("decode", Some("n"), "more digits after the point than decimal(10,2): 1.005"),
         ),
         (
             "too large a decimal",

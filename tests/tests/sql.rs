@@ -346,7 +346,7 @@ query = "SELECT n, big, small, mid, large, at, wall, r, b FROM s"
         })
         .collect();
     // Walls and moments from end to end of the calendar, on days when clocks are put on or back somewhere, and with as many digits
-    // as there may be: those behind the sixth are cut off.
+    // as there may be: those after the sixth are cut off.
     let mut times: Vec<(String, String)> = [
         "0001-01-01T00:00:00",
         "1582-10-10T12:00:00",

@@ -1,4 +1,4 @@
-//! Twins of the ports in memory: for tests of what stands behind a port, and as a second reading of what it promises.
+//! Twins of the ports in memory: for tests of what uses a port, and as a second reading of what it promises.
 
 mod inspect;
 mod log;

@@ -47,7 +47,7 @@ impl Redshift {
     /// The id of the fence, and what is live: an epoch counts as in once it was for so many minutes.
     pub(super) fn read_live(&self, minutes: u32) -> Result<(String, Live)> {
         let mut session = self.connect_to_read()?;
-        // The fence first: if it moves meanwhile, what is read behind it makes no more of its generation garbage than
+        // The fence first: if it moves meanwhile, what is read after it makes no more of its generation garbage than
         // its successor would.
         let fence = self.read_fence(&mut session)?;
         // Nearly always among the newest.

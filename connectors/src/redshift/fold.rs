@@ -57,7 +57,7 @@ impl Redshift {
         }
     }
 
-    /// The oldest epoch that is no decision, and whether it is a base. If there is one it is the oldest, because all before it is gone.
+    /// The oldest epoch that is not a decision, and whether it is a base. If there is one it is the oldest, because all before it is gone.
     pub(super) fn oldest(&self, session: &mut Session) -> Result<Option<(Epoch, bool)>> {
         let rows = session.run(&format!(
             "SELECT epoch, kind FROM {} WHERE kind NOT IN ({}) ORDER BY epoch LIMIT 1",

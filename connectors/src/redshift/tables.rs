@@ -314,7 +314,7 @@ pub(super) fn counts_row(epoch: Epoch, target: &str, counts: &Counts) -> String 
 /// One row of the offsets.
 pub(super) fn offsets_row(epoch: Epoch, span: &Span) -> String {
     let last = span.last.as_ref();
-    // A producer may have written any number; what is no moment of the years 1 to 9999 stays unknown.
+    // A producer may have written any number; what is not a moment of the years 1 to 9999 stays unknown.
     let timestamp = last.and_then(|l| Micros::from_millis(l.timestamp_ms)).map(|at| format!("'{}'", at.to_text()));
     format!(
         "({epoch}, {}, {}, {}, {}, {}, {}, {}, {}, {})",

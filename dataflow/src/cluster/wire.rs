@@ -179,7 +179,7 @@ pub fn read<M: DeserializeOwned>(from: &mut impl Read, most: usize) -> Result<M>
     from.read_exact(&mut head)?;
     let (mark, length) = head.split_at(MARK.len());
     if mark != MARK {
-        return Err(io::Error::new(ErrorKind::InvalidData, "this is no Tidegate of this version"));
+        return Err(io::Error::new(ErrorKind::InvalidData, "this is not a Tidegate of this version"));
     }
     let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     if length > most {
@@ -225,7 +225,7 @@ mod tests {
         write(&mut bytes, &hello(1)).unwrap();
         assert_eq!(read::<Hello>(&mut bytes.as_slice(), HELLO_BYTES).unwrap(), hello(1));
         let said = |bytes: &[u8]| read::<Hello>(&mut &*bytes, HELLO_BYTES).unwrap_err().to_string();
-        assert!(said(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").contains("no Tidegate"));
+        assert!(said(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").contains("not a Tidegate"));
         assert!(said(&[MARK.as_slice(), &[0xff; 4]].concat()).contains("a message of 4294967295 bytes"));
         for end in 0..bytes.len() {
             assert!(read::<Hello>(&mut &bytes[..end], HELLO_BYTES).is_err(), "{end}");

@@ -1,4 +1,4 @@
-//! `tidegate check`: everything that can be found out before a job runs, at once, and nothing left behind.
+//! `tidegate check`: validates a job against Kafka, S3 and Redshift before it runs, all at once, and changes nothing.
 //!
 //! What does not depend on another finding is looked at in any case; what does is listed as not checked, with the reason.
 
@@ -29,7 +29,7 @@ use crate::{
     witness,
 };
 
-/// Find out everything that is in the way of a job, at once, and leave nothing behind. Exit code 4 on a finding.
+/// Validate a job against Kafka, S3 and Redshift; changes nothing. Exit code 4 on a finding.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The job file.
@@ -252,7 +252,7 @@ fn sample(
             Ok(Some(Read::Batch(batch))) if batch.is_empty() => continue,
             Ok(Some(Read::Batch(batch))) => batch,
             Ok(Some(Read::Lost { error, .. })) => return checked.found("kafka", &error.into()),
-            // Nothing more within the wait: what there was has come, or it is behind an open transaction.
+            // Nothing more within the wait: what there was has come, or it is after an open transaction.
             Ok(None) if read > 0 => break,
             Ok(None) => continue,
             Err(error) => return checked.found("kafka", &error.into()),

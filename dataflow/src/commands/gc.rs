@@ -13,7 +13,7 @@ use crate::{
 pub(super) struct Arguments {
     /// The job file.
     job: String,
-    /// Only say which.
+    /// List files without deleting them.
     #[arg(long)]
     dry_run: bool,
     /// One JSON object for each file, a line each.

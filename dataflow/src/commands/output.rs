@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-/// A reader that has seen enough, like `head`, is no error.
+/// A reader that has seen enough, like `head`, is not an error.
 pub(super) fn print(text: &str) {
     let _ = std::io::stdout().write_all(text.as_bytes());
 }

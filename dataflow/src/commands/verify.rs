@@ -106,9 +106,9 @@ fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
     }
     let from = if first == 0 { String::new() } else { format!(" from epoch {first} on") };
     text += &match findings {
-        0 => format!("{epochs} epochs{from}, all is as it was promised\n"),
-        1 => format!("{epochs} epochs{from}, 1 finding\n"),
-        findings => format!("{epochs} epochs{from}, {findings} findings\n"),
+        0 => format!("{epochs} epochs verified{from}, no problems\n"),
+        1 => format!("{epochs} epochs verified{from}, 1 finding\n"),
+        findings => format!("{epochs} epochs verified{from}, {findings} findings\n"),
     };
     Ok(Verified { text, json, good: findings == 0 })
 }

@@ -112,7 +112,7 @@ impl<'a> Section<'a> {
                 expand(findings, text, value.span()).map(|text| Placed { value: text, span: value.span() })
             }
             _ => {
-                wrong_type(findings, key.name, value, &format!("{} = \"...\"", key.name));
+                wrong_type(findings, key.name, value, ("a string", &format!("{} = \"...\"", key.name)));
                 None
             }
         }
@@ -160,7 +160,7 @@ impl<'a> Section<'a> {
             Some((DeValue::Integer(number), span)) => Placed { value: number.as_str().replace('_', ""), span },
             Some((DeValue::String(text), span)) => Placed { value: expand(findings, text, span.clone())?, span },
             _ => {
-                wrong_type(findings, key.name, value?, &format!("{} = 1000", key.name));
+                wrong_type(findings, key.name, value?, ("a whole number", &format!("{} = 1000", key.name)));
                 return None;
             }
         };
@@ -262,7 +262,7 @@ impl<'a> Section<'a> {
                 let span = self.key_span(key.name).unwrap_or_else(|| value.span());
                 return Some(Section::new(findings, Some(table), span, key.name, path));
             }
-            Some((value, _)) => wrong_type(findings, key.name, value, &format!("[{}]", key.name)),
+            Some((value, _)) => wrong_type(findings, key.name, value, ("a table", &format!("[{}]", key.name))),
             None => {}
         }
         if key.default == Absent::Required {
@@ -282,7 +282,7 @@ impl<'a> Section<'a> {
             let value = value?;
             let table = value.get_ref().as_table();
             if table.is_none() {
-                wrong_type(findings, key.name, value, &format!("[{}]", key.name));
+                wrong_type(findings, key.name, value, ("a table", &format!("[{}]", key.name)));
             }
             table
         });
@@ -300,7 +300,7 @@ impl<'a> Section<'a> {
         };
         let Kind::Named(path) = key.kind else { return Vec::new() };
         let Some(table) = value.get_ref().as_table() else {
-            wrong_type(findings, key.name, value, &format!("[{}]", key.name));
+            wrong_type(findings, key.name, value, ("a table", &format!("[{}]", key.name)));
             return Vec::new();
         };
         entries(table).map(|(name, span, value)| (name, span, NamedSection { name, path, value })).collect()
@@ -311,7 +311,7 @@ impl<'a> Section<'a> {
         let (key, value) = self.of_kind(findings, key, Kind::Texts)?;
         let (key, value) = (key.name, value?);
         let DeValue::Array(items) = value.get_ref() else {
-            wrong_type(findings, key, value, &format!("{key} = [\"...\"]"));
+            wrong_type(findings, key, value, ("a list of strings", &format!("{key} = [\"...\"]")));
             return None;
         };
         let mut texts = Vec::new();
@@ -323,7 +323,7 @@ impl<'a> Section<'a> {
                 DeValue::String(text) => {
                     texts.extend(expand(findings, text, item.span()).map(|value| Placed { value, span: item.span() }))
                 }
-                _ => wrong_type(findings, key, item, &format!("{key} = [\"...\"]")),
+                _ => wrong_type(findings, key, item, ("a list of strings", &format!("{key} = [\"...\"]"))),
             }
         }
         Some(texts)
@@ -343,11 +343,11 @@ impl<'a> Section<'a> {
                     DeValue::Table(table) => {
                         sections.push(Section::new(findings, Some(table), item.span(), key, path));
                     }
-                    _ => wrong_type(findings, key, item, &format!("[[{key}]]")),
+                    _ => wrong_type(findings, key, item, ("a table", &format!("[[{key}]]"))),
                 }
             }
         } else {
-            wrong_type(findings, key, value, &format!("[[{key}]]"));
+            wrong_type(findings, key, value, ("a list of tables", &format!("[[{key}]]")));
         }
         sections
     }
@@ -395,7 +395,7 @@ impl<'a> NamedSection<'a> {
         match self.value.get_ref() {
             DeValue::Table(table) => Some(Section::new(findings, Some(table), self.value.span(), self.name, self.path)),
             _ => {
-                wrong_type(findings, self.name, self.value, &format!("{} = {{ ... }}", self.name));
+                wrong_type(findings, self.name, self.value, ("a table", &format!("{} = {{ ... }}", self.name)));
                 None
             }
         }
@@ -406,10 +406,12 @@ fn entries<'a>(table: &'a DeTable<'a>) -> impl Iterator<Item = (&'a str, Range<u
     table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
 }
 
-fn wrong_type(findings: &mut Findings, key: &str, value: &Spanned<DeValue<'_>>, example: &str) {
+fn wrong_type(findings: &mut Findings, key: &str, value: &Spanned<DeValue<'_>>, (wanted, example): (&str, &str)) {
+    let found = value.get_ref().type_str();
+    let article = if found.starts_with(['a', 'i']) { "an" } else { "a" };
     findings.add(
         value.span(),
-        format!("`{key}` is a {}", value.get_ref().type_str()),
+        format!("`{key}` must be {wanted}, not {article} {found}"),
         format!("write it like {example}"),
     );
 }

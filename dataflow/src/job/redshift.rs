@@ -33,8 +33,8 @@ pub struct Redshift {
 pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshift> {
     let host = redshift.text(findings, "host");
     let port = redshift.number(findings, "port").and_then(|port| {
-        let is_no_port = |_| findings.add(port.span, format!("{} is no port", port.value), "");
-        u16::try_from(port.value).map_err(is_no_port).ok()
+        let is_not_a_port = |_| findings.add(port.span, format!("{} is not a port", port.value), "");
+        u16::try_from(port.value).map_err(is_not_a_port).ok()
     });
     let database = redshift.text(findings, "database");
     let user = redshift.text(findings, "user");

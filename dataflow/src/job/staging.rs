@@ -33,7 +33,7 @@ pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<Staging
             _ => {
                 findings.add(
                     url.span,
-                    format!("{:?} is no place on S3", url.value),
+                    format!("{:?} is not a place on S3", url.value),
                     "write it like s3://bucket/prefix",
                 );
                 None

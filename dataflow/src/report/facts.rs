@@ -247,7 +247,7 @@ impl Facts {
                 }
             }
             Event::Retrying { doing, why } => drop(self.rare().retrying.insert(doing.clone(), why.clone())),
-            Event::Recovered { doing } => drop(self.rare().retrying.remove(doing)),
+            Event::Recovered { doing, .. } => drop(self.rare().retrying.remove(doing)),
             Event::Draining { .. } => self.drains.store(true, Ordering::Relaxed),
             Event::Works(stage) => self.meter.works(*stage),
             Event::Rests => self.meter.rests(),
@@ -397,7 +397,7 @@ mod tests {
         ends(15, 11);
         facts.happened(&Event::Retrying { doing: "loading".into(), why: "no answer".into() });
         assert_eq!((now().state, now().retrying.unwrap().1.as_str()), (State::Retrying, "no answer"));
-        facts.happened(&Event::Recovered { doing: "loading".into() });
+        facts.happened(&Event::Recovered { doing: "loading".into(), done: "loaded".into() });
         assert_eq!(now().state, State::Running);
         // An old record is loaded, all of that partition: what comes then is young.
         facts.happened(&loaded(3, 1, 10, 11, 20_000));

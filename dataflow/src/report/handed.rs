@@ -65,7 +65,7 @@ impl Handed {
         self.newest().remove(&process);
         let handed = self.clone();
         spawn(&format!("facts-{process}"), move || {
-            // A line that is not a snapshot is no reason to leave the child without a reader.
+            // A line that is not a snapshot is not a reason to leave the child without a reader.
             for line in BufReader::new(output).lines().map_while(std::io::Result::ok) {
                 if let Ok(snapshot) = serde_json::from_str(&line) {
                     handed.newest().insert(process, snapshot);

@@ -106,8 +106,8 @@ impl Report {
                 warn!(event = "retrying", doing, why, "trying again: {doing}: {why}");
                 self.said();
             }
-            Event::Recovered { doing } => {
-                info!(event = "recovered", doing, "done after all: {doing}");
+            Event::Recovered { doing, done } => {
+                info!(event = "recovered", doing, "recovered: {done}");
                 self.said();
             }
             Event::Folded { base, epochs } => {
@@ -180,7 +180,7 @@ impl Report {
         snapshot.state
     }
 
-    /// That data comes and goes is no news.
+    /// That data comes and goes is not news.
     fn say_change(&self, before: State, snapshot: &Snapshot, rates: &Rates) {
         let state = snapshot.state;
         let usual = |state| matches!(state, State::Starting | State::Running | State::Idle);

@@ -185,7 +185,7 @@ impl Valid {
     }
 }
 
-/// Values of different lengths, one behind the other.
+/// Values of different lengths, one after the other.
 struct Bytes {
     most: usize,
     data: Vec<u8>,
@@ -537,7 +537,7 @@ mod tests {
             (5, Value::Text("äöü"), "longer than varchar(4): 6 bytes"),
             (5, Value::Text("a\0b"), "text with a NUL character"),
             (6, Value::Number("1"), "a number where timestamptz is declared"),
-            (7, Value::Number("0.000001"), "more digits behind the point than decimal(38,5): 0.000001"),
+            (7, Value::Number("0.000001"), "more digits after the point than decimal(38,5): 0.000001"),
             (7, Value::Text("NaN"), "a string where a decimal is declared"),
             (8, Value::Number("1e39"), "out of range for real: 1e39"),
             (9, Value::Text("abcd"), "longer than char(3): 4 bytes"),
@@ -570,7 +570,7 @@ mod tests {
             builders.set(column, value).unwrap();
         }
         builders.end_row();
-        // A row that goes takes its counts with it, and so does a value behind which another one comes.
+        // A row that goes takes its counts with it, and so does a value after which another one comes.
         builders.set(0, Value::Number("40000")).unwrap();
         builders.roll_back();
         builders.set(0, Value::Number("40000")).unwrap();

@@ -1,7 +1,7 @@
 //! JSON text to columns, in one pass, without a tree ([`crate::values::json`] has the grammar).
 //!
 //! The declared columns drive it: their paths make a tree of what is wanted, and the record is read along it. A key that
-//! leads nowhere is skipped, but not unread: text that is no JSON is refused also inside a value that nobody asked for. Of
+//! leads nowhere is skipped, but not unread: text that is not JSON is refused also inside a value that nobody asked for. Of
 //! a key that stands twice in one object the later counts, with all that is below it.
 //!
 //! Records of one topic have their keys in one order, mostly. So each node remembers which key followed which, and that
@@ -88,7 +88,7 @@ impl Decoder {
         if text.leave(b'}') {
             return Ok(());
         }
-        let mut place = 0; // behind the key that came last; 0 at the beginning
+        let mut place = 0; // after the key that came last; 0 at the beginning
         loop {
             let key = self.key(node, text, place)?;
             text.blanks();

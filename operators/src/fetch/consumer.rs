@@ -206,7 +206,7 @@ impl Consumer {
         };
         if self.retry.is_some() && is_well {
             self.retry = None;
-            (self.watch)(Event::Recovered { doing: Consumer::doing() });
+            (self.watch)(Event::Recovered { doing: Consumer::doing(), done: Consumer::doing() });
         }
         Ok(read)
     }

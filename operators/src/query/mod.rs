@@ -116,7 +116,7 @@ impl Evaluated {
 
 fn evaluate(rows: &Rows, selection: &Selection, places: &[Place]) -> Evaluated {
     let mut rejected = RejectedRows::new();
-    // Rows whose key or headers are no text. That matters for those that WHERE lets through, and for all if it looks at them.
+    // Rows whose key or headers are not text. That matters for those that WHERE lets through, and for all if it looks at them.
     let mut unreadable = RejectedRows::new();
     let inputs = selection.inputs.iter().map(|input| match input {
         Input::Column(number) => rows.columns[*number].clone(),

@@ -140,7 +140,7 @@ impl<'a> Planner<'a> {
                 let kind = kind_of(&typed.data_type).map_err(|why| Refusal::span(typed.value.span, why, ""))?;
                 match &typed.value.value {
                     Value::SingleQuotedString(text) => Typed::quoted(text.clone()).to(&kind).map_err(refuse),
-                    other => Err(refuse(format!("{other} is no text in quotes"))),
+                    other => Err(refuse(format!("{other} is not a text in quotes"))),
                 }
             }
             Expr::Cast {
@@ -348,7 +348,7 @@ impl<'a> Planner<'a> {
         let constants = list.iter().all(|item| item.expr.downcast_ref::<Literal>().is_some());
         let float = matches!(kind, ColumnKind::Real | ColumnKind::Double);
         if !constants || float {
-            // What is no constant is looked at row by row; and a set of floats tells zero from minus zero.
+            // What is not a constant is looked at row by row; and a set of floats tells zero from minus zero.
             self.again(size(&value.expr) * list.len())?;
             let mut any: Option<Typed> = None;
             for item in list {
@@ -445,7 +445,7 @@ impl<'a> Planner<'a> {
             let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument else {
                 return Err(Refusal::at(whole, format!("this form of {name}() is not supported"), ""));
             };
-            // `day` in dateadd(day, ...) is no column.
+            // `day` in dateadd(day, ...) is not a column.
             if place == 0
                 && functions::time_part_first(&name)
                 && let Expr::Identifier(part) = argument
@@ -460,7 +460,7 @@ impl<'a> Planner<'a> {
         let few = |least: usize, form: &str| match arguments.len() < least {
             true => Err(Refusal::at(
                 whole,
-                format!("{name}() has {} arguments", arguments.len()),
+                format!("{name}() takes at least {least} arguments, got {}", arguments.len()),
                 format!("it is called {form}"),
             )),
             false => Ok(()),
@@ -473,14 +473,14 @@ impl<'a> Planner<'a> {
             "nvl2" => {
                 few(3, "nvl2(a, if_there, if_null)")?;
                 let [value, there, missing]: [Typed; 3] =
-                    arguments.try_into().map_err(|_| refuse("nvl2() has three arguments".into()))?;
+                    arguments.try_into().map_err(|_| refuse("nvl2() takes 3 arguments".into()))?;
                 let condition: Arc<dyn PhysicalExpr> = Arc::new(IsNotNullExpr::new(value.expr));
                 choose(vec![(condition, there)], Some(missing)).map_err(refuse)
             }
             "nullif" => {
                 few(2, "nullif(a, b)")?;
                 let [a, b]: [Typed; 2] =
-                    arguments.try_into().map_err(|_| refuse("nullif() has two arguments".into()))?;
+                    arguments.try_into().map_err(|_| refuse("nullif() takes 2 arguments".into()))?;
                 self.again(size(&a.expr)).map_err(refuse)?;
                 let equal = compare(a.clone(), Compare::Eq, b).map_err(refuse)?;
                 let Some(kind) = a.known() else { return Ok(Typed::null()) };
@@ -552,7 +552,7 @@ fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
 
 fn no_function(whole: &Expr, name: &str) -> Refusal {
     if AGGREGATES.contains(&name) || VOLATILE.contains(&name) {
-        let what = format!("{name} is no value of one record");
+        let what = format!("{name} is not a value of one record");
         return Refusal::at(whole, what, "use _timestamp for the time of the record");
     }
     let all =

@@ -226,7 +226,7 @@ fn refuse_around(text: &str, query: &Query) -> Result<(), Refusal> {
     refuse(!pipe_operators.is_empty(), BEHIND, "end it with WHERE")
 }
 
-const BEHIND: &str = "what stands behind the SELECT";
+const BEHIND: &str = "what stands after the SELECT";
 const FORM: &str = "this form of SELECT";
 /// What looks at several records.
 const IN_REDSHIFT: &str = "load the rows, and do it in Redshift";
@@ -484,7 +484,7 @@ mod tests {
             ("SELECT b AS x FROM clicks AS c(b, a)", (1, 30), "other names"),
             ("SELECT 1 / 0 AS n FROM clicks", (1, 8), "division by zero"),
             ("SELECT 'abc'::int AS n FROM clicks", (1, 8), "not a integer"),
-            ("SELECT 1e400 AS n FROM clicks", (1, 8), "no number"),
+            ("SELECT 1e400 AS n FROM clicks", (1, 8), "not a number"),
             ("SELECT price > 'x' AS n FROM clicks", (1, 8), "not a decimal"),
             ("SELECT url LIKE url AS n FROM clicks", (1, 8), "in quotes"),
             ("SELECT ts, userid AS ts FROM clicks", (1, 12), "selected twice"),
@@ -496,7 +496,7 @@ mod tests {
             ("SELECT getdate() AS n FROM clicks", (1, 8), "_timestamp"),
             ("SELECT random() AS n FROM clicks", (1, 8), "another answer"),
             ("SELECT current_date AS n FROM clicks", (1, 8), "_timestamp"),
-            ("SELECT url + 1 AS n FROM clicks", (1, 8), "no number"),
+            ("SELECT url + 1 AS n FROM clicks", (1, 8), "not a number"),
             ("SELECT ts + 1 AS n FROM clicks", (1, 8), "dateadd()"),
             ("SELECT ts - ts AS n FROM clicks", (1, 8), "datediff()"),
             ("SELECT ts + INTERVAL '1 day' AS n FROM clicks", (1, 22), "dateadd(day, 1, t)"),
@@ -511,15 +511,15 @@ mod tests {
             ("SELECT upper(url) FROM clicks", (1, 8), "with AS"),
             ("SELECT upper(userid) AS n FROM clicks", (1, 8), "should be text"),
             ("SELECT upper() AS n FROM clicks", (1, 8), "upper(text)"),
-            ("SELECT url ~ '(' AS n FROM clicks", (1, 8), "no pattern"),
+            ("SELECT url ~ '(' AS n FROM clicks", (1, 8), "not a pattern"),
             ("SELECT url SIMILAR TO 'x' AS n FROM clicks", (1, 8), "LIKE"),
             ("SELECT url IS DISTINCT FROM 'x' AS n FROM clicks", (1, 8), "IS DISTINCT FROM"),
             ("SELECT (SELECT 1) AS n FROM clicks", (1, 9), "subquery"),
             ("SELECT price % 1.5e0 AS n FROM clicks", (1, 8), "%"),
             ("SELECT to_char(price, '99') AS n FROM clicks", (1, 8), "cast it as varchar"),
             ("SELECT to_char(ts, 'what') AS n FROM clicks", (1, 8), "double quotes"),
-            ("SELECT dateadd(fortnight, 1, ts) AS n FROM clicks", (1, 8), "no part of a time"),
-            ("SELECT convert_timezone('Nowhere', ts) AS n FROM clicks", (1, 8), "no time zone"),
+            ("SELECT dateadd(fortnight, 1, ts) AS n FROM clicks", (1, 8), "not a part of a time"),
+            ("SELECT convert_timezone('Nowhere', ts) AS n FROM clicks", (1, 8), "not a time zone"),
             ("SELECT ARRAY[1] AS n FROM clicks", (1, 14), "lists"),
             ("SELECT TRY_CAST(url AS int) AS n FROM clicks", (1, 17), "CAST(x AS type)"),
         ] {

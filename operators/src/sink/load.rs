@@ -245,7 +245,12 @@ impl Loader {
             let failed = match self.attempt(&load, &doing, &mut retry) {
                 Ok(Outcome::Committed) => {
                     if std::mem::take(&mut self.is_retrying) {
-                        (self.watch)(Event::Recovered { doing });
+                        let loaded = match range.first == range.last {
+                            true => format!("epoch {} loaded", range.first),
+                            false => format!("epochs {} to {} loaded", range.first, range.last),
+                        };
+                        let done = format!("{loaded} after {attempts} attempts");
+                        (self.watch)(Event::Recovered { doing, done });
                     }
                     (self.watch)(self.loaded(epochs, &range, retry.elapsed(), attempts));
                     self.bear_witness(&range)?;
@@ -265,7 +270,10 @@ impl Loader {
             // What may have happened is not done again.
             let pause = if failed.happened == Happened::No { retry.after(&failed) } else { None };
             let Some(pause) = pause else {
-                let doing = format!("gave up loading epochs {} to {}", range.first, range.last);
+                let doing = match range.first == range.last {
+                    true => format!("cannot load epoch {}", range.first),
+                    false => format!("cannot load epochs {} to {}", range.first, range.last),
+                };
                 return Err(Failure::Port { doing, source: failed });
             };
             self.say_retrying(&doing, failed.chain());

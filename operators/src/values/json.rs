@@ -12,7 +12,7 @@ pub fn is_json(text: &str) -> bool {
     text.skip().and_then(|()| text.end()).is_ok()
 }
 
-/// The value at a path as it is written, where it is there; `None` where it is not; an error where the text is no JSON.
+/// The value at a path as it is written, where it is there; `None` where it is not; an error where the text is not JSON.
 pub fn find<'a>(text: &'a str, path: &[Step]) -> Result<Option<&'a str>, String> {
     let mut text = Text::new(text);
     text.blanks();
@@ -73,7 +73,7 @@ impl<'a> Text<'a> {
         self.blanks();
         match self.rest() {
             [] => Ok(()),
-            _ => Err(self.unexpected("behind the end of the value")),
+            _ => Err(self.unexpected("after the end of the value")),
         }
     }
 
@@ -200,7 +200,7 @@ impl<'a> Text<'a> {
                 self.at += 1;
                 return self.unicode();
             }
-            _ => return Err(self.unexpected("behind a backslash")),
+            _ => return Err(self.unexpected("after a backslash")),
         };
         self.at += 1;
         Ok(c)

@@ -19,7 +19,7 @@ pub enum Problem {
     Long(String),
     /// Beyond the least or the greatest value of the type.
     Range(String),
-    /// More digits behind the point than the column has.
+    /// More digits after the point than the column has.
     Scale(String),
     /// Text with a NUL character, which Redshift takes into no text.
     Nul,
@@ -47,7 +47,7 @@ pub enum Action {
     Null,
     /// What does not fit is cut off: bytes at the end of a text, digits at the end of a number, NUL characters.
     Truncate,
-    /// Digits behind the point are rounded, half away from zero as Redshift does.
+    /// Digits after the point are rounded, half away from zero as Redshift does.
     Round,
 }
 
@@ -58,7 +58,7 @@ pub struct Policy {
     pub long: Action,
     /// Out of range: reject or null.
     pub range: Action,
-    /// Too many digits behind the point: reject, round, truncate or null.
+    /// Too many digits after the point: reject, round, truncate or null.
     pub scale: Action,
     /// NUL characters: reject, truncate (they are left out) or null.
     pub nul: Action,

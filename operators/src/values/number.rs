@@ -63,7 +63,7 @@ pub fn decimal(text: &str, precision: u8, scale: u8, on_scale: Action) -> Result
     if count == 0 {
         return Ok((0, false));
     }
-    // How many of the digits stay, once the point is `scale` places further right; more than there are means zeros behind.
+    // How many of the digits stay, once the point is `scale` places further right; more than there are means zeros after.
     let stay = count + exponent - fraction.len() as i64 + i64::from(scale);
     let mut value: i128 = 0;
     for digit in digits().take(stay.max(0) as usize) {
@@ -84,7 +84,7 @@ pub fn decimal(text: &str, precision: u8, scale: u8, on_scale: Action) -> Result
             }
             _ => {
                 return Err(Problem::Scale(format!(
-                    "more digits behind the point than decimal({precision},{scale}): {text}"
+                    "more digits after the point than decimal({precision},{scale}): {text}"
                 )));
             }
         }
@@ -112,7 +112,7 @@ pub fn rescale(units: i128, from: u8, precision: u8, scale: u8, on_scale: Action
             (true, _) => {
                 let text = decimal_text(units, from);
                 return Err(Problem::Scale(format!(
-                    "more digits behind the point than decimal({precision},{scale}): {text}"
+                    "more digits after the point than decimal({precision},{scale}): {text}"
                 )));
             }
         }

@@ -10,7 +10,7 @@ pub const FIRST: i64 = -62_135_596_800_000_000;
 pub const LAST: i64 = 253_402_300_799_999_999;
 
 /// A moment such as `2026-11-24T10:54:54.123456+01:00` in microseconds since 1970, and whether digits were lost. Between
-/// date and time a `T` or a blank; 0 to 9 digits of a second, of which those behind the sixth are cut off; an offset `Z`,
+/// date and time a `T` or a blank; 0 to 9 digits of a second, of which those after the sixth are cut off; an offset `Z`,
 /// `+hh:mm`, `+hhmm` or `+hh`.
 pub fn moment(text: &str) -> Result<(i64, bool), Problem> {
     let refused = |why| Refusal { kind: "timestamp with an offset", text, why };
@@ -19,7 +19,7 @@ pub fn moment(text: &str) -> Result<(i64, bool), Problem> {
         return Err(refused(if rest.is_empty() {
             "it has no offset such as Z or +01:00"
         } else {
-            "its end is no offset"
+            "its end is not an offset"
         })
         .kind());
     };
@@ -38,7 +38,7 @@ pub fn wall_clock(text: &str) -> Result<(i64, bool), Problem> {
     match (rest.is_empty(), offset(rest)) {
         (true, _) => Ok((local, lost)),
         (false, Some(_)) => Err(refused("it has an offset, so it is a timestamptz").kind()),
-        (false, None) => Err(refused("something stands behind it").kind()),
+        (false, None) => Err(refused("something stands after it").kind()),
     }
 }
 
@@ -105,7 +105,7 @@ fn date(bytes: &[u8]) -> Result<i64, Why> {
     Ok(days_since_1970(year, month, day))
 }
 
-/// Microseconds since 1970 as if in UTC, whether digits were lost, and what stands behind.
+/// Microseconds since 1970 as if in UTC, whether digits were lost, and what stands after.
 fn date_and_time(text: &str) -> Result<(i64, bool, &[u8]), Why> {
     let bytes = text.as_bytes();
     let days = date(bytes)?;

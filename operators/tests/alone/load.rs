@@ -108,13 +108,13 @@ impl Loading {
         log
     }
 
-    /// What was said to be tried again, and not to be done after all.
+    /// What was said to be tried again, and not to have recovered.
     fn retrying(&self) -> Vec<String> {
         let mut retrying = BTreeSet::new();
         for event in self.events.lock().unwrap().iter() {
             match event {
                 Event::Retrying { doing, .. } => drop(retrying.insert(doing.clone())),
-                Event::Recovered { doing } => drop(retrying.remove(doing)),
+                Event::Recovered { doing, .. } => drop(retrying.remove(doing)),
                 _ => {}
             }
         }
@@ -190,7 +190,7 @@ fn a_load_is_tried_again_while_that_is_of_use() {
             assert_eq!(script.calls("load"), times + 1, "{fault:?}");
             assert_eq!(loading.retrying(), [""; 0], "{fault:?}");
         } else {
-            assert_eq!(loading.ends(), "gave up loading epochs 0 to 0", "{fault:?}");
+            assert_eq!(loading.ends(), "cannot load epoch 0", "{fault:?}");
             assert_eq!(script.calls("load"), times, "{fault:?}");
         }
     }
@@ -204,7 +204,7 @@ fn a_load_whose_commit_is_rolled_back_each_time_ends_the_process() {
     loading.script.fail("load", 0..1000, || Error::new(Fault::Outage, "COMMIT").unknown());
     loading.give(0);
     loading.sealed.close();
-    assert_eq!(loading.ends(), "gave up loading epochs 0 to 0");
+    assert_eq!(loading.ends(), "cannot load epoch 0");
     assert_eq!(loading.script.calls("load"), RETRY.attempts as usize);
     assert_eq!(loading.in_the_warehouse(), [0u64; 0]);
 }
@@ -228,7 +228,7 @@ fn a_lost_answer_is_asked_for_until_it_is_known() {
     loading.script.fail("resolve", 0..1000, || Error::new(Fault::Refused, "the barrier"));
     loading.give(0);
     loading.sealed.close();
-    assert_eq!(loading.ends(), "gave up loading epochs 0 to 0");
+    assert_eq!(loading.ends(), "cannot load epoch 0");
     assert_eq!((loading.script.calls("load"), loading.script.calls("resolve")), (1, 1));
 }
 

@@ -31,14 +31,22 @@ impl Arguments {
 
     /// Refuses another number of them.
     pub fn count(&self, allowed: std::ops::RangeInclusive<usize>) -> Result<(), String> {
-        match allowed.contains(&self.len()) {
-            true => Ok(()),
-            false => Err(format!("it has {} arguments", self.len())),
+        if allowed.contains(&self.len()) {
+            return Ok(());
         }
+        let (least, most) = (*allowed.start(), *allowed.end());
+        let takes = match most - least {
+            _ if most == usize::MAX => format!("{least} or more arguments"),
+            0 if least == 1 => "1 argument".to_string(),
+            0 => format!("{least} arguments"),
+            1 => format!("{least} or {most} arguments"),
+            _ => format!("{least} to {most} arguments"),
+        };
+        Err(format!("it takes {takes}, got {}", self.len()))
     }
 
     fn get(&self, i: usize) -> Result<&Typed, String> {
-        self.0.get(i).ok_or_else(|| format!("it has {} arguments", self.len()))
+        self.0.get(i).ok_or_else(|| format!("argument {} is missing, got {}", i + 1, self.len()))
     }
 
     /// Argument `i`, which must be text.

@@ -67,7 +67,7 @@ pub fn operator(operator: Operator, left: Typed, right: Typed) -> Result<Typed, 
             ColumnKind::Varchar(_) | ColumnKind::Char(_) => "cast it; texts are joined by ||",
             _ => "cast it",
         };
-        return Err(format!("{kind} is no number: {help}"));
+        return Err(format!("{kind} is not a number: {help}"));
     }
     use ColumnKind::*;
     let result = match (&l, &r) {
@@ -138,7 +138,7 @@ fn decimals(
         Operator::By => {
             let scale = 4.max(s1 + p2 - s2 + 1);
             let precision = p1 - s1 + s2 + scale;
-            // More than there is room for: places behind the point give way, though not the last four.
+            // More than there is room for: places after the point give way, though not the last four.
             let scale = if precision > 38 { (scale - (precision - 38)).max(4) } else { scale };
             (precision, scale)
         }
@@ -148,7 +148,7 @@ fn decimals(
         }
     };
     if scale > 37 {
-        return Err(format!("the result would have {scale} digits behind the point: cast one of them to fewer"));
+        return Err(format!("the result would have {scale} digits after the point: cast one of them to fewer"));
     }
     let (precision, scale) = (precision.min(38) as u8, scale as u8);
     let kind = ColumnKind::Decimal(precision, scale);
@@ -161,7 +161,7 @@ fn decimals(
         _ => (up(i32::from(scale) - s1), up(i32::from(scale) - s2)),
     };
     let (Some(up_left), Some(up_right)) = (up_left, up_right) else {
-        return Err("too many digits behind the point: cast one of them to fewer".into());
+        return Err("too many digits after the point: cast one of them to fewer".into());
     };
     let arrow = arrow_type(&kind);
     let run: Run = Arc::new(move |arrays| {
@@ -268,7 +268,7 @@ fn steps(mut arguments: Arguments, name: &str, step: Step, digits: i32) -> Resul
     let argument = arguments.0.swap_remove(0);
     let kind = match &argument.kind {
         Kind::Known(kind) if is_number(kind) => kind.clone(),
-        Kind::Known(kind) => return Err(format!("{kind} is no number: cast it")),
+        Kind::Known(kind) => return Err(format!("{kind} is not a number: cast it")),
         _ => ColumnKind::Double,
     };
     let name = format!("{name} {digits}");
@@ -284,7 +284,7 @@ fn steps(mut arguments: Arguments, name: &str, step: Step, digits: i32) -> Resul
         }
         kind => {
             // Whole numbers are decimals without places, and come back as what they were.
-            let Some((precision, scale)) = as_decimal(&kind) else { return Err(format!("{kind} is no number")) };
+            let Some((precision, scale)) = as_decimal(&kind) else { return Err(format!("{kind} is not a number")) };
             // Rounded up there may be a digit more; a sign needs one before the point.
             let precision = match step {
                 Step::Round | Step::Ceil | Step::Floor => (precision + 1).min(38),
@@ -319,7 +319,7 @@ fn float(value: f64, step: Step, digits: i32) -> f64 {
     let factor = 10f64.powi(digits);
     let rounded = || {
         let scaled = value * factor;
-        // A number so large has no digits behind the point.
+        // A number so large has no digits after the point.
         if scaled.is_finite() { scaled.round_ties_even() / factor } else { value }
     };
     // By the digits that are shown: 0.29 is a little less than that, and cut to two places it is 0.29 all the same.

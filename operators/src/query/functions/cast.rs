@@ -362,7 +362,7 @@ fn boolean(word: &str) -> Option<bool> {
     }
 }
 
-/// Digits with a point, a sign before them and an exponent behind, as SQL writes numbers.
+/// Digits with a point, a sign before them and an exponent after, as SQL writes numbers.
 fn is_decimal(text: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let text = text.strip_prefix('-').unwrap_or(text);
@@ -416,7 +416,7 @@ fn moment_text(micros: i64) -> String {
 }
 
 /// The shortest digits that give the same float, with an exponent where there are more places than that before the point or
-/// more than four zeros behind it.
+/// more than four zeros after it.
 fn float_text(scientific: String, digits_most: i32) -> String {
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
         return scientific.replace("inf", "Infinity");

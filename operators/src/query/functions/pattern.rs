@@ -100,7 +100,7 @@ const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday",
 pub(super) struct Pattern(Vec<Piece>);
 
 impl Pattern {
-    /// Reads a pattern. A letter that is no part of it must stand in double quotes.
+    /// Reads a pattern. A letter that is not a part of it must stand in double quotes.
     pub(super) fn parse(text: &str) -> Result<Pattern, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -181,7 +181,7 @@ impl Pattern {
         }
         match rest.is_empty() {
             true => fields.time(strict),
-            false => Err(format!("{rest:?} stands behind it")),
+            false => Err(format!("{rest:?} stands after it")),
         }
     }
 

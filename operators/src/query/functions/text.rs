@@ -332,7 +332,7 @@ const PATTERN_BYTES: usize = 1 << 20;
 /// A pattern, compiled once.
 pub fn pattern(text: &str, any_case: bool) -> Result<Regex, String> {
     let built = regex::RegexBuilder::new(text).case_insensitive(any_case).size_limit(PATTERN_BYTES).build();
-    built.map_err(|e| format!("{text:?} is no pattern: {}", cut(&e.to_string().replace('\n', " "), 200)))
+    built.map_err(|e| format!("{text:?} is not a pattern: {}", cut(&e.to_string().replace('\n', " "), 200)))
 }
 
 fn regexp_substr(arguments: Arguments) -> Result<Typed, String> {

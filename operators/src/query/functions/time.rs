@@ -85,7 +85,7 @@ fn part(name: &str) -> Result<Part, String> {
         "dayofweek" | "dow" | "dw" | "weekday" => Part::DayOfWeek,
         "dayofyear" | "doy" | "dy" | "yearday" => Part::DayOfYear,
         "epoch" => Part::Epoch,
-        other => return Err(format!("{other:?} is no part of a time that is known here")),
+        other => return Err(format!("{other:?} is not a part of a time that is known here")),
     })
 }
 
@@ -344,7 +344,7 @@ fn convert_timezone(mut arguments: Arguments) -> Result<Typed, String> {
     }
     let zone = |name: &str| {
         let found = name.parse::<Tz>();
-        found.map_err(|_| format!("{name:?} is no time zone: write it like 'Europe/Berlin'"))
+        found.map_err(|_| format!("{name:?} is not a time zone: write it like 'Europe/Berlin'"))
     };
     let (from, to) = (zone(arguments.quoted(0)?)?, zone(arguments.quoted(1)?)?);
     let (argument, kind) = time(&arguments, 2)?;

@@ -76,7 +76,7 @@ impl Typed {
                 Ok(Typed::constant(null, kind.clone()))
             }
             Kind::Quoted(text) => {
-                let Some(run) = cast::cast(&TEXT, kind) else { return Err(format!("a text is no {kind}")) };
+                let Some(run) = cast::cast(&TEXT, kind) else { return Err(format!("a text is not of type {kind}")) };
                 let value = run(&[Arc::new(StringArray::from(vec![text.as_str()]))])?;
                 Ok(Typed::constant(ScalarValue::try_from_array(&value, 0).map_err(|e| e.to_string())?, kind.clone()))
             }
@@ -139,7 +139,7 @@ pub fn number(digits: &str) -> Result<Typed, String> {
     }
     if digits.contains(['e', 'E']) {
         let value = digits.parse::<f64>().ok().filter(|value| value.is_finite());
-        let value = value.ok_or_else(|| format!("{digits} is no number that a double holds"))?;
+        let value = value.ok_or_else(|| format!("{digits} is not a number that a double holds"))?;
         return Ok(Typed::constant(ScalarValue::Float64(Some(value)), ColumnKind::Double));
     }
     let (whole, fraction) = digits.trim_start_matches('-').split_once('.').unwrap_or((digits, ""));
