@@ -86,6 +86,7 @@ pub trait Reader: Send {
 
 /// What a reader gives.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and nearly all are batches")]
 pub enum Read {
     /// Records, and where their partitions stand.
     Batch(RawBatch),

@@ -17,7 +17,7 @@ use operators::time::now;
 
 use crate::{
     error::{Code, Error, Result},
-    job::{Job, Stream},
+    job::{Job, StreamOptions},
     myself::myself,
     ports,
     preflight::preflight,
@@ -163,7 +163,7 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
     }
 }
 
-fn stream_of<'j>(job: &'j Job, topic: &str) -> Result<&'j Stream> {
+fn stream_of<'j>(job: &'j Job, topic: &str) -> Result<&'j StreamOptions> {
     let stream = job.streams.iter().find(|stream| stream.topics.iter().any(|t| t == topic));
     stream.ok_or_else(|| Error::new(Code::Usage, format!("no stream of the job reads topic {topic}")))
 }

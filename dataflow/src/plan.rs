@@ -46,7 +46,7 @@ pub struct Flow {
 
 /// The steps of a target, in their order. An operator that changes rows, drops some or adds columns is a line here: before the query
 /// if the SELECT is to see what it gives (late rows, duplicates, columns of another table), after it if it is about the result.
-fn steps(target: &job::Target) -> Vec<Arc<dyn Step>> {
+fn steps(target: &job::TargetOptions) -> Vec<Arc<dyn Step>> {
     vec![Arc::new(Query { selection: Arc::new(target.selection.clone()) })]
 }
 
@@ -102,7 +102,7 @@ pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
 }
 
 /// A target whose table is not there.
-pub fn no_table(job: &Job, target: &job::Target) -> Error {
+pub fn no_table(job: &Job, target: &job::TargetOptions) -> Error {
     let (database, user) = (&job.redshift.database, &job.redshift.user);
     let what = format!("table {} is not in database {database}, or user {user} may not see it", target.table);
     Error::new(Code::Names, what)
@@ -124,7 +124,7 @@ pub fn dead_letters(job: &Job, catalog: &mut Catalog<'_>) -> Result<Target> {
 }
 
 /// The columns of the table that the query fills, in its order; or everything that is in the way.
-pub fn fit_target(target: &job::Target, columns: &[TargetColumn]) -> Result<Vec<TargetColumn>, Vec<String>> {
+pub fn fit_target(target: &job::TargetOptions, columns: &[TargetColumn]) -> Result<Vec<TargetColumn>, Vec<String>> {
     let table = &target.table;
     let (mut chosen, mut findings) = (Vec::new(), Vec::new());
     for selected in &target.selection.columns {
@@ -174,7 +174,7 @@ mod tests {
             "s".to_string(),
             vec![SourceColumn::new("a", ColumnKind::BigInt), SourceColumn::new("b", ColumnKind::Varchar(5))],
         )];
-        let target = |query: &str| job::Target {
+        let target = |query: &str| job::TargetOptions {
             verify_from: None,
             mode: Mode::Append,
             table: connectors::TableName { schema: "x".into(), table: "t".into() },

@@ -80,7 +80,7 @@ pub fn recover(
     }
     let seek = protocol::check_source(&history.cut, &source.facts)?;
     let places = seek.into_iter().map(|(partition, start)| {
-        let reads = |s: &crate::job::Stream| s.topics.iter().any(|t| **t == *partition.topic);
+        let reads = |s: &crate::job::StreamOptions| s.topics.iter().any(|t| **t == *partition.topic);
         let facts = &source.facts[&partition];
         Place {
             topic_id: facts.topic_id.clone(),

@@ -22,6 +22,75 @@
 //!
 //! The rules of the engine: operators never block; each drops its initial capability at once unless it is a source, holds
 //! one for each epoch that it has not passed on, and sends only on one that it holds.
+//!
+//! Decode, query, fit and encode are plain functions of batches, with or without a dataflow around them:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use checkpoint::TopicPartition;
+//! use connectors::{ColumnKind, RawBatch, TableName, TargetColumn};
+//! use operators::{
+//!     Raw,
+//!     dead_letters::{RejectOptions, Rejects},
+//!     decode::{Decode, DecodeOptions, Format},
+//!     events::{Changes, Watch},
+//!     places::Place,
+//!     query::{Evaluate, select},
+//!     rows::Origin,
+//!     schema::{SourceColumn, Target},
+//!     sink::{
+//!         encode::{Compression, EncodeOptions, EpochFiles, Files},
+//!         fit::Fit,
+//!     },
+//!     values::Policy,
+//! };
+//!
+//! // A stream with two columns, a query, and a table with one.
+//! let columns = [SourceColumn::new("id", ColumnKind::BigInt), SourceColumn::new("country", ColumnKind::Varchar(2))];
+//! let streams = [("clicks".to_string(), columns.to_vec())];
+//! let selection = select::parse("SELECT id FROM clicks WHERE country = 'ee'", &streams).unwrap();
+//! let column = TargetColumn { name: "id".into(), kind: ColumnKind::Integer, not_null: false, has_default: false };
+//! let target = Arc::new(Target {
+//!     table: TableName { schema: "public".into(), table: "clicks".into() },
+//!     stream: Some(0),
+//!     columns: vec![column].into(),
+//!     policies: vec![Policy::default()],
+//!     ..Target::default()
+//! });
+//!
+//! // The stages.
+//! let partition = TopicPartition::new("clicks", 0);
+//! let place = Place { partition, topic_id: String::new(), stream: 0, start: 0, leader_epoch: None, until: None };
+//! let places: Arc<[Place]> = [place].into();
+//! let (rejects, watch): (_, Watch) = (Rejects::new(RejectOptions::default(), places.clone()), Arc::new(|_| {}));
+//! let options = DecodeOptions { stream: "clicks".into(), format: Format::Json, columns: columns.into() };
+//! let mut decode = Decode::new(options, rejects.clone(), watch.clone());
+//! let query = Evaluate { target: target.name(), selection: Arc::new(selection), places, rejects: rejects.clone() };
+//! let fit = Fit { target: target.clone(), rejects, changes: Changes::new(target.name(), watch) };
+//! let options = EncodeOptions { compression: Compression::Zstd, file_bytes: 1 << 20, page_bytes: 1 << 16 };
+//! let mut file = EpochFiles::new(Files::new(&target, 7, &options));
+//!
+//! // Four records of epoch 7: one that is loaded, one that WHERE leaves out, one that is not JSON, one that does not fit.
+//! let mut raw = RawBatch::default();
+//! let values = [r#"{"id":1,"country":"ee"}"#, r#"{"id":2,"country":"de"}"#, "{", r#"{"id":3000000000,"country":"ee"}"#];
+//! for (offset, value) in values.iter().enumerate() {
+//!     raw.partitions.push(0);
+//!     raw.offsets.push(offset as i64);
+//!     raw.timestamps_ms.push(0);
+//!     raw.keys.push(None).unwrap();
+//!     raw.values.push(Some(value.as_bytes())).unwrap();
+//! }
+//! let decoded = decode.batch(7, Raw::new(Origin::new(raw, &[0])));
+//! let selected = query.batch(7, decoded.rows);
+//! let fitted = fit.batch(7, selected.rows);
+//! file.add(&fitted.rows).unwrap();
+//!
+//! assert_eq!(decoded.letters.map(|letters| letters.len()), Some(1));
+//! assert_eq!(fitted.letters.map(|letters| letters.len()), Some(1));
+//! let file = file.end().unwrap().expect("a file");
+//! assert_eq!((file.rows, &file.body[..4]), (1, &b"PAR1"[..]));
+//! ```
 
 pub mod background;
 pub mod clock;

@@ -44,7 +44,7 @@ pub struct Stat {
 
 /// What a worker read in an epoch: the spans of all its partitions, moved or not.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Report {
+pub struct ReadReport {
     /// As the clock decided, in microseconds since 1970.
     pub closed_at: i64,
     /// It is the last epoch of this run, closed whether anything moved or not.

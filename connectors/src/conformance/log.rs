@@ -47,9 +47,9 @@ fn read_to(reader: &mut dyn Reader, mut at: Vec<i64>, ends: &[i64]) -> Vec<(i32,
         for run in &batch.runs {
             let position = &mut at[run.place as usize];
             assert!(run.position >= *position, "positions only grow");
-            let rows = (0..batch.len()).filter(|row| batch.partitions[*row] == run.place);
+            let mut rows = (0..batch.len()).filter(|row| batch.partitions[*row] == run.place);
             let offsets: Vec<i64> = rows.clone().map(|row| batch.offsets[row]).collect();
-            assert_eq!((run.first_offset, run.last_row), (offsets.first().copied(), rows.last()));
+            assert_eq!((run.first_offset, run.last_row), (offsets.first().copied(), rows.next_back()));
             assert!(offsets.iter().all(|offset| (*position..run.position).contains(offset)), "{run:?}");
             *position = run.position;
         }

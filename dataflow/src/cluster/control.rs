@@ -190,7 +190,7 @@ impl Control {
         let control = Control(Arc::new(Inner { process, links, peers, steps, stop, over, limits, end }));
         for (peer, link) in readers {
             let control = control.clone();
-            named(&format!("hear-{peer}"), move || control.hear(peer, link)).map_err(wrong)?;
+            named(format!("hear-{peer}"), move || control.hear(peer, link)).map_err(wrong)?;
         }
         let speaker = control.clone();
         named("control", move || speaker.speak()).map_err(wrong)?;

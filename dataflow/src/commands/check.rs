@@ -22,7 +22,7 @@ use serde::Serialize;
 use super::output::print;
 use crate::{
     error::{Code, Error, Result},
-    job::{self, Job, Stream},
+    job::{self, Job, StreamOptions},
     memory, plan, ports,
     preflight::preflight,
     recover::source_facts,
@@ -211,7 +211,7 @@ fn kafka(job: &Job, checked: &mut Checked) -> Option<Arc<dyn Log>> {
 /// The newest records of a topic, decoded.
 fn sample(
     job: &Job,
-    stream: &Stream,
+    stream: &StreamOptions,
     topic: &str,
     log: &dyn Log,
     ends: Vec<(TopicPartition, i64, i64)>,

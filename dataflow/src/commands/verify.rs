@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{output::print, since::moment_of};
 use crate::{
     error::{Code, Error, Result},
-    job::{self, Job, Target},
+    job::{self, Job, TargetOptions},
     ports,
 };
 
@@ -121,7 +121,7 @@ fn sql(job: &Job) -> Result<String> {
 }
 
 /// The target, and what its query says of where its rows came from.
-fn filled(job: &Job, target: &Target) -> Filled {
+fn filled(job: &Job, target: &TargetOptions) -> Filled {
     let selection = &target.selection;
     let column = |value: SourceValue| {
         let is = |v: &Value| matches!(v, Value::Input(place) if selection.inputs[*place] == Input::Source(value));

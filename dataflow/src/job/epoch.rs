@@ -6,7 +6,7 @@ use super::{findings::Findings, reader::Section};
 
 /// When epochs end.
 #[derive(Clone, Debug)]
-pub struct Epoch {
+pub struct EpochOptions {
     /// The longest an epoch stays open.
     pub interval: Duration,
     /// The most bytes of keys and values.
@@ -18,11 +18,11 @@ pub struct Epoch {
 }
 
 /// Its section.
-pub fn read(mut epoch: Section<'_>, findings: &mut Findings) -> Option<Epoch> {
+pub fn read(mut epoch: Section<'_>, findings: &mut Findings) -> Option<EpochOptions> {
     let interval = epoch.duration(findings, "interval");
     let max_bytes = epoch.size(findings, "max_bytes");
     let max_rows = epoch.number(findings, "max_rows").map_or(u64::MAX, |rows| rows.value.max(1));
     let idle_interval = epoch.duration(findings, "idle_interval");
     epoch.finish(findings);
-    Some(Epoch { interval: interval?, max_bytes: max_bytes?.value, max_rows, idle_interval: idle_interval? })
+    Some(EpochOptions { interval: interval?, max_bytes: max_bytes?.value, max_rows, idle_interval: idle_interval? })
 }

@@ -14,7 +14,7 @@ use operators::{
 use toml::de::DeTable;
 
 use super::{
-    Job, Property, Secret, Stream, Target,
+    Job, Property, Secret, StreamOptions, TargetOptions,
     keys::{self, Absent, Kind},
     parse, read_file, rendered,
 };
@@ -88,7 +88,7 @@ fn section_text(job: &Job, document: &DeTable<'_>, section: &str) -> String {
                 let names: Vec<&str> = [key.name].into_iter().chain(with.map(|other| other.name)).collect();
                 out += &format!("# {}: {what}  # default\n", names.join(", "));
             }
-            (NotSet | HasNoMeaning, _) => {}
+            (NotSet | Meaningless, _) => {}
         }
         if (section, key.name) == ("epoch", "max_bytes") && job.epoch.max_bytes > job.epoch_bytes() {
             out += &format!("# ends at {} already, a quarter of the memory budget\n", size_text(job.epoch_bytes()));
@@ -105,10 +105,10 @@ enum Has {
     Is(String),
     NotSet,
     /// Beside the others.
-    HasNoMeaning,
+    Meaningless,
 }
 
-use Has::{HasNoMeaning, Is, NotSet};
+use Has::{Is, Meaningless, NotSet};
 
 fn value(job: &Job, section: &str, key: &str) -> Has {
     let Job { epoch, staging, redshift, errors, .. } = job;
@@ -145,7 +145,7 @@ fn value(job: &Job, section: &str, key: &str) -> Has {
         ("redshift", "schema") => text(&redshift.schema),
         ("redshift", "tls") => text(if redshift.tls == Tls::Off { "off" } else { "verify-full" }),
         ("redshift", "ca_file") => match &redshift.tls {
-            Tls::Off => HasNoMeaning,
+            Tls::Off => Meaningless,
             Tls::VerifyFull { ca_file } => maybe(ca_file),
         },
         ("redshift", "statement_timeout") => Is(time_text(redshift.statement_timeout)),
@@ -159,7 +159,7 @@ fn value(job: &Job, section: &str, key: &str) -> Has {
     }
 }
 
-fn stream_text(stream: &Stream, set: &DeTable<'_>) -> String {
+fn stream_text(stream: &StreamOptions, set: &DeTable<'_>) -> String {
     let mark = |key: &str| if set.contains_key(key) { "" } else { "  # default" };
     let topics: Vec<String> = stream.topics.iter().map(|topic| quoted(topic)).collect();
     let start = match stream.start {
@@ -188,7 +188,7 @@ fn stream_text(stream: &Stream, set: &DeTable<'_>) -> String {
     out + "]\n"
 }
 
-fn target_text(target: &Target) -> String {
+fn target_text(target: &TargetOptions) -> String {
     let selection = &target.selection;
     let own: Vec<String> = selection.columns.iter().map(|column| format!("{} {}", column.name, column.kind)).collect();
     let looks_at: Vec<&str> = selection.schema.fields().iter().map(|field| field.name().as_str()).collect();

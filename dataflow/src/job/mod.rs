@@ -30,15 +30,15 @@ use operators::dead_letters::RejectOptions;
 use toml::de::DeTable;
 
 use crate::error::{Code, Error, Result, set_job_file};
-pub use epoch::Epoch;
+pub use epoch::EpochOptions;
 use findings::{Finding, Findings, render};
 pub use kafka::Property;
 use reader::Section;
-pub use redshift::Redshift;
+pub use redshift::RedshiftOptions;
 pub use secret::Secret;
-pub use staging::Staging;
-pub use stream::Stream;
-pub use target::Target;
+pub use staging::StagingOptions;
+pub use stream::StreamOptions;
+pub use target::TargetOptions;
 pub use written::parse_duration;
 
 /// A job.
@@ -51,15 +51,15 @@ pub struct Job {
     /// Properties of librdkafka.
     pub properties: Vec<(String, Property)>,
     /// What is read.
-    pub streams: Vec<Stream>,
+    pub streams: Vec<StreamOptions>,
     /// What is filled, in name order of the tables.
-    pub targets: Vec<Target>,
+    pub targets: Vec<TargetOptions>,
     /// When epochs end.
-    pub epoch: Epoch,
+    pub epoch: EpochOptions,
     /// Where files wait for their load.
-    pub staging: Staging,
+    pub staging: StagingOptions,
     /// The warehouse.
-    pub redshift: Redshift,
+    pub redshift: RedshiftOptions,
     /// What is done about records that cannot be loaded.
     pub errors: RejectOptions,
     /// What all workers of a process may hold, in bytes.

@@ -8,7 +8,7 @@ use super::{findings::Findings, reader::Section, secret::Secret};
 
 /// The warehouse.
 #[derive(Clone, Debug)]
-pub struct Redshift {
+pub struct RedshiftOptions {
     /// Host.
     pub host: String,
     /// Port.
@@ -30,7 +30,7 @@ pub struct Redshift {
 }
 
 /// Its section.
-pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshift> {
+pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<RedshiftOptions> {
     let host = redshift.text(findings, "host");
     let port = redshift.number(findings, "port").and_then(|port| {
         let is_not_a_port = |_| findings.add(port.span, format!("{} is not a port", port.value), "");
@@ -49,7 +49,7 @@ pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshi
     let tls = if verify.unwrap_or(true) { Tls::VerifyFull { ca_file } } else { Tls::Off };
     let statement_timeout = redshift.duration(findings, "statement_timeout");
     redshift.finish(findings);
-    Some(Redshift {
+    Some(RedshiftOptions {
         host: host?.value,
         port: port?,
         database: database?.value,

@@ -6,7 +6,7 @@ use super::{findings::Findings, reader::Section, secret::Secret};
 
 /// Where files wait.
 #[derive(Clone, Debug)]
-pub struct Staging {
+pub struct StagingOptions {
     /// The bucket.
     pub bucket: String,
     /// The prefix, without a slash at its end; may be empty.
@@ -24,7 +24,7 @@ pub struct Staging {
 }
 
 /// Its section.
-pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<Staging> {
+pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<StagingOptions> {
     let url = staging.text(findings, "url");
     let place = url.and_then(|url| {
         let rest = url.value.strip_prefix("s3://").map(|rest| rest.trim_end_matches('/'));
@@ -51,7 +51,7 @@ pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<Staging
     let endpoint = staging.text(findings, "endpoint").map(|e| e.value);
     staging.finish(findings);
     let (bucket, prefix) = place?;
-    Some(Staging {
+    Some(StagingOptions {
         bucket,
         prefix,
         region,

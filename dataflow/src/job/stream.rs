@@ -12,7 +12,7 @@ use super::{
 
 /// A stream: append-only topics.
 #[derive(Clone, Debug)]
-pub struct Stream {
+pub struct StreamOptions {
     /// Its name in queries, in lower case.
     pub name: String,
     /// Its topics; records of all have the same columns.
@@ -26,12 +26,12 @@ pub struct Stream {
 }
 
 /// All of them.
-pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> {
+pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOptions> {
     let sections = root.sections(findings, "stream");
     if sections.is_empty() {
         findings.add(root.span(), "the job file has no [[stream]]", "");
     }
-    let mut streams: Vec<Stream> = Vec::new();
+    let mut streams: Vec<StreamOptions> = Vec::new();
     for mut section in sections {
         let name = section.text(findings, "name");
         let topics = read_topics(&mut section, findings);
@@ -62,7 +62,7 @@ pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<Stream> {
         section.finish(findings);
         if let (Some(name), Some(format)) = (name, format) {
             let topics = topics.into_iter().map(|topic| topic.value).collect();
-            streams.push(Stream { name: name.value.to_lowercase(), topics, format, start, columns });
+            streams.push(StreamOptions { name: name.value.to_lowercase(), topics, format, start, columns });
         }
     }
     streams

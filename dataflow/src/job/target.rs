@@ -16,12 +16,12 @@ use super::{
     findings::Findings,
     policy,
     reader::{NamedSection, Placed, Section},
-    stream::Stream,
+    stream::StreamOptions,
 };
 
 /// A target: a table and the query that fills it.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct TargetOptions {
     /// The table.
     pub table: TableName,
     /// How its rows get into the table.
@@ -33,13 +33,18 @@ pub struct Target {
 }
 
 /// All of them, in name order of the tables.
-pub fn read(root: &mut Section<'_>, text: &str, streams: &[Stream], findings: &mut Findings) -> Vec<Target> {
+pub fn read(
+    root: &mut Section<'_>,
+    text: &str,
+    streams: &[StreamOptions],
+    findings: &mut Findings,
+) -> Vec<TargetOptions> {
     let sections = root.sections(findings, "target");
     if sections.is_empty() {
         findings.add(root.span(), "the job file has no [[target]]", "");
     }
     let known: Vec<(String, Vec<SourceColumn>)> = streams.iter().map(|s| (s.name.clone(), s.columns.clone())).collect();
-    let mut targets: Vec<Target> = Vec::new();
+    let mut targets: Vec<TargetOptions> = Vec::new();
     for mut section in sections {
         let (table, query) = (section.text(findings, "table"), section.text(findings, "query"));
         let modes: Vec<(&str, Mode)> = Mode::ALL.iter().map(|mode| (mode.word(), *mode)).collect();
@@ -63,7 +68,7 @@ pub fn read(root: &mut Section<'_>, text: &str, streams: &[Stream], findings: &m
         });
         if let (Some((table, _)), Some(mode), Some(mut selection)) = (table, mode, selection) {
             read_policies(on, &mut selection, findings);
-            targets.push(Target { table, mode, selection, verify_from });
+            targets.push(TargetOptions { table, mode, selection, verify_from });
         }
     }
     // Where something else is wrong, a query that is not understood may be the one that reads it.

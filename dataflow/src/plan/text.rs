@@ -57,7 +57,7 @@ pub(super) fn hash_and_text(job: &Job, targets: &[impl AsRef<Target>]) -> Result
 pub fn meaning(job: &Job) -> Result<String> {
     let targets = job.targets.iter().map(|target| target_part(target, None)).collect::<Result<_>>()?;
     let mut text = listed("tidegate meaning 1", &parts(job, targets)?)?;
-    let job::Staging { bucket, prefix, endpoint, .. } = &job.staging;
+    let job::StagingOptions { bucket, prefix, endpoint, .. } = &job.staging;
     let RejectOptions { halt, halt_above } = job.errors;
     text +=
         &json(&Around { bucket, prefix, endpoint, dead_letters: job.dead_letters().to_string(), halt, halt_above })?;
@@ -83,8 +83,8 @@ fn listed(head: &str, parts: &[Part]) -> Result<String> {
 
 // Everything a stream or a target has is named below, so that nothing new is forgotten.
 
-fn stream_part(stream: &job::Stream) -> Result<Part> {
-    let job::Stream { name, topics, format, start: _, columns } = stream;
+fn stream_part(stream: &job::StreamOptions) -> Result<Part> {
+    let job::StreamOptions { name, topics, format, start: _, columns } = stream;
     let mut topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     topics.sort_unstable();
     let columns = columns.iter().map(|column| {
@@ -99,9 +99,9 @@ fn stream_part(stream: &job::Stream) -> Result<Part> {
 }
 
 /// Without `fitted` as far as the job file says it.
-fn target_part(target: &job::Target, fitted: Option<&Target>) -> Result<Part> {
+fn target_part(target: &job::TargetOptions, fitted: Option<&Target>) -> Result<Part> {
     // From where on it is verified does not decide which rows come out.
-    let job::Target { table, mode, selection, verify_from: _ } = target;
+    let job::TargetOptions { table, mode, selection, verify_from: _ } = target;
     let columns = selection.columns.iter().enumerate().map(|(i, column)| {
         let SelectedColumn { name, value: _, kind, policy } = column; // the value is in the query's text
         let filled = fitted.and_then(|fitted| fitted.columns.at(0).get(i));

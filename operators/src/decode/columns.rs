@@ -18,23 +18,23 @@ use crate::{
 
 /// Why a record cannot become a row. Begins with words that do not depend on the record, then a colon.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Error {
+pub struct BadRecord {
     /// The column, if one is to blame.
     pub column: Option<usize>,
     /// Why.
     pub reason: String,
 }
 
-impl From<String> for Error {
-    fn from(reason: String) -> Error {
-        Error { column: None, reason }
+impl From<String> for BadRecord {
+    fn from(reason: String) -> BadRecord {
+        BadRecord { column: None, reason }
     }
 }
 
-impl Error {
+impl BadRecord {
     /// Of the record as a whole.
-    pub fn new(reason: impl Into<String>) -> Error {
-        Error { column: None, reason: reason.into() }
+    pub fn new(reason: impl Into<String>) -> BadRecord {
+        BadRecord { column: None, reason: reason.into() }
     }
 }
 

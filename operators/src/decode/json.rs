@@ -7,7 +7,7 @@
 //! Records of one topic have their keys in one order, mostly. So each node remembers which key followed which, and that
 //! one is tried first; the search by name is for the rest.
 
-use super::columns::{Builders, Error, Value};
+use super::columns::{BadRecord, Builders, Value};
 use crate::{
     schema::SourceColumn,
     values::{json::Text, path::Step},
@@ -61,10 +61,10 @@ impl Decoder {
     }
 
     /// Decodes one record into one row. When it fails the row is taken back.
-    pub fn decode(&mut self, record: &[u8], builders: &mut Builders) -> Result<(), Error> {
+    pub fn decode(&mut self, record: &[u8], builders: &mut Builders) -> Result<(), BadRecord> {
         let result = match std::str::from_utf8(record) {
             Ok(text) => self.record(Text::new(text), builders),
-            Err(e) => Err(Error::new(format!("not UTF-8: at byte {}", e.valid_up_to()))),
+            Err(e) => Err(BadRecord::new(format!("not UTF-8: at byte {}", e.valid_up_to()))),
         };
         match result {
             Ok(()) => builders.end_row(),
@@ -73,17 +73,17 @@ impl Decoder {
         result
     }
 
-    fn record(&mut self, mut text: Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+    fn record(&mut self, mut text: Text<'_>, builders: &mut Builders) -> Result<(), BadRecord> {
         text.blanks();
         if text.peek() != Some(b'{') {
-            return Err(Error::new("the record is not a JSON object"));
+            return Err(BadRecord::new("the record is not a JSON object"));
         }
         self.object(0, &mut text, builders)?;
         Ok(text.end()?)
     }
 
     /// An object of which something below is wanted; its bracket is next.
-    fn object(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+    fn object(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), BadRecord> {
         text.enter()?;
         if text.leave(b'}') {
             return Ok(());
@@ -112,7 +112,7 @@ impl Decoder {
     }
 
     /// An array of which an element is wanted; its bracket is next.
-    fn array(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+    fn array(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), BadRecord> {
         let (mut place, mut next) = (0, 0);
         text.skip_all(b']', |text| {
             let wanted = self.nodes[node].items.get(next).filter(|(item, _)| *item == place).map(|(_, child)| *child);
@@ -129,7 +129,7 @@ impl Decoder {
 
     /// Which of the node's keys stands here, if any.
     #[inline]
-    fn key(&mut self, node: usize, text: &mut Text<'_>, place: usize) -> Result<Option<usize>, Error> {
+    fn key(&mut self, node: usize, text: &mut Text<'_>, place: usize) -> Result<Option<usize>, BadRecord> {
         let Node { keys, follows, .. } = &self.nodes[node];
         let guess = follows.get(place).copied().unwrap_or(usize::MAX);
         if keys.get(guess).is_some_and(|(name, _)| is_plain(name) && text.take_key(name)) {
@@ -142,7 +142,7 @@ impl Decoder {
 
     /// A value that is wanted, or something below it.
     #[inline]
-    fn value(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+    fn value(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), BadRecord> {
         if !self.nodes[node].below.is_empty() {
             return self.inner(node, text, builders);
         }
@@ -150,7 +150,7 @@ impl Decoder {
     }
 
     /// A value of which something below is wanted. Where it is no such object or array, that is missing.
-    fn inner(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+    fn inner(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), BadRecord> {
         let start = text.at;
         let wanted = &self.nodes[node];
         // A key that stands twice: what the earlier one left below is gone.
@@ -169,7 +169,7 @@ impl Decoder {
     }
 
     #[inline]
-    fn leaf(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), Error> {
+    fn leaf(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), BadRecord> {
         let value = match text.peek() {
             Some(b'"') => {
                 text.at += 1;
@@ -188,7 +188,7 @@ impl Decoder {
         };
         for column in &self.nodes[node].columns {
             let set = builders.set(*column, value);
-            set.map_err(|problem| Error { column: Some(*column), reason: problem.reason() })?;
+            set.map_err(|problem| BadRecord { column: Some(*column), reason: problem.reason() })?;
         }
         Ok(())
     }
@@ -361,7 +361,7 @@ mod tests {
     }
 
     /// Each record's columns as text.
-    fn by_path(paths: &[&str], record: &str) -> Result<Vec<Option<String>>, Error> {
+    fn by_path(paths: &[&str], record: &str) -> Result<Vec<Option<String>>, BadRecord> {
         let column = |path: &&str| SourceColumn {
             path: Path::parse(path).unwrap(),
             ..SourceColumn::new(path, ColumnKind::Varchar(100))
@@ -407,7 +407,7 @@ mod tests {
             assert!(by_path(&paths, record).is_err(), "{record}");
         }
         let error = by_path(&["a.b"], &format!(r#"{{"a":{{"b":"{}"}}}}"#, "x".repeat(101))).unwrap_err();
-        assert_eq!(error, Error { column: Some(0), reason: "longer than varchar(100): 101 bytes".into() });
+        assert_eq!(error, BadRecord { column: Some(0), reason: "longer than varchar(100): 101 bytes".into() });
     }
 
     #[test]

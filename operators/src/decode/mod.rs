@@ -154,7 +154,7 @@ struct Decoded {
 fn decode_batch(
     origin: &Origin,
     columns: &[SourceColumn],
-    mut decode: impl FnMut(&[u8], &mut Builders) -> Result<(), columns::Error>,
+    mut decode: impl FnMut(&[u8], &mut Builders) -> Result<(), columns::BadRecord>,
     builders: &mut Builders,
 ) -> Decoded {
     let mut rejected = Vec::new();

@@ -2,7 +2,7 @@
 
 use connectors::ColumnKind;
 
-use super::columns::{Builders, Error, Value};
+use super::columns::{BadRecord, Builders, Value};
 use crate::{schema::SourceColumn, values::path::Step};
 
 /// Decodes records of one stream.
@@ -18,12 +18,12 @@ impl Decoder {
     }
 
     /// Decodes one record into one row. When it fails the row is taken back.
-    pub fn decode(&mut self, record: &[u8], builders: &mut Builders) -> Result<(), Error> {
+    pub fn decode(&mut self, record: &[u8], builders: &mut Builders) -> Result<(), BadRecord> {
         let set = match self.is_text {
             false => builders.set(0, Value::Bytes(record)),
             true => match std::str::from_utf8(record) {
                 Ok(text) => builders.set(0, Value::Text(text)),
-                Err(e) => return Err(Error::new(format!("not UTF-8: at byte {}", e.valid_up_to()))),
+                Err(e) => return Err(BadRecord::new(format!("not UTF-8: at byte {}", e.valid_up_to()))),
             },
         };
         match set {
@@ -33,7 +33,7 @@ impl Decoder {
             }
             Err(problem) => {
                 builders.roll_back();
-                Err(Error { column: Some(0), reason: problem.reason() })
+                Err(BadRecord { column: Some(0), reason: problem.reason() })
             }
         }
     }

@@ -47,7 +47,7 @@ use crate::{
     held::Held,
     places::Place,
     rows::Raw,
-    signals::{Close, Report, Stat},
+    signals::{Close, ReadReport, Stat},
     threads::named,
 };
 use consumer::{Arrived, Came, Consumer, Wake};
@@ -88,7 +88,7 @@ pub struct Fetched<'s> {
     /// Raw batches, by stream.
     pub streams: Vec<Stream<'s, Time, Raw>>,
     /// For seal.
-    pub reports: Stream<'s, Time, Vec<Report>>,
+    pub reports: Stream<'s, Time, Vec<ReadReport>>,
     /// For the clock.
     pub stats: Stream<'s, Time, Vec<Stat>>,
 }
@@ -114,7 +114,7 @@ pub fn fetch<'s>(
         streams.push(stream);
     }
     let (output, reports) = builder.new_output();
-    let mut report_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Report>>>::from(output);
+    let mut report_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<ReadReport>>>::from(output);
     let (output, stats) = builder.new_output();
     let mut stat_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Stat>>>::from(output);
     let mut commands = builder.new_input_connection(commands, Pipeline, Vec::new());
@@ -162,7 +162,7 @@ pub fn fetch<'s>(
                 };
                 if !mine.is_empty() {
                     let (spans, read) = (positions.close(&options.places), std::mem::take(&mut read));
-                    let report = Report { closed_at, last, spans, read: read.into_iter().collect() };
+                    let report = ReadReport { closed_at, last, spans, read: read.into_iter().collect() };
                     report_output.activate().session(&capabilities[streams_count]).give(report);
                 }
                 if last {

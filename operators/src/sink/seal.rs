@@ -33,7 +33,7 @@ use crate::{
     Time,
     failure::{Failure, fail},
     schema::Target,
-    signals::{Of, Piece, Report, StagedFile},
+    signals::{Of, Piece, ReadReport, StagedFile},
     stamp::{epoch_of, hold},
 };
 
@@ -75,12 +75,12 @@ struct Heard {
 /// Builds seal.
 pub fn seal<'s>(
     scope: Scope<'s, Time>,
-    reports: Stream<'s, Time, Vec<Report>>,
+    reports: Stream<'s, Time, Vec<ReadReport>>,
     pieces: Stream<'s, Time, Vec<Piece>>,
     options: SealOptions,
 ) -> Stream<'s, Time, Vec<SealedEpoch>> {
     let mut builder = OperatorBuilder::new("Seal".into(), scope);
-    let mut reports = builder.new_input(reports, Exchange::new(|_: &Report| 0));
+    let mut reports = builder.new_input(reports, Exchange::new(|_: &ReadReport| 0));
     let mut pieces = builder.new_input(pieces, Exchange::new(|_: &Piece| 0));
     let (output, sealed) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<SealedEpoch>>>::from(output);
@@ -89,7 +89,7 @@ pub fn seal<'s>(
         let mut state = Sealer { history: options.history.clone(), ended: false };
         let mut open: BTreeMap<Time, (Capability<Time>, Heard)> = BTreeMap::new();
         move |frontiers| {
-            reports.for_each(|capability, data: &mut Vec<Report>| {
+            reports.for_each(|capability, data: &mut Vec<ReadReport>| {
                 let new = || (hold(&capability, 0), Heard::default());
                 let (_, heard) = open.entry(epoch_of(&capability)).or_insert_with(new);
                 for report in data.drain(..) {

@@ -22,7 +22,7 @@ use operators::{
     fetch::{FetchOptions, fetch},
     held::Held,
     places::Place,
-    signals::{Close, Report, Stat},
+    signals::{Close, ReadReport, Stat},
 };
 
 use crate::harness::{Alone, Input, Output};
@@ -108,7 +108,7 @@ struct Fetching {
     commands: Input<Vec<(usize, Close)>>,
     staged: Input<Vec<u64>>,
     rows: Output<Raw>,
-    reports: Output<Vec<Report>>,
+    reports: Output<Vec<ReadReport>>,
     stats: Output<Vec<Stat>>,
     log: Sender<connectors::Result<RawBatch>>,
     handed: Arc<AtomicUsize>,
@@ -226,7 +226,7 @@ fn whole(fetching: &Fetching) -> BTreeMap<u64, u64> {
             records.entry(epoch).or_default().entry(place).or_default().push(offset);
         }
     }
-    let mut reports: BTreeMap<u64, Report> = BTreeMap::new();
+    let mut reports: BTreeMap<u64, ReadReport> = BTreeMap::new();
     for (epoch, report) in fetching.reports.take_each() {
         assert!(reports.insert(epoch, report).is_none(), "epoch {epoch} has two reports");
     }

@@ -6,7 +6,7 @@ use checkpoint::{Epoch, Fate, Fates, History, Span, Tally, TopicPartition};
 use connectors::TableName;
 use operators::{
     schema::Target,
-    signals::{Of, Piece, Report, StagedFile},
+    signals::{Of, Piece, ReadReport, StagedFile},
     sink::seal::{SealOptions, SealedEpoch, seal},
 };
 
@@ -14,7 +14,7 @@ use crate::harness::{Alone, Input, Output};
 
 struct Sealing {
     alone: Alone,
-    reports: Input<Vec<Report>>,
+    reports: Input<Vec<ReadReport>>,
     pieces: Input<Vec<Piece>>,
     sealed: Output<Vec<SealedEpoch>>,
 }
@@ -64,7 +64,7 @@ impl Sealing {
     }
 }
 
-fn report(offsets: std::ops::Range<i64>, last: bool) -> Report {
+fn report(offsets: std::ops::Range<i64>, last: bool) -> ReadReport {
     let span = |partition| Span {
         partition: TopicPartition::new("t", partition),
         topic_id: "id".into(),
@@ -73,7 +73,7 @@ fn report(offsets: std::ops::Range<i64>, last: bool) -> Report {
         leader_epoch: None,
         last: None,
     };
-    Report { closed_at: 7, last, spans: vec![span(0), span(1)], read: Vec::new() }
+    ReadReport { closed_at: 7, last, spans: vec![span(0), span(1)], read: Vec::new() }
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn fates(of: Of, fate: Fate, tally: Tally) -> Piece {
 }
 
 /// An epoch of two workers in which ten records left fetch: five are taken, two filtered, one skipped, two set aside.
-fn epoch() -> (Vec<Report>, Vec<Piece>) {
+fn epoch() -> (Vec<ReadReport>, Vec<Piece>) {
     let mut reports = [report(0..5, false), report(0..5, false)];
     reports[0].spans.pop();
     reports[1].spans.remove(0);
