@@ -66,7 +66,7 @@ use crate::{Rows, Time, dead_letters::Rejects, events::Watch, places::Place, sch
 
 /// An operator from rows to rows, of one target, with what the job file says about it.
 pub trait Step: Debug + Send + Sync {
-    /// Its name, in lower case: of its operator in the graph, and as the stage of its dead letters.
+    /// Its name, in lower case: the stage of its dead letters, and the edge after it in tests that lose batches.
     fn name(&self) -> &'static str;
 
     /// Builds it. All workers build the same.

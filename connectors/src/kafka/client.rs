@@ -47,7 +47,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// One with these of the properties that a job file cannot set. No connection is made yet.
+    /// A client with these properties beside ours and the job file's; they win. No connection is made yet.
     pub(super) fn with(settings: &Settings, others: &[(&str, &str)]) -> Result<Client> {
         let mut config = ClientConfig::new();
         for (name, value) in DEFAULTS {

@@ -27,6 +27,8 @@ pub(super) struct EndReader {
     client: Client,
     assigned: Assigned,
     lost: BTreeSet<usize>,
+    /// What came after the batches that were given last. It is said once, so it must not be forgotten.
+    broken: Option<Error>,
 }
 
 impl EndReader {
@@ -36,16 +38,23 @@ impl EndReader {
         assign(&client, from.iter().map(|(partition, offset)| (partition, *offset)))?;
         let assigned = Assigned::new(from.iter().map(|(p, _)| p.clone()).collect());
         let queue = native::Queue::new(&client.consumer, false)?;
-        Ok(EndReader { queue, client, assigned, lost: BTreeSet::new() })
+        Ok(EndReader { queue, client, assigned, lost: BTreeSet::new(), broken: None })
     }
 
-    /// Batches of one topic each, and ends. A batch says nothing of positions. An error is given where nothing comes before it.
+    /// Batches of one topic each, and ends. A batch says nothing of positions. An error is given after what came before
+    /// it, and is the end.
     pub(super) fn take(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>)> {
+        if let Some(error) = self.broken.take() {
+            return Err(error);
+        }
         let (batches, ends, broken) = self.take_all(wait, most)?;
         let is_empty = ends.is_empty() && batches.iter().all(RawBatch::is_empty);
-        match broken.into_iter().next().filter(|_| is_empty) {
-            Some(broken) => Err(broken.error),
-            None => Ok((batches, ends)),
+        match broken.into_iter().next().map(|broken| broken.error) {
+            Some(error) if is_empty => Err(error),
+            error => {
+                self.broken = error;
+                Ok((batches, ends))
+            }
         }
     }
 

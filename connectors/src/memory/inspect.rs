@@ -1,12 +1,12 @@
 //! What the tables in memory say, for a person to read.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use checkpoint::{Counts, Epoch, EpochRecord, History, Link, Micros, TopicPartition, garbage::Live, protocol};
 
 use super::{
     trouble::lock,
-    warehouse::{MemoryWarehouse, Tables, facts, fence, now},
+    warehouse::{MemoryWarehouse, Tables, facts, fence},
 };
 use crate::{
     Error, Fault, Inspect, Result, TableName, Warehouse,
@@ -67,9 +67,9 @@ impl Inspect for MemoryWarehouse {
         self.bar.pass()?;
         let mut tables = lock(&self.tables);
         let fence = fence(&mut tables)?.clone();
-        let before = Micros(now().0 - i64::from(minutes) * 60_000_000);
+        let age = Duration::from_secs(u64::from(minutes) * 60);
         let loaded = tables.links.iter().map(|link| link.record.epoch);
-        let loaded = loaded.filter(|epoch| tables.loaded_at.get(epoch).is_some_and(|at| *at <= before)).max();
+        let loaded = loaded.filter(|epoch| tables.loaded_at.get(epoch).is_some_and(|at| at.elapsed() >= age)).max();
         Ok((fence.fence_id, Live { generation: fence.generation, loaded }))
     }
 
@@ -88,7 +88,8 @@ impl Inspect for MemoryWarehouse {
                 kind: record.kind.text().into(),
                 generation: tables.generations.get(&record.epoch).map_or(0, |generation| generation.0),
                 closed_at: record.closed_at.to_text(),
-                loaded_at: tables.loaded_at.get(&record.epoch).map_or(String::new(), |at| at.to_text()),
+                // Here an epoch is loaded when it is closed.
+                loaded_at: record.closed_at.to_text(),
                 offsets: record.spans.iter().map(|span| (span.end - span.start) as u64).sum(),
                 rows: sum(&|counts| counts.loaded, &|target| target != letters),
                 filtered: sum(&|counts| counts.of(checkpoint::Fate::Filtered), &|_| true),

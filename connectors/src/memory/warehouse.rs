@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
-    time::{SystemTime, UNIX_EPOCH},
+    time::Instant,
 };
 
 use checkpoint::{
@@ -28,7 +28,7 @@ pub(super) struct Tables {
     pub(super) links: Vec<Link>,
     pub(super) copies: Vec<(String, u64)>,
     /// When each epoch was loaded, and by whom.
-    pub(super) loaded_at: BTreeMap<Epoch, Micros>,
+    pub(super) loaded_at: BTreeMap<Epoch, Instant>,
     pub(super) generations: BTreeMap<Epoch, Generation>,
     /// Dead letters that a test has set aside.
     pub(super) letters: Vec<SetAside>,
@@ -115,11 +115,6 @@ impl MemoryWarehouse {
 
 fn digest_of(tables: &Tables, epoch: Epoch) -> Option<Digest> {
     tables.links.iter().find(|link| link.record.epoch == epoch).map(|link| link.digest.clone())
-}
-
-/// The time of day of this machine.
-pub(super) fn now() -> Micros {
-    Micros(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_micros() as i64))
 }
 
 pub(super) fn facts(tables: &Tables) -> Result<TableFacts> {
@@ -271,7 +266,7 @@ impl Warehouse for MemoryWarehouse {
         tables.copies.extend(load.copies.iter().map(|c| (c.target.clone(), c.counts.loaded)));
         tables.links.extend(load.links.iter().cloned());
         for epoch in load.links.iter().map(|link| link.record.epoch) {
-            tables.loaded_at.insert(epoch, now());
+            tables.loaded_at.insert(epoch, Instant::now());
             tables.generations.insert(epoch, holder.generation);
         }
         let Some(last) = load.links.last() else { return Err(Error::bug("a load of no epoch")) };

@@ -156,8 +156,8 @@ pub fn count_signals() -> Result<Arc<AtomicUsize>> {
     spawned.map(|_| count).map_err(wrong)
 }
 
-/// Starts all, listens to what they hand over, and waits until all have ended. Their ids are added to `reaped`: one that ended before it had the fence leaves the
-/// session of its predecessor to be looked at.
+/// Starts all, listens to what they hand over, and waits until all have ended. Their ids are added to `reaped`: one that ended
+/// before it had the fence leaves the session of its predecessor to be looked at.
 fn run_once(
     commands: Vec<(usize, Command)>,
     signals: &AtomicUsize,

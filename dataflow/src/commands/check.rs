@@ -248,14 +248,11 @@ fn sample(
     let since = Instant::now();
     while read < SAMPLE && since.elapsed() < SAMPLE_WITHIN {
         let batch: RawBatch = match reader.next(Duration::from_millis(200)) {
-            Ok(Some(Read::Batch(batch))) if batch.is_empty() && read > 0 => break,
-            Ok(Some(Read::Batch(batch))) if batch.is_empty() => continue,
             Ok(Some(Read::Batch(batch))) => batch,
-            Ok(Some(Read::Lost { error, .. })) => return checked.found("kafka", &error.into()),
             // Nothing more within the wait: what there was has come, or it is after an open transaction.
             Ok(None) if read > 0 => break,
             Ok(None) => continue,
-            Err(error) => return checked.found("kafka", &error.into()),
+            Ok(Some(Read::Lost { error, .. })) | Err(error) => return checked.found("kafka", &error.into()),
         };
         let records = batch.len();
         let rows = Raw::new(Origin::new(batch, &numbers));

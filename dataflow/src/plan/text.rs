@@ -19,7 +19,7 @@ use operators::{
     dead_letters::RejectOptions,
     query::select::SelectedColumn,
     schema::{SourceColumn, Target},
-    values::{Action, Policy, path::Step},
+    values::{Action, Policy, hex::hex, path::Step},
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -216,7 +216,7 @@ fn json(value: &impl Serialize) -> Result<String> {
 }
 
 fn hash_of(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().map(|b| format!("{b:02x}")).collect()
+    hex(&Sha256::digest(text.as_bytes()))
 }
 
 #[cfg(test)]

@@ -385,15 +385,14 @@ impl Loader {
             let key = self.options.staging.copy_manifest(range.first, range.last, target.number, attempt);
             put(&*self.objects, &key, body.into(), &self.watch)
                 .map_err(|source| Failure::Port { doing: "cannot stage a COPY manifest".into(), source })?;
-            match target.mode {
-                Mode::Append => {}
-            }
-            copies.push(CopyFrom {
-                table: target.table.clone(),
-                target: target.name(),
-                columns: target.columns.at(range.first.0).iter().map(|c| c.name.clone()).collect(),
-                manifest_url: self.objects.url(&key),
-                counts,
+            copies.push(match target.mode {
+                Mode::Append => CopyFrom {
+                    table: target.table.clone(),
+                    target: target.name(),
+                    columns: target.columns.at(range.first.0).iter().map(|c| c.name.clone()).collect(),
+                    manifest_url: self.objects.url(&key),
+                    counts,
+                },
             });
         }
         Ok(copies)
