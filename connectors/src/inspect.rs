@@ -6,6 +6,9 @@ use checkpoint::{Epoch, Micros, TopicPartition, garbage::Live};
 use crate::{HaltNote, OpenSession, Result, TableName};
 
 /// What can be asked about a job and its warehouse without being part of the job.
+///
+/// # Errors
+/// As those of [`crate::Warehouse`]. Where the job has no control tables, what is asked about the job is [`crate::Fault::Missing`].
 pub trait Inspect: Send {
     /// Logs in, and gives the isolation level of the database.
     fn log_in(&mut self) -> Result<String>;

@@ -80,7 +80,8 @@ pub trait Reader: Send {
     fn next(&mut self, wait: Duration) -> Result<Option<Read>>;
 
     /// Gives nothing of a partition at or above this offset from here on, until it is allowed to; `None` for no bound. Its position stays
-    /// at or below the bound as well. What was given already stays given.
+    /// at or below the bound as well. What was given already stays given. Places are those of [`Log::read`]; an error is the end of the
+    /// reader.
     fn allow(&mut self, place: usize, until: Option<i64>) -> Result<()>;
 }
 
@@ -181,6 +182,9 @@ impl RawBatch {
     }
 
     /// These of its records, in this order, and no runs.
+    ///
+    /// # Errors
+    /// A row that is named so often that its bytes are more than 2 GiB.
     pub fn only(&self, rows: impl Iterator<Item = usize>) -> Result<RawBatch> {
         let mut some = RawBatch::default();
         for row in rows {
