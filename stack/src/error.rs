@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 /// Why a part of the stack could not be started.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub enum StackError {
     /// The operating system refused something.
     #[error("cannot {doing}")]
     Io {
@@ -40,13 +40,13 @@ pub enum Error {
     Kafka(#[source] rdkafka::error::KafkaError),
 }
 
-/// [`Error`] unless said otherwise.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+/// [`StackError`] unless said otherwise.
+pub type Result<T, E = StackError> = std::result::Result<T, E>;
 
-impl Error {
+impl StackError {
     /// For `map_err`: says what was tried.
-    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
-        move |source| Error::Io { doing: doing.into(), source }
+    pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> StackError {
+        move |source| StackError::Io { doing: doing.into(), source }
     }
 }
 

@@ -12,6 +12,7 @@
 
 pub mod clicks;
 mod error;
+mod hex;
 pub mod kafka;
 pub mod ports;
 mod process;
@@ -20,7 +21,7 @@ pub mod s3;
 
 use std::path::PathBuf;
 
-pub use error::{Error, Result};
+pub use error::{Result, StackError};
 
 /// What to start.
 #[derive(Clone, Debug, Default)]
@@ -51,7 +52,7 @@ impl Stack {
             Some(dir) => (dir, None),
             None => {
                 let held =
-                    tempfile::Builder::new().prefix("tidegate-").tempdir().map_err(Error::io("make a folder"))?;
+                    tempfile::Builder::new().prefix("tidegate-").tempdir().map_err(StackError::io("make a folder"))?;
                 (held.path().to_path_buf(), Some(held))
             }
         };

@@ -4,7 +4,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use stack::{
-    Error, Options, Stack, clicks, kafka,
+    Options, Stack, StackError, clicks, kafka,
     redshift::{self, Redshift, client},
     s3::S3,
 };
@@ -118,7 +118,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Error> {
+fn run(command: Command) -> Result<(), StackError> {
     match &command {
         Command::Clicks(Clicks { brokers, topic, seconds, rate }) => {
             let (brokers, topic) = (brokers.clone(), topic.clone());
@@ -187,6 +187,6 @@ fn run(command: Command) -> Result<(), Error> {
     Ok(())
 }
 
-fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> Error {
-    move |source| Error::Io { doing: doing.into(), source }
+fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> StackError {
+    move |source| StackError::Io { doing: doing.into(), source }
 }

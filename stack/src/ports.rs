@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpSocket;
 
-use crate::error::{Error, Result};
+use crate::error::{Result, StackError};
 
 /// Ports of the loopback device that nobody else gets as long as this is there.
 ///
@@ -25,7 +25,7 @@ impl Ports {
             Ok((socket.local_addr()?, socket))
         };
         let held: std::io::Result<Vec<_>> = (0..count).map(|_| hold()).collect();
-        let (addresses, held) = held.map_err(Error::io("find a free port"))?.into_iter().unzip();
+        let (addresses, held) = held.map_err(StackError::io("find a free port"))?.into_iter().unzip();
         Ok(Ports { addresses, _held: held })
     }
 

@@ -13,7 +13,7 @@ use std::{
 
 use std::os::unix::process::CommandExt;
 
-use crate::error::{Error, Result, tail};
+use crate::error::{Result, StackError, tail};
 
 /// A server and the shells that watch over it.
 pub(crate) struct Process {
@@ -48,13 +48,13 @@ impl Process {
         if let Some((uid, gid)) = user {
             shell.gid(gid).uid(uid);
         }
-        let shell = shell.spawn().map_err(Error::io(format!("start {name}")))?;
+        let shell = shell.spawn().map_err(StackError::io(format!("start {name}")))?;
         let script =
             r#"read _; while kill -0 $2 2>/dev/null; do sleep 0.05; done; rm -rf "$1"; rmdir "${1%/*}" 2>/dev/null"#;
         let mut cleaner = Command::new("/bin/sh");
         cleaner.args(["-c", script, "sh"]).arg(dir).arg(shell.id().to_string()).process_group(0);
         cleaner.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        let cleaner = cleaner.spawn().map_err(Error::io(format!("start {name}")))?;
+        let cleaner = cleaner.spawn().map_err(StackError::io(format!("start {name}")))?;
         Ok(Process { name, shell, cleaner, log: dir.join("log") })
     }
 
@@ -62,10 +62,10 @@ impl Process {
     pub(crate) fn wait_until(&mut self, deadline: Duration, mut ready: impl FnMut() -> bool) -> Result<()> {
         let since = Instant::now();
         while !ready() {
-            let ended = self.shell.try_wait().map_err(Error::io(format!("watch {}", self.name)))?.is_some();
+            let ended = self.shell.try_wait().map_err(StackError::io(format!("watch {}", self.name)))?.is_some();
             if ended || since.elapsed() > deadline {
                 let why = if ended { "it ended".into() } else { format!("no answer within {} s", deadline.as_secs()) };
-                return Err(Error::NotStarted { server: self.name, why, log: tail(&self.log) });
+                return Err(StackError::NotStarted { server: self.name, why, log: tail(&self.log) });
             }
             std::thread::sleep(Duration::from_millis(5));
         }

@@ -52,9 +52,9 @@ pub enum Action {
     CutAnswer,
 }
 
-/// The plan of a proxy.
+/// The script of a proxy.
 #[derive(Default)]
-struct Plan {
+struct Script {
     trap: Mutex<Option<(Moment, Action)>>,
     sprung: AtomicU32,
     last: Mutex<Option<Moment>>,
@@ -70,7 +70,7 @@ struct Plan {
 /// A proxy for one server.
 pub struct Proxy {
     address: SocketAddr,
-    plan: Arc<Plan>,
+    script: Arc<Script>,
 }
 
 /// What passes.
@@ -93,8 +93,8 @@ impl Proxy {
     /// The same where somebody listens already.
     pub fn behind(listener: TcpListener, kind: Kind, server: SocketAddr) -> Proxy {
         let address = listener.local_addr().expect("an address");
-        let plan = Arc::new(Plan::default());
-        let shared = plan.clone();
+        let script = Arc::new(Script::default());
+        let shared = script.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 if shared.down.load(Ordering::SeqCst) {
@@ -105,7 +105,7 @@ impl Proxy {
                 pass(kind, client, server, shared.clone());
             }
         });
-        Proxy { address, plan }
+        Proxy { address, script }
     }
 
     /// Where the program connects.
@@ -115,17 +115,17 @@ impl Proxy {
 
     /// Does this at the next such moment, once.
     pub fn at(&self, moment: Moment, action: Action) {
-        *self.plan.trap.lock().expect("the plan") = Some((moment, action));
+        *self.script.trap.lock().expect("the script") = Some((moment, action));
     }
 
     /// Forgets what was to be done.
     pub fn disarm(&self) {
-        *self.plan.trap.lock().expect("the plan") = None;
+        *self.script.trap.lock().expect("the script") = None;
     }
 
     /// How often it was done.
     pub fn sprung(&self) -> u32 {
-        self.plan.sprung.load(Ordering::SeqCst)
+        self.script.sprung.load(Ordering::SeqCst)
     }
 
     /// Answers so many PUTs of data files itself, with this status and code of S3, and then hangs up.
@@ -133,68 +133,68 @@ impl Proxy {
         let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>by and by</Message></Error>");
         let head = "Content-Type: application/xml\r\nConnection: close";
         let answer = format!("HTTP/1.1 {status}\r\n{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len());
-        *self.plan.puts.lock().expect("the plan") = Some((answer, times));
+        *self.script.puts.lock().expect("the script") = Some((answer, times));
     }
 
     /// How many PUTs are still to be answered.
     pub fn puts_left(&self) -> u32 {
-        self.plan.puts.lock().expect("the plan").as_ref().map_or(0, |(_, times)| *times)
+        self.script.puts.lock().expect("the script").as_ref().map_or(0, |(_, times)| *times)
     }
 
     /// How many connections it has passed on.
     pub fn taken(&self) -> u32 {
-        self.plan.taken.load(Ordering::SeqCst)
+        self.script.taken.load(Ordering::SeqCst)
     }
 
     /// The newest moment that passed, whether anything was done at it or not.
     pub fn last(&self) -> Option<Moment> {
-        *self.plan.last.lock().expect("the plan")
+        *self.script.last.lock().expect("the script")
     }
 
     /// Whether a load is open: the fence is taken and COMMIT is not answered.
     pub fn loading(&self) -> Arc<AtomicBool> {
-        self.plan.loading.clone()
+        self.script.loading.clone()
     }
 
     /// Holds every COMMIT of a load for so long, so that loads stay open.
     pub fn hold_commits(&self, time: Duration) {
-        *self.plan.hold_commits.lock().expect("the plan") = time;
+        *self.script.hold_commits.lock().expect("the script") = time;
     }
 
     /// Holds every statement for so long.
     pub fn hold_statements(&self, time: Duration) {
-        *self.plan.hold_statements.lock().expect("the plan") = time;
+        *self.script.hold_statements.lock().expect("the script") = time;
     }
 
     /// Keeps a connection to the server open when its client is gone, as a network that loses the news does.
     pub fn keep_sessions(&self, keep: bool) {
-        self.plan.keep_sessions.store(keep, Ordering::SeqCst);
+        self.script.keep_sessions.store(keep, Ordering::SeqCst);
     }
 
     /// Takes no connection, or takes them again. Those that are open go on until they are used.
     pub fn down(&self, down: bool) {
-        self.plan.down.store(down, Ordering::SeqCst);
+        self.script.down.store(down, Ordering::SeqCst);
     }
 }
 
-impl Plan {
+impl Script {
     /// The action, if this is the moment.
     fn spring(&self, moment: Moment) -> Option<Action> {
-        *self.last.lock().expect("the plan") = Some(moment);
-        let mut trap = self.trap.lock().expect("the plan");
+        *self.last.lock().expect("the script") = Some(moment);
+        let mut trap = self.trap.lock().expect("the script");
         let (_, action) = trap.take_if(|(at, _)| *at == moment)?;
         self.sprung.fetch_add(1, Ordering::SeqCst);
         Some(action)
     }
 }
 
-fn pass(kind: Kind, client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
+fn pass(kind: Kind, client: TcpStream, server: TcpStream, script: Arc<Script>) {
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (Ok(client_read), Ok(to_client)) = (client.try_clone(), client.try_clone()) else { return };
     let Ok(server_read) = server.try_clone() else { return };
     // Set when the answer to a COMMIT of a load, or to the PUT of a file, is next.
     let answers: Arc<Mutex<Option<Option<Action>>>> = Arc::default();
-    let (to_server, back) = (plan.clone(), answers.clone());
+    let (to_server, back) = (script.clone(), answers.clone());
     thread::spawn(move || {
         match kind {
             Kind::Redshift => statements(client_read, &server, &to_server, &back),
@@ -212,13 +212,13 @@ fn pass(kind: Kind, client: TcpStream, server: TcpStream, plan: Arc<Plan>) {
         let _ = server.shutdown(Shutdown::Both);
     });
     thread::spawn(move || {
-        replies(server_read, &client, &plan, &answers);
+        replies(server_read, &client, &script, &answers);
         let _ = client.shutdown(Shutdown::Both);
     });
 }
 
 /// From the client of a PostgreSQL server: frames, watched for the statements of a load.
-fn statements(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex<Option<Option<Action>>>) {
+fn statements(mut from: TcpStream, mut to: &TcpStream, script: &Script, answers: &Mutex<Option<Option<Action>>>) {
     // The first epoch announces the topics, which the moments of a load are not about.
     let (mut in_acquire, mut in_load, mut in_first) = (false, false, false);
     let mut started = false;
@@ -234,42 +234,42 @@ fn statements(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mu
             break;
         }
         let mut action = None;
-        if plan.down.load(Ordering::SeqCst) {
+        if script.down.load(Ordering::SeqCst) {
             break;
         }
         if started && head[0] == b'Q' {
-            let hold = *plan.hold_statements.lock().expect("the plan");
+            let hold = *script.hold_statements.lock().expect("the script");
             thread::sleep(hold);
             let sql = String::from_utf8_lossy(&body).to_string();
             if in_acquire {
                 in_acquire = false;
-                action = plan.spring(Moment::Acquired);
+                action = script.spring(Moment::Acquired);
             } else if sql.starts_with("UPDATE") && sql.contains("SET generation = ") {
                 in_acquire = true;
-                action = plan.spring(Moment::Acquire);
+                action = script.spring(Moment::Acquire);
             } else if sql.starts_with("UPDATE") && sql.contains("SET next_epoch") && sql.contains("WHERE generation") {
                 in_load = true;
-                plan.loading.store(true, Ordering::SeqCst);
+                script.loading.store(true, Ordering::SeqCst);
                 in_first = sql.trim_end_matches('\0').ends_with("next_epoch = 0");
-                action = if in_first { None } else { plan.spring(Moment::Fence) };
+                action = if in_first { None } else { script.spring(Moment::Fence) };
             } else if in_load && sql.starts_with("COPY") {
-                action = plan.spring(Moment::Copy);
+                action = script.spring(Moment::Copy);
             } else if in_load && in_first && sql.starts_with("COMMIT") {
                 in_load = false;
                 *answers.lock().expect("answers") = Some(None);
             } else if in_load && sql.starts_with("COMMIT") {
                 in_load = false;
-                let hold = *plan.hold_commits.lock().expect("the plan");
+                let hold = *script.hold_commits.lock().expect("the script");
                 thread::sleep(hold);
-                action = plan.spring(Moment::Commit);
+                action = script.spring(Moment::Commit);
                 let after = match &action {
                     Some(Action::CutAnswer | Action::CutAndDeliver(_)) => Some(Action::Cut),
-                    _ => plan.spring(Moment::Committed),
+                    _ => script.spring(Moment::Committed),
                 };
                 *answers.lock().expect("answers") = Some(after);
             } else if in_load && sql.starts_with("ROLLBACK") {
                 in_load = false;
-                plan.loading.store(false, Ordering::SeqCst);
+                script.loading.store(false, Ordering::SeqCst);
             }
         }
         match action {
@@ -297,19 +297,19 @@ fn statements(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mu
         }
     }
     if in_load {
-        plan.loading.store(false, Ordering::SeqCst);
+        script.loading.store(false, Ordering::SeqCst);
     }
 }
 
 /// From a PostgreSQL server or any other: bytes, stopped once if the answer to a COMMIT is to be.
-fn replies(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex<Option<Option<Action>>>) {
+fn replies(mut from: TcpStream, mut to: &TcpStream, script: &Script, answers: &Mutex<Option<Option<Action>>>) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = from.read(&mut buffer) {
         if count == 0 {
             return;
         }
         if let Some(after) = answers.lock().expect("answers").take() {
-            plan.loading.store(false, Ordering::SeqCst);
+            script.loading.store(false, Ordering::SeqCst);
             match after {
                 Some(Action::DoAndCut(act)) => {
                     act();
@@ -328,25 +328,25 @@ fn replies(mut from: TcpStream, mut to: &TcpStream, plan: &Plan, answers: &Mutex
 }
 
 /// From a client: bytes, until the server is to be down.
-fn bytes(mut from: TcpStream, mut to: &TcpStream, plan: &Plan) {
+fn bytes(mut from: TcpStream, mut to: &TcpStream, script: &Script) {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = from.read(&mut buffer) {
-        if count == 0 || plan.down.load(Ordering::SeqCst) || to.write_all(&buffer[..count]).is_err() {
+        if count == 0 || script.down.load(Ordering::SeqCst) || to.write_all(&buffer[..count]).is_err() {
             return;
         }
     }
 }
 
-/// From an HTTP client: bytes, watched for the PUT of a data file. The answer, where the plan has one.
+/// From an HTTP client: bytes, watched for the PUT of a data file. The answer, where the script has one.
 fn requests(
     mut from: TcpStream,
     mut to: &TcpStream,
-    plan: &Plan,
+    script: &Script,
     answers: &Mutex<Option<Option<Action>>>,
 ) -> Option<String> {
     let mut buffer = vec![0; 1 << 16];
     while let Ok(count) = from.read(&mut buffer) {
-        if count == 0 || plan.down.load(Ordering::SeqCst) {
+        if count == 0 || script.down.load(Ordering::SeqCst) {
             return None;
         }
         let text = &buffer[..count.min(400)];
@@ -354,11 +354,11 @@ fn requests(
         if line.starts_with("PUT ")
             && line.lines().next().is_some_and(|l| l.contains(".parquet") && !l.contains("/check/"))
         {
-            if let Some((answer, times @ 1..)) = plan.puts.lock().expect("the plan").as_mut() {
+            if let Some((answer, times @ 1..)) = script.puts.lock().expect("the script").as_mut() {
                 *times -= 1;
                 return Some(answer.clone());
             }
-            match plan.spring(Moment::Upload) {
+            match script.spring(Moment::Upload) {
                 Some(Action::DoAndCut(act)) => {
                     act();
                     return None;

@@ -12,7 +12,7 @@ use std::{path::Path, sync::mpsc, thread};
 
 use rdkafka::{mocking::MockCluster, producer::DefaultProducerContext};
 
-use crate::error::{Error, Result};
+use crate::error::{Result, StackError};
 pub use real::{Broker, LOGINS, SideDoor};
 pub use topics::Topic;
 
@@ -58,9 +58,9 @@ impl Mock {
             }
             Err(error) => drop(started.send(Err(error))),
         };
-        thread::Builder::new().name("mock-kafka".into()).spawn(run).map_err(Error::io("start a thread"))?;
-        let gone = || Error::io("start the mock Kafka")(std::io::ErrorKind::BrokenPipe.into());
-        let brokers = starting.recv().map_err(|_| gone())?.map_err(Error::Kafka)?;
+        thread::Builder::new().name("mock-kafka".into()).spawn(run).map_err(StackError::io("start a thread"))?;
+        let gone = || StackError::io("start the mock Kafka")(std::io::ErrorKind::BrokenPipe.into());
+        let brokers = starting.recv().map_err(|_| gone())?.map_err(StackError::Kafka)?;
         Ok(Mock { brokers, _end: end })
     }
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    error::{Error, Result},
+    error::{Result, StackError},
     ports::Ports,
     process::Process,
 };
@@ -53,14 +53,14 @@ impl Broker {
     /// Starts a broker with its data below `dir`, on free loopback ports, and waits until it takes connections.
     pub fn start(dir: &Path) -> Result<Broker> {
         let jars = jars()?;
-        fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
+        fs::create_dir_all(dir).map_err(StackError::io(format!("make {}", dir.display())))?;
         let ports = Ports::hold(3 + SIDE_DOORS)?;
         let [open, controller, login, ref insides @ ..] = *ports.addresses() else {
             unreachable!("as many as were asked for");
         };
         let side = |inside: &SocketAddr| {
-            let outside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(Error::io("find a free port"))?;
-            let address = outside.local_addr().map_err(Error::io("find a free port"))?;
+            let outside = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(StackError::io("find a free port"))?;
+            let address = outside.local_addr().map_err(StackError::io("find a free port"))?;
             Ok((SideDoor { outside, inside: *inside }, address))
         };
         let sides: Vec<(SideDoor, SocketAddr)> = insides.iter().map(side).collect::<Result<_>>()?;
@@ -102,7 +102,7 @@ impl Broker {
              log.segment.delete.delay.ms=0\n",
             dir.join("data").display()
         );
-        fs::write(&config, text).map_err(Error::io(format!("write {}", config.display())))?;
+        fs::write(&config, text).map_err(StackError::io(format!("write {}", config.display())))?;
         let java = |main: &str, arguments: &[&str]| -> Vec<String> {
             let mut line: Vec<String> =
                 ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx768m", "-cp"].map(String::from).into();
@@ -118,11 +118,15 @@ impl Broker {
         );
         let output = Command::new(&format[0]).args(&format[1..]).output().map_err(|source| match source.kind() {
             std::io::ErrorKind::NotFound => NO_JAVA,
-            _ => Error::Io { doing: "start java".into(), source },
+            _ => StackError::Io { doing: "start java".into(), source },
         })?;
         if !output.status.success() {
             let log = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Error::NotStarted { server: "kafka", why: "its storage could not be formatted".into(), log });
+            return Err(StackError::NotStarted {
+                server: "kafka",
+                why: "its storage could not be formatted".into(),
+                log,
+            });
         }
         let mut process = Process::start("kafka", dir, None, "KILL", &java("kafka.Kafka", &[&config]), &[])?;
         process.wait_until(READY_WITHIN, || TcpStream::connect(open).is_ok())?;
@@ -156,7 +160,7 @@ impl Broker {
     }
 }
 
-const NO_JAVA: Error = Error::Missing {
+const NO_JAVA: StackError = StackError::Missing {
     program: "java",
     remedy: "Kafka needs a Java runtime of at least version 17. Debian: apt-get install default-jre-headless; or run scripts/setup",
 };
@@ -174,17 +178,17 @@ fn jars() -> Result<PathBuf> {
     if folder.join("complete").exists() {
         return Ok(folder);
     }
-    let work = tempfile::tempdir().map_err(Error::io("make a folder"))?;
+    let work = tempfile::tempdir().map_err(StackError::io("make a folder"))?;
     let pom = work.path().join("pom.xml");
-    fs::write(&pom, POM).map_err(Error::io("write pom.xml"))?;
+    fs::write(&pom, POM).map_err(StackError::io("write pom.xml"))?;
     let output = Command::new("/bin/sh")
         .args(["-c", RESOLVE, "resolve.sh"])
         .args([&pom, &folder])
         .output()
-        .map_err(Error::io("run resolve.sh"))?;
+        .map_err(StackError::io("run resolve.sh"))?;
     if !output.status.success() {
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
-        return Err(Error::NotStarted { server: "kafka", why: "its jars could not be fetched".into(), log });
+        return Err(StackError::NotStarted { server: "kafka", why: "its jars could not be fetched".into(), log });
     }
     Ok(folder)
 }

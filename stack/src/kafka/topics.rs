@@ -15,7 +15,7 @@ use rdkafka::{
     producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Result, StackError};
 
 /// How long the broker may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -44,31 +44,31 @@ impl FromStr for Topic {
 /// Makes a topic unless it is there. How many partitions it has.
 pub fn ensure(brokers: &str, topic: &Topic) -> Result<i32> {
     let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(Error::Kafka)?;
+        ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(StackError::Kafka)?;
     let since = Instant::now();
     let mut asked = false;
     loop {
         // Of all topics: asking for one by name would make it, with as many partitions as the broker likes.
-        let metadata = admin.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(Error::Kafka)?;
+        let metadata = admin.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(StackError::Kafka)?;
         if let Some(found) = metadata.topics().iter().find(|t| t.name() == topic.name) {
             return Ok(found.partitions().len() as i32);
         }
         if !asked {
             let new = NewTopic::new(&topic.name, topic.partitions, TopicReplication::Fixed(1));
-            let runtime = tokio::runtime::Runtime::new().map_err(Error::io("start a runtime"))?;
+            let runtime = tokio::runtime::Runtime::new().map_err(StackError::io("start a runtime"))?;
             let options = AdminOptions::new().operation_timeout(Some(ANSWER_WITHIN));
-            let made = runtime.block_on(admin.create_topics([&new], &options)).map_err(Error::Kafka)?;
+            let made = runtime.block_on(admin.create_topics([&new], &options)).map_err(StackError::Kafka)?;
             // A rival's topic is as good.
             if let Some(Err((_, code))) = made.into_iter().next()
                 && code != rdkafka::types::RDKafkaErrorCode::TopicAlreadyExists
             {
-                return Err(Error::Kafka(KafkaError::AdminOp(code)));
+                return Err(StackError::Kafka(KafkaError::AdminOp(code)));
             }
             asked = true;
         }
         if since.elapsed() > ANSWER_WITHIN {
             let gone = std::io::Error::from(std::io::ErrorKind::TimedOut);
-            return Err(Error::io(format!("make topic {}", topic.name))(gone));
+            return Err(StackError::io(format!("make topic {}", topic.name))(gone));
         }
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -103,7 +103,7 @@ impl Sender {
         let partitions = ensure(brokers, topic)?;
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", brokers).set("linger.ms", "20").set("enable.idempotence", "true");
-        let producer = config.create_with_context(Refused::default()).map_err(Error::Kafka)?;
+        let producer = config.create_with_context(Refused::default()).map_err(StackError::Kafka)?;
         Ok(Sender { producer, topic: topic.name.clone(), partitions, sent: 0 })
     }
 
@@ -122,9 +122,9 @@ impl Sender {
 
     /// Waits until all are acknowledged. How many; an error if one was not.
     pub(crate) fn finish(self) -> Result<u64> {
-        self.producer.flush(Duration::from_secs(60)).map_err(Error::Kafka)?;
+        self.producer.flush(Duration::from_secs(60)).map_err(StackError::Kafka)?;
         match self.producer.context().0.lock().ok().and_then(|mut refused| refused.take()) {
-            Some(error) => Err(Error::Kafka(error)),
+            Some(error) => Err(StackError::Kafka(error)),
             None => Ok(self.sent),
         }
     }
@@ -134,12 +134,12 @@ impl Sender {
 pub fn produce(brokers: &str, topic: &Topic, lines: impl BufRead) -> Result<u64> {
     let mut sender = Sender::new(brokers, topic)?;
     for line in lines.lines() {
-        let line = line.map_err(Error::io("read a line"))?;
+        let line = line.map_err(StackError::io("read a line"))?;
         let since = Instant::now();
         while !sender.send(&line) {
             sender.rest(Duration::from_millis(20));
             if since.elapsed() > ANSWER_WITHIN {
-                return Err(Error::io("send a record")(std::io::ErrorKind::TimedOut.into()));
+                return Err(StackError::io("send a record")(std::io::ErrorKind::TimedOut.into()));
             }
         }
     }

@@ -3,7 +3,7 @@
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
 use super::shared::DATABASE;
-use crate::error::{Error, Result};
+use crate::error::{Result, StackError};
 
 /// The statements of a text: each ends with a semicolon at the end of a line.
 pub fn statements(text: &str) -> Vec<String> {
@@ -12,7 +12,7 @@ pub fn statements(text: &str) -> Vec<String> {
 
 /// Runs statements at a stand-in's address. The rows of each as a table, column names first.
 pub fn run(address: std::net::SocketAddr, (user, password): (&str, &str), statements: &[String]) -> Result<String> {
-    let runtime = tokio::runtime::Runtime::new().map_err(Error::io("start a runtime"))?;
+    let runtime = tokio::runtime::Runtime::new().map_err(StackError::io("start a runtime"))?;
     runtime.block_on(async {
         let mut config = tokio_postgres::Config::new();
         config.host(address.ip().to_string()).port(address.port()).user(user).password(password).dbname(DATABASE);

@@ -26,7 +26,7 @@ pub(super) struct Copy {
 }
 
 /// What is loaded, once everything that can be refused beforehand was not.
-pub(super) struct Plan {
+pub(super) struct Prepared {
     pub(super) files: Vec<File>,
     pub(super) columns: Vec<Column>,
     pub(super) copy_from_stdin: String,
@@ -251,7 +251,7 @@ struct Meta {
 
 /// Checks everything that Redshift checks after the role: table, columns, COPY manifest. `all` is the answer to
 /// [`Copy::columns_query`].
-pub(super) async fn plan(shared: &Shared, copy: &Copy, all: &[Vec<Option<String>>]) -> Result<Plan, SqlError> {
+pub(super) async fn prepare(shared: &Shared, copy: &Copy, all: &[Vec<Option<String>>]) -> Result<Prepared, SqlError> {
     if all.is_empty() {
         return Err(SqlError::new("42P01", format!("relation \"{}\" does not exist", copy.table.join("."))));
     }
@@ -259,7 +259,7 @@ pub(super) async fn plan(shared: &Shared, copy: &Copy, all: &[Vec<Option<String>
     let files = files(shared, copy).await?;
     let names: Vec<String> = columns.iter().map(|c| quote(&c.name)).collect();
     let copy_from_stdin = format!("COPY {} ({}) FROM STDIN", copy.quoted_table(), names.join(", "));
-    Ok(Plan { files, columns, copy_from_stdin })
+    Ok(Prepared { files, columns, copy_from_stdin })
 }
 
 fn columns(copy: &Copy, all: &[Vec<Option<String>>]) -> Result<Vec<Column>, SqlError> {

@@ -30,7 +30,7 @@ use std::{net::SocketAddr, path::Path, sync::Arc};
 use object_store::aws::AmazonS3Builder;
 
 use crate::{
-    error::{Error, Result},
+    error::{Result, StackError},
     s3::{REGION, S3},
 };
 pub use accidents::Accident;
@@ -54,7 +54,7 @@ impl Redshift {
             .thread_name("redshift")
             .enable_all()
             .build()
-            .map_err(Error::io("start the Redshift stand-in"))?;
+            .map_err(StackError::io("start the Redshift stand-in"))?;
         let postgres = postgres::Postgres::start(dir)?;
         runtime.block_on(postgres.set_up())?;
         let bucket = AmazonS3Builder::new()
@@ -65,7 +65,7 @@ impl Redshift {
             .with_access_key_id(&s3.reader().id)
             .with_secret_access_key(&s3.reader().secret)
             .build()
-            .map_err(|e| Error::Io { doing: "reach the bucket".into(), source: std::io::Error::other(e) })?;
+            .map_err(|e| StackError::Io { doing: "reach the bucket".into(), source: std::io::Error::other(e) })?;
         let shared = Arc::new(Shared {
             socket: postgres.socket(),
             namespace: namespace(),
@@ -76,9 +76,9 @@ impl Redshift {
         });
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .map_err(Error::io("listen for SQL sessions"))?;
+            .map_err(StackError::io("listen for SQL sessions"))?;
         let all = shared.clone();
-        let address = listener.local_addr().map_err(Error::io("listen for SQL sessions"))?;
+        let address = listener.local_addr().map_err(StackError::io("listen for SQL sessions"))?;
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 tokio::spawn(session::serve(socket, all.clone()));
@@ -117,7 +117,7 @@ impl Redshift {
             };
             let _ = answer.send(done.await); // who asked may be gone
         });
-        let gone = |_| Error::io("ask PostgreSQL")(std::io::ErrorKind::BrokenPipe.into());
+        let gone = |_| StackError::io("ask PostgreSQL")(std::io::ErrorKind::BrokenPipe.into());
         Ok(answered.recv().map_err(gone)??)
     }
 

@@ -11,6 +11,7 @@ use parquet::{
 };
 
 use super::errors::SqlError;
+use crate::hex::hex;
 
 /// A column of the table that COPY fills, in the order of the files.
 pub(super) struct Column {
@@ -174,7 +175,8 @@ fn write_value(
             let bytes = array.as_binary::<i32>().value(row);
             too_long(column, limit, bytes.len())?;
             out.extend_from_slice(b"\\\\x");
-            bytes.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+            out.extend_from_slice(hex(bytes).as_bytes());
+            Ok(())
         }
         DataType::Utf8 => {
             let text = array.as_string::<i32>().value(row);

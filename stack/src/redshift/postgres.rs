@@ -12,7 +12,7 @@ use std::os::unix::process::CommandExt;
 
 use super::shared::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, SEES_SESSIONS, USER};
 use crate::{
-    error::{Error, Result},
+    error::{Result, StackError},
     process::{Process, User},
 };
 
@@ -39,14 +39,14 @@ impl Postgres {
         let settings = ["listen_addresses=127.0.0.1".into(), format!("port={port}"), "ssl=on".into()];
         let files = [("server.crt", certificate), ("server.key", key)];
         let postgres = Postgres::start_with(dir, &settings, &files)?;
-        let runtime = tokio::runtime::Runtime::new().map_err(Error::io("start a runtime"))?;
+        let runtime = tokio::runtime::Runtime::new().map_err(StackError::io("start a runtime"))?;
         runtime.block_on(postgres.set_up())?;
         Ok(postgres)
     }
 
     fn start_with(dir: &Path, settings: &[String], files: &[(&str, &[u8])]) -> Result<Postgres> {
         let (user, bin) = (server_user()?, bin_dir()?);
-        fs::create_dir_all(dir).map_err(Error::io(format!("make {}", dir.display())))?;
+        fs::create_dir_all(dir).map_err(StackError::io(format!("make {}", dir.display())))?;
         // Another user goes through our folders.
         for folder in [Some(dir), dir.parent()].into_iter().flatten() {
             if let Ok(known) = fs::metadata(folder) {
@@ -54,7 +54,7 @@ impl Postgres {
             }
         }
         if let Some((uid, gid)) = user {
-            chown(dir, Some(uid), Some(gid)).map_err(Error::io("hand the folder to PostgreSQL's user"))?;
+            chown(dir, Some(uid), Some(gid)).map_err(StackError::io("hand the folder to PostgreSQL's user"))?;
         }
         let mut init = Command::new(bin.join("initdb"));
         init.current_dir(dir).env("LC_ALL", "C").env_remove("PGDATA");
@@ -63,23 +63,23 @@ impl Postgres {
         if let Some((uid, gid)) = user {
             init.gid(gid).uid(uid);
         }
-        let output = init.output().map_err(Error::io("run initdb"))?;
+        let output = init.output().map_err(StackError::io("run initdb"))?;
         if !output.status.success() {
             let log = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(Error::NotStarted { server: "postgres", why: "initdb failed".into(), log });
+            return Err(StackError::NotStarted { server: "postgres", why: "initdb failed".into(), log });
         }
         // The superuser is us, by the socket; everybody else shows a password.
         let hba = format!(
             "local all {SUPERUSER} trust\nlocal all all scram-sha-256\nhost all all 127.0.0.1/32 scram-sha-256\n"
         );
-        fs::write(dir.join("data/pg_hba.conf"), hba).map_err(Error::io("write pg_hba.conf"))?;
+        fs::write(dir.join("data/pg_hba.conf"), hba).map_err(StackError::io("write pg_hba.conf"))?;
         for (name, body) in files {
             let path = dir.join("data").join(name);
-            fs::write(&path, body).map_err(Error::io(format!("write {name}")))?;
+            fs::write(&path, body).map_err(StackError::io(format!("write {name}")))?;
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600))
-                .map_err(Error::io(format!("write {name}")))?;
+                .map_err(StackError::io(format!("write {name}")))?;
             if let Some((uid, gid)) = user {
-                chown(&path, Some(uid), Some(gid)).map_err(Error::io(format!("write {name}")))?;
+                chown(&path, Some(uid), Some(gid)).map_err(StackError::io(format!("write {name}")))?;
             }
         }
         let mut command = vec![bin.join("postgres").display().to_string()];
@@ -162,17 +162,17 @@ impl Postgres {
 /// Who the server runs as: ourselves, or, because PostgreSQL refuses root, the first of `postgres` and `nobody`. The
 /// user must be in the passwd file, since initdb looks its own name up.
 fn server_user() -> Result<User> {
-    let us = fs::metadata("/proc/self").map_err(Error::io("read /proc/self"))?.uid();
+    let us = fs::metadata("/proc/self").map_err(StackError::io("read /proc/self"))?.uid();
     if us != 0 {
         return Ok(None);
     }
-    let passwd = fs::read_to_string("/etc/passwd").map_err(Error::io("read /etc/passwd"))?;
+    let passwd = fs::read_to_string("/etc/passwd").map_err(StackError::io("read /etc/passwd"))?;
     let find = |name: &str| {
         let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
         let mut ids = line.split(':').skip(2);
         Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
     };
-    let missing = Error::Missing {
+    let missing = StackError::Missing {
         program: "a user for PostgreSQL",
         remedy: "PostgreSQL refuses to run as root: make a user `postgres` or `nobody`",
     };
@@ -189,7 +189,7 @@ fn bin_dir() -> Result<PathBuf> {
         }
     }
     let complete = |place: &PathBuf| place.join("initdb").exists() && place.join("postgres").exists();
-    places.into_iter().find(complete).ok_or(Error::Missing {
+    places.into_iter().find(complete).ok_or(StackError::Missing {
         program: "PostgreSQL (initdb, postgres)",
         remedy: "Debian: apt-get install postgresql; or run scripts/setup, or set PG_BIN to the folder of its programs",
     })

@@ -135,7 +135,7 @@ impl Session {
     }
 
     async fn statement(&mut self, sql: &str) -> io::Result<()> {
-        let facts = sql::Session {
+        let facts = sql::SessionFacts {
             namespace: &self.shared.namespace,
             last_copy_id: self.last_copy_id,
             last_copy_count: self.last_copy_count,
@@ -286,11 +286,11 @@ impl Session {
             Ok(()) => self.rows(&statement.columns_query()).await?,
             Err(error) => Err(error),
         };
-        let plan = match columns {
-            Ok(columns) => copy::plan(&self.shared, statement, &columns).await,
+        let prepared = match columns {
+            Ok(columns) => copy::prepare(&self.shared, statement, &columns).await,
             Err(error) => Err(error),
         };
-        let error = match plan {
+        let error = match prepared {
             // Refused before it loads anything: the last id and count stay as they were.
             Err(error) => {
                 if self.status == b'T' {
@@ -298,8 +298,8 @@ impl Session {
                 }
                 Some(error.to_frame())
             }
-            Ok(plan) => {
-                let outcome = self.load(&plan).await?;
+            Ok(prepared) => {
+                let outcome = self.load(&prepared).await?;
                 self.last_copy_id = self.shared.copy_ids.fetch_add(1, Ordering::Relaxed) + 1;
                 self.last_copy_count = *outcome.as_ref().unwrap_or(&0);
                 outcome.err()
@@ -324,14 +324,14 @@ impl Session {
     }
 
     /// Feeds the files to PostgreSQL. The count of rows, or what went wrong.
-    async fn load(&mut self, plan: &copy::Plan) -> io::Result<Result<u64, Bytes>> {
-        let opened = self.ask(&plan.copy_from_stdin).await?;
+    async fn load(&mut self, prepared: &copy::Prepared) -> io::Result<Result<u64, Bytes>> {
+        let opened = self.ask(&prepared.copy_from_stdin).await?;
         if let Some(error) = opened.error {
             return Ok(Err(error));
         }
         let mut failed = None;
-        for file in &plan.files {
-            let text = match copy::read(&self.shared, file, &plan.columns).await {
+        for file in &prepared.files {
+            let text = match copy::read(&self.shared, file, &prepared.columns).await {
                 Ok(text) => text,
                 Err(error) => {
                     failed = Some(error);

@@ -55,7 +55,7 @@ pub(super) enum Statement {
 
 /// What the text of a statement may ask the proxy itself.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Session<'a> {
+pub(super) struct SessionFacts<'a> {
     pub(super) namespace: &'a str,
     pub(super) last_copy_id: i64,
     pub(super) last_copy_count: u64,
@@ -162,7 +162,7 @@ fn create_user(tokens: &[Token]) -> Result<Statement, SqlError> {
 }
 
 /// Decides on the text of one simple query message.
-pub(super) fn classify(sql: &str, session: Session<'_>) -> Result<Statement, SqlError> {
+pub(super) fn classify(sql: &str, session: SessionFacts<'_>) -> Result<Statement, SqlError> {
     let dialect = RedshiftSqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize().map_err(SqlError::syntax)?;
     let tokens = trim(tokens);
@@ -289,7 +289,7 @@ fn trim(mut tokens: Vec<Token>) -> Vec<Token> {
 }
 
 /// Puts in what only the proxy knows, and PostgreSQL's names for Redshift's functions.
-fn substitute(tokens: Vec<Token>, session: Session<'_>) -> Vec<Token> {
+fn substitute(tokens: Vec<Token>, session: SessionFacts<'_>) -> Vec<Token> {
     let plain = |text: &str| Token::make_word(text, None);
     let mut out = Vec::with_capacity(tokens.len());
     let mut i = 0;
@@ -559,7 +559,7 @@ mod tests {
     use super::*;
 
     fn decide(sql: &str) -> Result<Statement, SqlError> {
-        classify(sql, Session { namespace: "ns", last_copy_id: 7, last_copy_count: 3 })
+        classify(sql, SessionFacts { namespace: "ns", last_copy_id: 7, last_copy_count: 3 })
     }
 
     #[test]

@@ -19,7 +19,7 @@ use s3s::{
     service::S3ServiceBuilder,
 };
 
-use crate::error::{Error, Result};
+use crate::error::{Result, StackError};
 pub use store::Store;
 
 /// A key pair.
@@ -52,7 +52,7 @@ impl S3 {
             .thread_name("s3")
             .enable_all()
             .build()
-            .map_err(Error::io("start the S3 server"))?;
+            .map_err(StackError::io("start the S3 server"))?;
         let store = Arc::new(Store::with_bucket(bucket));
         let owner = Keys { id: "TIDEGATEOWNER".into(), secret: "local-stack-owner-secret".into() };
         let reader = Keys { id: "TIDEGATEROLE".into(), secret: "local-stack-role-secret".into() };
@@ -64,8 +64,8 @@ impl S3 {
         let service = service.build();
         let listener = runtime
             .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .map_err(Error::io("listen for S3 requests"))?;
-        let address = listener.local_addr().map_err(Error::io("listen for S3 requests"))?;
+            .map_err(StackError::io("listen for S3 requests"))?;
+        let address = listener.local_addr().map_err(StackError::io("listen for S3 requests"))?;
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let service = service.clone();

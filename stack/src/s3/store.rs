@@ -12,6 +12,8 @@ use futures::TryStreamExt;
 use md5::{Digest, Md5};
 use s3s::{S3, S3Request, S3Response, S3Result, dto::*, s3_error};
 
+use crate::hex::hex;
+
 struct Entry {
     body: Bytes,
     etag: String,
@@ -42,10 +44,6 @@ impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.state()
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn md5(bytes: &[u8]) -> String {
