@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use chrono::{DateTime, Datelike, NaiveDateTime, Timelike, Utc};
+
+use crate::hex;
+
 /// The number of an epoch: everything that was read between two cuts. Epochs count from 0 without a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
@@ -44,7 +48,7 @@ pub struct Nonce(String);
 impl Nonce {
     /// From 16 random bytes.
     pub fn new(random: [u8; 16]) -> Nonce {
-        Nonce(random.iter().map(|b| format!("{b:02x}")).collect())
+        Nonce(hex(&random))
     }
 
     /// From the text of a control table. `None` if it is not 32 hex digits.
@@ -79,54 +83,26 @@ impl Micros {
     /// Reads what Redshift shows of a moment, in UTC: `2026-11-24 10:54:54+00`, with up to six digits of a second.
     pub fn from_text(text: &str) -> Option<Micros> {
         let text = text.strip_suffix("+00").unwrap_or(text);
-        let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        let bytes = whole.as_bytes();
-        let shape = bytes.len() == 19 && [4, 7].map(|i| bytes[i]) == *b"--" && [13, 16].map(|i| bytes[i]) == *b"::";
-        let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse::<i64>().ok()).flatten();
-        if !shape || bytes[10] != b' ' || fraction.len() > 6 {
+        let whole = "2026-11-24 10:54:54".len();
+        // A blank in a layout takes any blanks, or none, and a fraction takes nine digits: more than Redshift writes.
+        if text.len() > whole + ".123456".len() || text.as_bytes().get(10) != Some(&b' ') {
             return None;
         }
-        let part = |range| whole.get(range).and_then(digits);
-        let (year, month, day) = (part(0..4)?, part(5..7)?, part(8..10)?);
-        let seconds = part(11..13)? * 3600 + part(14..16)? * 60 + part(17..19)?;
-        let micros = if fraction.is_empty() { 0 } else { digits(&format!("{fraction:0<6}"))? };
-        let read = Micros((days_since_1970(year, month, day) * 86_400 + seconds) * 1_000_000 + micros);
-        // What is not a day comes back as another.
-        read.to_text().starts_with(whole).then_some(read)
+        let read = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()?;
+        let micros = Micros(read.and_utc().timestamp_micros());
+        // A leap second, or a number with fewer digits, comes back as another text.
+        micros.to_text().starts_with(text.get(..whole)?).then_some(micros)
     }
 
     /// `2026-11-24 10:54:54.000001` in UTC, as a Redshift literal wants it.
     pub fn to_text(self) -> String {
-        let (days, rest) = (self.0.div_euclid(86_400_000_000), self.0.rem_euclid(86_400_000_000));
-        let (year, month, day) = civil(days);
-        let (seconds, micros) = (rest / 1_000_000, rest % 1_000_000);
-        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        // The calendar ends 260,000 years from here; what a table or a topic holds was kept to four digits of a year before.
+        let last = if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
+        let at = DateTime::from_timestamp_micros(self.0).unwrap_or(last);
+        let (year, month, day) = (at.year(), at.month(), at.day());
+        let (hour, minute, second, micros) = (at.hour(), at.minute(), at.second(), at.timestamp_subsec_micros());
         format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}.{micros:06}")
     }
-}
-
-/// Days from 1970-01-01 to a day of the proleptic Gregorian calendar: month 1 to 12, day from 1. It does not judge the day:
-/// the 30th of February is the second day of March (in a leap year the first).
-/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
-pub fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468
-}
-
-/// Days since 1970 to (year, month, day) of the proleptic Gregorian calendar.
-/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
-fn civil(days: i64) -> (i64, i64, i64) {
-    let shifted = days + 719_468;
-    let era = shifted.div_euclid(146_097);
-    let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
 #[cfg(test)]
@@ -160,6 +136,12 @@ mod tests {
             "2026-11-24T10:54:54",
             "2026-11-24 10:54:54+01",
             "2026-11-24 25:00:00",
+            "2026-11-24 10:54:60",
+            "2026-11-24 10:54:5",
+            "2026-11-24 10:54:54.",
+            "2026-11-24 10:54:54.1234567",
+            "2026-11-24  0:54:54",
+            "+2026-1-24 10:54:54",
         ] {
             assert_eq!(Micros::from_text(text), None, "{text}");
         }

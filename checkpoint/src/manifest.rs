@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, fmt};
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Counts, Cut, Epoch, LastRecord, Micros, Span, TopicPartition};
+use crate::{Counts, Cut, Epoch, LastRecord, Micros, Span, TopicPartition, hex};
 
 /// A SHA-256 in hex.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -206,7 +206,7 @@ impl Hasher {
     }
 
     fn done(self) -> Digest {
-        Digest(self.0.finalize().iter().map(|b| format!("{b:02x}")).collect())
+        Digest(hex(&self.0.finalize()))
     }
 }
 

@@ -16,7 +16,7 @@ use connectors::{Adoption, Load, Log};
 use operators::time::now;
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{Job, StreamOptions},
     myself::myself,
     ports,
@@ -67,7 +67,9 @@ impl<'a> Person<'a> {
     pub fn new(why: &'a str, confirmed: bool, nobody_runs: bool) -> Result<Person<'a>> {
         match why.len() <= WHY_BYTES {
             true => Ok(Person { why, confirmed, nobody_runs }),
-            false => Err(Error::new(Code::Usage, format!("--why has {} bytes, and may have {WHY_BYTES}", why.len()))),
+            false => {
+                Err(CodedError::new(Code::Usage, format!("--why has {} bytes, and may have {WHY_BYTES}", why.len())))
+            }
         }
     }
 
@@ -87,7 +89,7 @@ pub struct Decided {
 
 /// What the decision would do, given where the tables and the topic stand now. Pure but for the questions to Kafka.
 fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Result<Decided> {
-    let usage = |what: String| Err(Error::new(Code::Usage, what));
+    let usage = |what: String| Err(CodedError::new(Code::Usage, what));
     match accept {
         Accept::Loss { partition, from, to } => {
             let (topic, number) = (&partition.topic, partition.partition);
@@ -105,7 +107,7 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
             }
             let facts = log.partitions(topic)?.and_then(|partitions| partitions.get(&number).cloned());
             let Some(facts) = facts else {
-                return Err(Error::new(Code::Names, format!("there is no partition {partition}")));
+                return Err(CodedError::new(Code::Names, format!("there is no partition {partition}")));
             };
             if *to > facts.high {
                 return usage(format!("--to {to}: {partition} ends at offset {}", facts.high));
@@ -122,7 +124,7 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
                 return usage(format!("--topic {topic}: no epoch has read it, so it begins where the job file says"));
             }
             let Some(partitions) = log.partitions(topic)? else {
-                return Err(Error::new(Code::Names, format!("there is no topic {topic}")));
+                return Err(CodedError::new(Code::Names, format!("there is no topic {topic}")));
             };
             let known = |number| history.cut.get(&TopicPartition::new(topic.as_str(), number));
             let is_same = |(number, facts): (&i32, &SourceFacts)| {
@@ -165,7 +167,7 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
 
 fn stream_of<'j>(job: &'j Job, topic: &str) -> Result<&'j StreamOptions> {
     let stream = job.streams.iter().find(|stream| stream.topics.iter().any(|t| t == topic));
-    stream.ok_or_else(|| Error::new(Code::Usage, format!("no stream of the job reads topic {topic}")))
+    stream.ok_or_else(|| CodedError::new(Code::Usage, format!("no stream of the job reads topic {topic}")))
 }
 
 /// Says what the decision does; and does it, if it is confirmed.
@@ -179,7 +181,7 @@ pub fn accept(job: &Job, accept: &Accept, person: &Person<'_>, say: &mut dyn FnM
     let decided = decide(job, accept, &protocol::admit(&facts)?, &log)?;
     say(&decided.text);
     if !person.confirmed {
-        return Err(Error::new(Code::Unconfirmed, ""));
+        return Err(CodedError::new(Code::Unconfirmed, ""));
     }
     let (holder, facts) = acquire(job, &objects, &mut *warehouse, &facts, &manner)?;
     let mut history = protocol::admit(&facts)?;
@@ -196,7 +198,7 @@ pub fn adopt(job: &Job, person: &Person<'_>) -> Result<Adopted> {
     let objects = ports::staging(job)?;
     let mut warehouse = ports::warehouse(job)?;
     let witnesses = witness::list(job, &objects)?.witnesses;
-    let facts = warehouse.read().map_err(Error::of_tables)?;
+    let facts = warehouse.read().map_err(CodedError::of_tables)?;
     let old = facts.fence.fence_id.clone();
     // Only the name of the database may be another one; whatever else is wrong stays wrong.
     admit_here(&facts)?;
@@ -258,7 +260,7 @@ fn link(history: &mut History, kind: Kind, spans: Vec<Span>, decision: Decision)
         decision: Some(decision),
         counts: BTreeMap::new(),
     };
-    history.link(record).map_err(|e| Error::new(Code::Bug, e.to_string()))
+    history.link(record).map_err(|e| CodedError::new(Code::Bug, e.to_string()))
 }
 
 fn load(holder: protocol::Holder, link: Link, adopt: Option<Adoption>) -> Load {

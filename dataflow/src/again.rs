@@ -4,7 +4,7 @@ use std::{thread, time::Duration};
 
 use connectors::retry::{Policy, Retry};
 
-use crate::error::{Error, Result};
+use crate::error::{CodedError, Result};
 
 /// How long a start tries to take the fence, and to read a snapshot that is valid with it.
 pub const ACQUIRE: Policy = Policy {
@@ -24,7 +24,7 @@ pub fn again<T>(mut act: impl FnMut() -> connectors::Result<T>) -> Result<T> {
         let result = act();
         match result.as_ref().err().and_then(|error| retry.after(error)) {
             Some(pause) => thread::sleep(pause),
-            None => return result.map_err(Error::of_tables),
+            None => return result.map_err(CodedError::of_tables),
         }
     }
 }

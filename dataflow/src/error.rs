@@ -157,7 +157,7 @@ impl Code {
 
 /// An error of the program: its code, and what led to it.
 #[derive(Debug)]
-pub struct Error {
+pub struct CodedError {
     /// Which.
     pub code: Code,
     /// This one, in particular.
@@ -174,19 +174,19 @@ pub fn set_job_file(path: &str) {
     let _ = JOB_FILE.set(path.into()); // a process has one
 }
 
-/// [`Error`] unless said otherwise.
-pub type Result<T, E = Error> = std::result::Result<T, E>;
+/// [`CodedError`] unless said otherwise.
+pub type Result<T, E = CodedError> = std::result::Result<T, E>;
 
-impl Error {
+impl CodedError {
     /// Without a cause below it.
-    pub fn new(code: Code, what: impl Into<String>) -> Error {
-        Error { code, what: what.into(), source: None }
+    pub fn new(code: Code, what: impl Into<String>) -> CodedError {
+        CodedError { code, what: what.into(), source: None }
     }
 
     /// Of a question to the control tables: what is missing is them.
-    pub fn of_tables(error: connectors::Error) -> Error {
+    pub fn of_tables(error: connectors::Error) -> CodedError {
         match error.fault {
-            Fault::Missing => Error { code: Code::NoTables, ..error.into() },
+            Fault::Missing => CodedError { code: Code::NoTables, ..error.into() },
             _ => error.into(),
         }
     }
@@ -229,13 +229,13 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for CodedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}: {}", self.code.id(), self.code.title(), self.what)
     }
 }
 
-impl StdError for Error {
+impl StdError for CodedError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.source.as_deref().map(|e| e as _)
     }
@@ -275,8 +275,8 @@ fn quoted(path: &str) -> String {
 }
 
 /// For errors of a port before the job runs, when nobody waits for an outage to end.
-impl From<connectors::Error> for Error {
-    fn from(error: connectors::Error) -> Error {
+impl From<connectors::Error> for CodedError {
+    fn from(error: connectors::Error) -> CodedError {
         let code = match error.fault {
             Fault::Outage | Fault::Strange | Fault::TooLong => Code::Unreachable,
             Fault::Denied => Code::Denied,
@@ -287,12 +287,12 @@ impl From<connectors::Error> for Error {
             Fault::Corrupt => Code::Tables,
             Fault::Bug => Code::Bug,
         };
-        Error { code, what: String::new(), source: Some(Box::new(error)) }
+        CodedError { code, what: String::new(), source: Some(Box::new(error)) }
     }
 }
 
-impl From<Halt> for Error {
-    fn from(halt: Halt) -> Error {
+impl From<Halt> for CodedError {
+    fn from(halt: Halt) -> CodedError {
         let code = match &halt {
             Halt::OtherDatabase { .. } => Code::OtherDatabase,
             Halt::Tables(_) => Code::Tables,
@@ -304,23 +304,23 @@ impl From<Halt> for Error {
             Halt::CopyIdle { .. } | Halt::CopyCount { .. } => Code::CopyMismatch,
             Halt::ReadTwice { .. } | Halt::NotWhole { .. } => Code::NotWhole,
         };
-        Error { code, what: String::new(), source: Some(Box::new(halt)) }
+        CodedError { code, what: String::new(), source: Some(Box::new(halt)) }
     }
 }
 
 /// For a job that has drained because it cannot be read on.
-impl From<Ending> for Error {
-    fn from(ending: Ending) -> Error {
+impl From<Ending> for CodedError {
+    fn from(ending: Ending) -> CodedError {
         match ending.halt() {
-            None => Error::new(Code::Grew, ending.to_string()),
+            None => CodedError::new(Code::Grew, ending.to_string()),
             Some(halt) => halt.into(),
         }
     }
 }
 
 /// For failures while the job runs.
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Error {
+impl From<Failure> for CodedError {
+    fn from(failure: Failure) -> CodedError {
         let code = match &failure {
             Failure::Fenced { .. } => Code::Fenced,
             Failure::PeerLost { .. } => Code::PeerLost,
@@ -328,7 +328,7 @@ impl From<Failure> for Error {
             Failure::TooManyBadRecords { .. } => Code::TooManyBadRecords,
             Failure::Bug(_) => Code::Bug,
             Failure::Halt(_) => {
-                let Failure::Halt(halt) = failure else { return Error::new(Code::Bug, "a halt that is none") };
+                let Failure::Halt(halt) = failure else { return CodedError::new(Code::Bug, "a halt that is none") };
                 return halt.into();
             }
             Failure::Port { source, .. } => match source.fault {
@@ -342,7 +342,7 @@ impl From<Failure> for Error {
                 Fault::Bug => Code::Bug,
             },
         };
-        Error { code, what: String::new(), source: Some(Box::new(failure)) }
+        CodedError { code, what: String::new(), source: Some(Box::new(failure)) }
     }
 }
 
@@ -390,7 +390,7 @@ mod tests {
             (Failure::Port { doing: "cannot load epoch 1".into(), source: outage }, "TG-2003", 12),
             (Failure::Halt(Halt::NotWhole { epoch: checkpoint::Epoch(1), what: "no counts".into() }), "TG-3204", 22),
         ] {
-            let error = Error::from(failure);
+            let error = CodedError::from(failure);
             assert_eq!((error.code.id(), error.code.exit_code()), (id, exit_code), "{}", error.render());
         }
     }
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn a_chain_is_printed_once_with_the_remedy() {
         let inner = connectors::Error::new(Fault::Denied, "cannot write s3://b/k").because("403");
-        let error = Error::from(Failure::Port { doing: "cannot stage a file".into(), source: inner });
+        let error = CodedError::from(Failure::Port { doing: "cannot stage a file".into(), source: inner });
         let expected = "error[TG-2002]: not allowed\n  because: cannot stage a file\n  because: cannot write s3://b/k\n  because: 403\n  \
                         remedy: Check user, password, keys and role; the message names the statement or object.\n";
         assert_eq!(error.render(), expected);

@@ -13,7 +13,7 @@ use checkpoint::{
 use connectors::Objects;
 use tracing::{info, warn};
 
-use crate::{error::Error, report::Report};
+use crate::{error::CodedError, report::Report};
 
 /// How long files of loaded epochs are kept, for whoever wants to look at what was loaded.
 pub const KEEP_MINUTES: u32 = 10;
@@ -70,7 +70,7 @@ pub fn start(staging: Arc<Staging>, objects: Arc<dyn Objects>, report: &Arc<Repo
                 }
                 // It is not a part of the promise: the job goes on.
                 Err(error) => {
-                    let why = Error::from(error).causes().join(": ");
+                    let why = CodedError::from(error).causes().join(": ");
                     warn!(event = "not-collected", why, "staged files were not collected: {why}");
                 }
             }

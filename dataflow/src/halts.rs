@@ -16,7 +16,7 @@ use checkpoint::Generation;
 use connectors::{HaltNote, Warehouse};
 use operators::{threads::named, time::now};
 
-use crate::{error::Error, job::Job, myself::myself, ports};
+use crate::{error::CodedError, job::Job, myself::myself, ports};
 
 /// How long writing it may take.
 const WITHIN: Duration = Duration::from_secs(5);
@@ -57,7 +57,7 @@ pub fn taken(generation: Generation) {
 }
 
 /// Leaves this one, if it is one that needs a person.
-pub fn note(error: &Error) {
+pub fn note(error: &CodedError) {
     if !(21..=23).contains(&error.code.exit_code()) || WRITE.get().is_none() {
         return;
     }

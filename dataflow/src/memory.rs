@@ -9,7 +9,7 @@
 use operators::sink::encode::least_bytes;
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::Job,
 };
 
@@ -97,7 +97,7 @@ pub fn admit(job: &Job, workers: usize) -> Result<Shares> {
             job.targets.len(),
             mb(least)
         );
-        return Err(Error::new(Code::JobFile, what));
+        return Err(CodedError::new(Code::JobFile, what));
     }
     Ok(share(job.budget_bytes, shape))
 }

@@ -15,7 +15,7 @@ use operators::{
 };
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{self, Job},
 };
 pub use text::meaning;
@@ -74,7 +74,7 @@ pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
             continue;
         };
         let stream = job.streams.iter().position(|s| s.name == target.selection.stream);
-        let stream = stream.ok_or_else(|| Error::new(Code::Bug, "a query of no stream"))?;
+        let stream = stream.ok_or_else(|| CodedError::new(Code::Bug, "a query of no stream"))?;
         match fit_target(target, &columns) {
             Ok(columns) => {
                 let policies = target.selection.columns.iter().map(|c| c.policy).collect();
@@ -86,10 +86,10 @@ pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
         flows.push(Flow { stream, steps: steps(target) });
     }
     if !missing.is_empty() {
-        return Err(Error::new(Code::Names, missing.join("\n")));
+        return Err(CodedError::new(Code::Names, missing.join("\n")));
     }
     if !unfit.is_empty() {
-        return Err(Error::new(Code::Target, unfit.join("\n")));
+        return Err(CodedError::new(Code::Target, unfit.join("\n")));
     }
     let streams = job.streams.iter().map(|stream| StreamPlan {
         name: stream.name.clone(),
@@ -102,22 +102,22 @@ pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
 }
 
 /// A target whose table is not there.
-pub fn no_table(job: &Job, target: &job::TargetOptions) -> Error {
+pub fn no_table(job: &Job, target: &job::TargetOptions) -> CodedError {
     let (database, user) = (&job.redshift.database, &job.redshift.user);
     let what = format!("table {} is not in database {database}, or user {user} may not see it", target.table);
-    Error::new(Code::Names, what)
+    CodedError::new(Code::Names, what)
 }
 
 /// The target of the dead letters, which must have the columns that `init` gives it.
 pub fn dead_letters(job: &Job, catalog: &mut Catalog<'_>) -> Result<Target> {
     let (table, wanted) = (job.dead_letters(), dead_letter_columns());
     let Some(found) = catalog(&table)? else {
-        return Err(Error::new(Code::NoTables, format!("there is no table {table}")));
+        return Err(CodedError::new(Code::NoTables, format!("there is no table {table}")));
     };
     let unlike = wanted.iter().find(|w| !found.iter().any(|f| f.name == w.name && f.kind == w.kind));
     if let Some(column) = unlike {
         let what = format!("table {table} has no column {} of type {}", column.name, column.kind);
-        return Err(Error::new(Code::NoTables, what));
+        return Err(CodedError::new(Code::NoTables, what));
     }
     let policies = vec![Policy::default(); wanted.len()];
     Ok(Target { number: job.targets.len(), stream: None, table, columns: wanted.into(), mode: Mode::Append, policies })

@@ -6,7 +6,7 @@ use connectors::{Inspect, Log, Objects, Secret, Warehouse, kafka, redshift, s3};
 use operators::query::SourceValue;
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{Job, Property},
     memory::{self, Shape, Shares},
 };
@@ -23,7 +23,7 @@ pub struct Ports {
 
 /// A secret that must be there now, and is read anew each time it is used.
 fn secret_of(secret: &crate::job::Secret, place: &str) -> Result<Secret> {
-    secret.resolve().map_err(|e| Error::new(Code::JobFile, format!("{place}: {e}")))?;
+    secret.resolve().map_err(|e| CodedError::new(Code::JobFile, format!("{place}: {e}")))?;
     let secret = secret.clone();
     Ok(Secret::new(move || secret.resolve()))
 }

@@ -8,7 +8,7 @@ use connectors::{CopyFrom, Log, Objects, TableName, Warehouse};
 use operators::sink::encode;
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::Job,
 };
 
@@ -19,12 +19,12 @@ pub fn reach(job: &Job, log: &dyn Log, objects: &dyn Objects) -> Result<()> {
     }
     let key = format!("{}/check/{}", job.name, uuid::Uuid::new_v4().simple());
     let tried = objects.put(&key, Default::default()).and_then(|()| objects.delete(&[&key]));
-    tried.map_err(|source| Error { what: "a file cannot be staged".into(), ..source.into() })
+    tried.map_err(|source| CodedError { what: "a file cannot be staged".into(), ..source.into() })
 }
 
 /// Looks at what a load into these tables will need. Whatever it stages it removes.
 pub fn preflight(job: &Job, tables: &[TableName], objects: &dyn Objects, warehouse: &mut dyn Warehouse) -> Result<()> {
-    let (file, columns) = encode::sample().map_err(|e| Error::new(Code::Bug, e))?;
+    let (file, columns) = encode::sample().map_err(|e| CodedError::new(Code::Bug, e))?;
     let at = format!("{}/check/{}", job.name, uuid::Uuid::new_v4().simple());
     let (data, manifest) = (format!("{at}.parquet"), format!("{at}.manifest"));
     let entry =
@@ -50,7 +50,7 @@ pub fn preflight(job: &Job, tables: &[TableName], objects: &dyn Objects, warehou
     };
     let doing = |doing: &str| {
         let doing = doing.to_string();
-        move |source: connectors::Error| Error { what: doing, ..source.into() }
+        move |source: connectors::Error| CodedError { what: doing, ..source.into() }
     };
     staged.map_err(doing("a file cannot be staged"))?;
     tried.map_err(doing("a staged file cannot be loaded"))?;

@@ -15,7 +15,7 @@ use tracing::info;
 
 use crate::{
     cluster::control::Control,
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     halts,
     report::{log, screen},
     state::State,
@@ -51,13 +51,13 @@ pub fn end_in_time() {
     // Without the thread it waits for ever, as it would without a deadline.
     let _ = named("end", || {
         thread::sleep(END_WITHIN);
-        end(&Error::new(Code::PeerLost, "all is loaded, but another process does not end"));
+        end(&CodedError::new(Code::PeerLost, "all is loaded, but another process does not end"));
     });
 }
 
 /// The first signal drains the job, with a deadline; the second ends it at once.
 pub fn on_signal(stop: Arc<AtomicBool>) -> Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(|e| Error {
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(|e| CodedError {
         code: Code::Bug,
         what: "cannot listen for signals".into(),
         source: Some(Box::new(e)),
@@ -92,7 +92,7 @@ fn drain(stop: &AtomicBool) {
     drop(working);
     let _ = named("deadline", || {
         thread::sleep(DRAIN_WITHIN);
-        end(&Error::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));
+        end(&CodedError::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));
     });
 }
 
@@ -102,7 +102,7 @@ fn drain(stop: &AtomicBool) {
 /// The system has no thread left.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     let spawned = named(name, work);
-    spawned.map(drop).map_err(|e| Error {
+    spawned.map(drop).map_err(|e| CodedError {
         code: Code::Bug,
         what: "cannot start a thread".into(),
         source: Some(Box::new(e)),
@@ -129,16 +129,16 @@ pub fn end_at_panic() {
             let why = info.payload_as_str().unwrap_or("its connection broke");
             // Whoever ended has said why on the control connection, which ends this process with that; or it closes as well.
             thread::sleep(SAID_WITHIN);
-            end(&Error::new(Code::PeerLost, format!("process {process}: {why}")));
+            end(&CodedError::new(Code::PeerLost, format!("process {process}: {why}")));
         }
         screen::clear();
         default(info); // with the trace, which the maker of the program needs
-        end(&Error::new(Code::Bug, info.to_string()));
+        end(&CodedError::new(Code::Bug, info.to_string()));
     }));
 }
 
 /// Says why and ends, without running anything else: other threads may hold any lock. The first reason counts.
-fn end(error: &Error) -> ! {
+fn end(error: &CodedError) -> ! {
     alone_from_here();
     if let Some(control) = CONTROL.get() {
         control.tell(error);
@@ -149,7 +149,7 @@ fn end(error: &Error) -> ! {
 }
 
 /// The same for what another process said, which leaves its halt itself.
-pub fn end_as_told(error: &Error) {
+pub fn end_as_told(error: &CodedError) {
     alone_from_here();
     if let Some(control) = CONTROL.get() {
         control.tell(error);

@@ -22,7 +22,7 @@ use tracing::{info, warn};
 
 use crate::{
     again::{ACQUIRE, again},
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     halts,
     job::Job,
     myself::myself,
@@ -72,7 +72,7 @@ pub fn recover(
     // Kafka once more: what has been read so far may be older than the cut by now. Announcement and check go by the same look.
     let source = Source::ask(job, log, &history.cut)?;
     if let Some(record) = protocol::announcement(&history, &source.starts, &targets, now(), &plan.hash) {
-        let link = history.link(record).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+        let link = history.link(record).map_err(|e| CodedError::new(Code::Bug, e.to_string()))?;
         let (first, digest) = (link.record.epoch, link.digest.clone());
         let range = Range { first, last: first, digest };
         let load = Load { holder: holder.clone(), range, links: vec![link], copies: Vec::new(), adopt: None };
@@ -108,7 +108,7 @@ fn look(
         let mut history = protocol::admit(&facts)?;
         let source = Source::ask(job, log, &history.cut)?;
         if let Some(record) = protocol::announcement(&history, &source.starts, targets, now(), &plan.hash) {
-            history.link(record).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+            history.link(record).map_err(|e| CodedError::new(Code::Bug, e.to_string()))?;
         }
         let Err(halt) = protocol::check_source(&history.cut, &source.facts) else { return Ok(facts) };
         // Beside a job that works the cut moves on, and retention after it: what is missing may long be loaded.
@@ -200,7 +200,7 @@ fn take_as(
             }
             Ok(Took::Yes | Took::No) => None,
             Err(error) if error.is_retriable() => Some(error),
-            Err(error) => return Err(Error::of_tables(error)),
+            Err(error) => return Err(CodedError::of_tables(error)),
         };
         // Whatever was answered, the row says whose it is.
         let error = match warehouse.read() {
@@ -219,12 +219,12 @@ fn take_as(
                 }
             },
             Err(error) if error.is_retriable() => Some(error),
-            Err(error) => return Err(Error::of_tables(error)),
+            Err(error) => return Err(CodedError::of_tables(error)),
         };
         if !retry.rest() {
             return Err(match error {
                 Some(error) => error.into(),
-                None => Error::new(Code::Unreachable, "the fence is held by a session that could not be ended"),
+                None => CodedError::new(Code::Unreachable, "the fence is held by a session that could not be ended"),
             });
         }
     }
@@ -258,12 +258,12 @@ fn snapshot(warehouse: &mut dyn Warehouse, holder: &Holder) -> Result<TableFacts
                 Snapshot::Older => None,
             },
             Err(error) if error.is_retriable() => Some(error),
-            Err(error) => return Err(Error::of_tables(error)),
+            Err(error) => return Err(CodedError::of_tables(error)),
         };
         if !retry.rest() {
             return Err(match error {
                 Some(error) => error.into(),
-                None => Error::new(Code::Unreachable, "the warehouse shows tables that are older than our fence"),
+                None => CodedError::new(Code::Unreachable, "the warehouse shows tables that are older than our fence"),
             });
         }
     }
@@ -350,7 +350,7 @@ pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<Topi
     let missing = protocol::check_topics(cut, &wanted, &there)?;
     if !missing.is_empty() {
         let missing: Vec<String> = missing.iter().map(|topic| format!("there is no topic {topic}")).collect();
-        return Err(Error::new(Code::Names, missing.join("\n")));
+        return Err(CodedError::new(Code::Names, missing.join("\n")));
     }
     let mut asked = Vec::new();
     for (partition, facts) in &facts {

@@ -12,7 +12,7 @@ use crate::{
         Cluster, Met, allocators,
         control::{BEAT_EVERY, Control, STANDS_AFTER, Steps},
     },
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     gc,
     graph::{self, Context, Ends},
     halts,
@@ -109,7 +109,7 @@ fn without_ids(places: &[Place]) -> Vec<&str> {
 
 /// Runs the workers of this process until the dataflow is complete.
 pub fn work(context: Context, cluster: &Cluster, met: Option<Met>, meter: Arc<Meter>) -> Result<()> {
-    let bug = |e: String| Error::new(Code::Bug, format!("cannot start the workers: {e}"));
+    let bug = |e: String| CodedError::new(Code::Bug, format!("cannot start the workers: {e}"));
     let steps = Arc::new(Steps::new(cluster.workers));
     // Longer than a step may take, and than the control takes to say which worker stands still.
     let dead_after = STANDS_AFTER + STANDS_AFTER / 4;
@@ -145,7 +145,7 @@ pub fn work(context: Context, cluster: &Cluster, met: Option<Met>, meter: Arc<Me
         steps.complete(place);
     });
     for result in workers.map_err(bug)?.join() {
-        result.map_err(|e| Error::new(Code::Bug, e))?;
+        result.map_err(|e| CodedError::new(Code::Bug, e))?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
         meeting::{gather, hello, join, start_id},
         wire::{Column, Exit, Table, Welcome, needs_a_person},
     },
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     halts,
     job::Job,
     plan::{Plan, meaning, plan},
@@ -110,7 +110,7 @@ struct Looked {
 /// Everything that can be found without the fence and without the others.
 fn look(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse) -> Result<Looked> {
     // Before the catalog is asked for anything: whether there are control tables, all of them, and ours.
-    halts::found(warehouse.read().map_err(Error::of_tables)?.fence.generation);
+    halts::found(warehouse.read().map_err(CodedError::of_tables)?.fence.generation);
     let mut tables = Vec::new();
     let plan = plan(job, &mut |table| {
         let found = warehouse.columns(table)?;
@@ -135,7 +135,7 @@ pub fn other(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects)
     let welcome = &joined.welcome;
     let nonce = Nonce::parse(&welcome.start.nonce).filter(|_| plan.hash == welcome.plan);
     let Some(nonce) = nonce else {
-        return Err(Error::new(Code::NotMet, "process 0 has another plan of this job"));
+        return Err(CodedError::new(Code::NotMet, "process 0 has another plan of this job"));
     };
     let holder = Holder { generation: Generation(welcome.start.generation), nonce };
     halts::taken(holder.generation);

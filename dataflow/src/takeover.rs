@@ -19,7 +19,7 @@ use tracing::{info, warn};
 
 use crate::{
     again::again,
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
 };
 
 /// How long the session of another process is waited for.
@@ -76,7 +76,7 @@ pub fn wait_for_holder(warehouse: &mut dyn Warehouse, fence: &Fence, me: &Proces
             if *take_over == (TakeOver::Never { unseen: false }) {
                 let what = "Redshift does not show sessions here, so nobody can see whether a process runs this job; if none \
                             does, say --nobody-runs";
-                return Err(Error::new(Code::Running, what));
+                return Err(CodedError::new(Code::Running, what));
             }
             warn!(
                 event = "sessions-not-shown",
@@ -92,7 +92,7 @@ pub fn wait_for_holder(warehouse: &mut dyn Warehouse, fence: &Fence, me: &Proces
         };
         let who = describe(session);
         if matches!(take_over, TakeOver::Never { .. }) {
-            return Err(Error::new(Code::Running, format!("{who} runs this job")));
+            return Err(CodedError::new(Code::Running, format!("{who} runs this job")));
         }
         if since.elapsed() >= WAIT {
             warn!(event = "taking-over", who, "{who} did not end within {} s: taking over", WAIT.as_secs());
@@ -102,7 +102,7 @@ pub fn wait_for_holder(warehouse: &mut dyn Warehouse, fence: &Fence, me: &Proces
             if is_asked(take_over) {
                 return match ask(&who) {
                     true => Ok(()),
-                    false => Err(Error::new(Code::Running, format!("{who} runs this job, and is left alone"))),
+                    false => Err(CodedError::new(Code::Running, format!("{who} runs this job, and is left alone"))),
                 };
             }
             let seconds = WAIT.as_secs();

@@ -11,13 +11,13 @@ use crate::{
     places::Place,
     reject_limit::Limit,
     rows::{Fitted, Index, Origin, Records, Rejected, constant},
-    values::{cut, hex},
+    values::cut,
 };
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
     cast::AsArray,
 };
-use checkpoint::Micros;
+use checkpoint::{Micros, hex};
 use connectors::dead_letter_columns;
 
 /// How many bytes of a record its dead letter shows: as many as fit into the column as hex.

@@ -386,7 +386,7 @@ fn redshift_keeps_the_promises_of_inspect() {
     let set_aside = &mut |letter: &SetAside| {
         let SetAside { epoch, target, partition, offset, stage, column, reason, bytes } = letter;
         let column = column.as_deref().map_or("NULL".into(), quoted);
-        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = checkpoint::hex(bytes);
         world.sql(&format!(
             "INSERT INTO tidegate.{}_dead_letters VALUES ({epoch}, {}, '{}', {}, {offset}, 0, NULL, '{stage}', {column}, {}, '{hex}', false)",
             world.name, quoted(target), partition.topic, partition.partition, quoted(reason)

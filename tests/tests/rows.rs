@@ -385,7 +385,7 @@ fn check(
                 assert_eq!(letter[5].as_deref(), *column, "{what}");
                 assert!(letter[6].as_deref().unwrap_or_default().starts_with(reason), "{what}: {:?}", letter[6]);
                 let value = record.value.as_deref().unwrap_or_default();
-                let hex: String = value.iter().take(20).map(|b| format!("{b:02x}")).collect();
+                let hex = checkpoint::hex(&value[..value.len().min(20)]);
                 assert_eq!(letter[7].as_deref(), Some(hex.as_str()), "{what}");
                 assert_eq!(letter[8].as_deref(), Some(if value.len() > 32_767 { "t" } else { "f" }), "{what}");
                 dead += 1;

@@ -26,7 +26,7 @@ use super::{
     sockets::Link,
     wire::{self, Exit},
 };
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, CodedError, Result};
 use operators::threads::named;
 
 /// How often a process says that it lives.
@@ -128,7 +128,7 @@ fn stands(process: usize, stood_ms: &[u64], limit: Duration) -> Option<String> {
 }
 
 /// How this process ends when the control says so. It does not return.
-pub type End = Box<dyn Fn(&Error) + Send + Sync>;
+pub type End = Box<dyn Fn(&CodedError) + Send + Sync>;
 
 /// The control of a process. Clones are the same.
 #[derive(Clone)]
@@ -170,7 +170,7 @@ impl Control {
         limits: (Duration, Duration),
         end: End,
     ) -> Result<Control> {
-        let wrong = |e: std::io::Error| Error {
+        let wrong = |e: std::io::Error| CodedError {
             code: Code::NotMet,
             what: "the control connection of the cluster cannot be used".into(),
             source: Some(Box::new(e)),
@@ -198,7 +198,7 @@ impl Control {
     }
 
     /// Tells the others with what this process ends. What it says after this is not heard.
-    pub fn tell(&self, error: &Error) {
+    pub fn tell(&self, error: &CodedError) {
         if !self.0.over.swap(true, Ordering::SeqCst) {
             self.say(&Word::End(Exit::of(self.0.process, error)));
         }
@@ -237,7 +237,7 @@ impl Control {
             self.say(&Word::Beat { stood_ms, stop: stop.load(Ordering::Relaxed) });
             let lost = ours.or_else(|| lost(&self.peers(), Instant::now(), *limits));
             if let Some(why) = lost {
-                return end(&Error::new(Code::PeerLost, why));
+                return end(&CodedError::new(Code::PeerLost, why));
             }
             thread::sleep(BEAT_EVERY);
         }
@@ -276,7 +276,7 @@ impl Control {
                 Err(error) => {
                     // Beside a process that is complete nobody is missed.
                     if !self.0.steps.are_complete() && !over.load(Ordering::SeqCst) {
-                        end(&Error::new(
+                        end(&CodedError::new(
                             Code::PeerLost,
                             format!("process {from}: its control connection broke: {error}"),
                         ));
@@ -313,7 +313,7 @@ mod tests {
     fn member(process: usize, links: BTreeMap<usize, Link>, limits: (Duration, Duration)) -> Member {
         let (send, ends) = channel();
         let send = Mutex::new(send);
-        let end = move |error: &Error| {
+        let end = move |error: &CodedError| {
             let _ = send.lock().unwrap().send(format!("{} {}", error.code.exit_code(), error.what));
         };
         let (steps, stop) = (Arc::new(Steps::new(1)), Arc::new(AtomicBool::new(false)));
@@ -339,10 +339,10 @@ mod tests {
     fn what_one_ends_with_all_end_with() {
         for ends in 0..3 {
             for (error, code) in [
-                (Error::from(Halt::NotWhole { epoch: Epoch(7), what: "no counts".into() }), 22),
-                (Error::new(Code::Fenced, "generation 9 holds the fence"), 20),
-                (Error::new(Code::Drain, "not drained"), 11),
-                (Error::new(Code::Bug, "a bug"), 11),
+                (CodedError::from(Halt::NotWhole { epoch: Epoch(7), what: "no counts".into() }), 22),
+                (CodedError::new(Code::Fenced, "generation 9 holds the fence"), 20),
+                (CodedError::new(Code::Drain, "not drained"), 11),
+                (CodedError::new(Code::Bug, "a bug"), 11),
             ] {
                 let members = star(LONG);
                 members[ends].control.tell(&error);

@@ -15,7 +15,7 @@ use super::{
     sockets::{self, Door, Link, deadline, dial, knocking, without_deadline},
     wire::{self, Answer, Exit, Hello, Ready, StartId, WELCOME_BYTES, Welcome, refuse},
 };
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, CodedError, Result};
 
 /// How long process 0 may take to take the fence and to look at every partition, while the others wait. Long, because keep-alive
 /// finds one that is gone.
@@ -36,9 +36,9 @@ pub fn hello(cluster: &Cluster, job: &str, meaning: &str) -> Hello {
     }
 }
 
-fn not_met(what: impl Into<String>) -> impl FnOnce(io::Error) -> Error {
+fn not_met(what: impl Into<String>) -> impl FnOnce(io::Error) -> CodedError {
     let what = what.into();
-    |e| Error { code: Code::NotMet, what, source: Some(Box::new(e)) }
+    |e| CodedError { code: Code::NotMet, what, source: Some(Box::new(e)) }
 }
 
 /// Process 0, with all others waiting for its word.
@@ -112,7 +112,9 @@ pub fn join(cluster: &Cluster, us: Hello) -> Result<Joined> {
         }
     };
     match answer {
-        Answer::Refused(why) => Err(Error::new(Code::NotMet, format!("process 0 at {at} refuses this process: {why}"))),
+        Answer::Refused(why) => {
+            Err(CodedError::new(Code::NotMet, format!("process 0 at {at} refuses this process: {why}")))
+        }
         Answer::Ended(exit) => Err(exit.error()),
         Answer::Welcome(welcome) => {
             let us = Hello { start: Some(welcome.start.clone()), ..us };
@@ -176,7 +178,7 @@ fn let_in(door: &Door, us: &Hello, until: Instant) -> Result<BTreeMap<usize, Lin
             Ok(caller) => caller,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 let what = format!("process {} did not come in time", missing(&links).join(", "));
-                return Err(Error::new(Code::NotMet, what));
+                return Err(CodedError::new(Code::NotMet, what));
             }
         };
         match refuse(us, &peer) {
@@ -314,7 +316,7 @@ mod tests {
         let hosts = free_hosts(2);
         let first = cluster(&hosts, 0, Duration::from_secs(20));
         let gathering = thread::spawn(move || {
-            let exit = Exit::of(0, &Error::new(Code::Tables, "the digest of epoch 7 is another one"));
+            let exit = Exit::of(0, &CodedError::new(Code::Tables, "the digest of epoch 7 is another one"));
             gather(&first, &hello(&first, "j", "m")).unwrap().refuse(&exit);
         });
         let second = cluster(&hosts, 1, Duration::from_secs(20));

@@ -29,7 +29,7 @@ use timely::communication::{
     allocator::{ProcessBuilder, zero_copy::initialize::initialize_networking_from_sockets},
 };
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, CodedError, Result};
 
 /// Which process of which cluster this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ pub fn allocators(cluster: &Cluster, sockets: Sockets) -> Result<(Vec<AllocatorB
     let hooks = Hooks::default();
     let local = ProcessBuilder::new_typed_vector(cluster.workers, hooks.refill.clone(), hooks.spill.clone());
     let made = initialize_networking_from_sockets(local, sockets, cluster.process, cluster.workers, hooks);
-    let (builders, guard) = made.map_err(|e| Error {
+    let (builders, guard) = made.map_err(|e| CodedError {
         code: Code::NotMet,
         what: "the sockets of the cluster cannot be used".into(),
         source: Some(Box::new(e)),

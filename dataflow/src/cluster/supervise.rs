@@ -24,7 +24,7 @@ use signal_hook::consts::{SIGINT, SIGTERM};
 use tracing::{info, warn};
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     report::handed::Handed,
 };
 
@@ -140,7 +140,7 @@ pub fn free_hosts(processes: usize) -> std::io::Result<Vec<String>> {
 
 /// Counts the signals to stop, from here on.
 pub fn count_signals() -> Result<Arc<AtomicUsize>> {
-    let wrong = |e: std::io::Error| Error {
+    let wrong = |e: std::io::Error| CodedError {
         code: Code::Bug,
         what: "cannot listen for signals".into(),
         source: Some(Box::new(e)),
@@ -166,7 +166,7 @@ fn run_once(
 ) -> Result<Vec<(usize, Option<i32>)>> {
     let mut children = Children(Vec::new());
     for (process, mut command) in commands {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| Error {
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| CodedError {
             code: Code::Bug,
             what: format!("cannot start process {process}"),
             source: Some(Box::new(e)),

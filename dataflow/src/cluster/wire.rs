@@ -8,7 +8,7 @@ use std::io::{self, ErrorKind, Read, Result, Write};
 use operators::places::Place;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use crate::error::{Code, Error};
+use crate::error::{Code, CodedError};
 
 /// The first bytes of every message.
 const MARK: &[u8; 12] = b"tidegate-2\r\n";
@@ -69,7 +69,7 @@ pub struct Exit {
 
 impl Exit {
     /// Of a process that ends with this error.
-    pub fn of(process: usize, error: &Error) -> Exit {
+    pub fn of(process: usize, error: &CodedError) -> Exit {
         let shown = error.command().map(|command| format!("the way out of it: {command}"));
         let mut what = [vec![error.what.clone()], error.causes(), shown.into_iter().collect()].concat();
         what.retain(|words| !words.is_empty());
@@ -78,11 +78,11 @@ impl Exit {
 
     /// With what whoever hears it ends: with the same where that needs a person, because to start again is of no use to anybody;
     /// else because a process is gone.
-    pub fn error(&self) -> Error {
+    pub fn error(&self) -> CodedError {
         let Exit { process, code, what } = self;
         match Code::ALL.iter().find(|known| known.id() == code) {
-            Some(same) if needs_a_person(*same) => Error::new(*same, format!("process {process} ended: {what}")),
-            _ => Error::new(Code::PeerLost, format!("process {process} ended with {code}: {what}")),
+            Some(same) if needs_a_person(*same) => CodedError::new(*same, format!("process {process} ended: {what}")),
+            _ => CodedError::new(Code::PeerLost, format!("process {process} ended with {code}: {what}")),
         }
     }
 }

@@ -21,7 +21,7 @@ use serde::Serialize;
 
 use super::output::print;
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{self, Job, StreamOptions},
     memory, plan, ports,
     preflight::preflight,
@@ -44,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     print(&if arguments.json { checked.json()? } else { checked.text() });
     match checked.is_good() {
         true => Ok(()),
-        false => Err(Error::new(Code::Findings, "")),
+        false => Err(CodedError::new(Code::Findings, "")),
     }
 }
 
@@ -87,7 +87,7 @@ impl Checked {
         self.findings.is_empty()
     }
 
-    fn found(&mut self, key: impl Into<String>, error: &Error) {
+    fn found(&mut self, key: impl Into<String>, error: &CodedError) {
         let (key, code) = (key.into(), error.code);
         let said = std::iter::once(error.what.clone()).chain(error.causes()).filter(|text| !text.is_empty());
         let what = said.collect::<Vec<_>>().join(": ");
@@ -138,7 +138,7 @@ impl Checked {
             said.iter().map(move |what| Line { kind, code: None, key: None, what, remedy: None })
         });
         let lines = findings.chain(others).map(|line| serde_json::to_string(&line).map(|line| line + "\n"));
-        lines.collect::<Result<_, _>>().map_err(|e| Error::new(Code::Bug, e.to_string()))
+        lines.collect::<Result<_, _>>().map_err(|e| CodedError::new(Code::Bug, e.to_string()))
     }
 }
 
@@ -190,7 +190,7 @@ fn kafka(job: &Job, checked: &mut Checked) -> Option<Arc<dyn Log>> {
                 }
                 Ok(None) => {
                     let what = format!("there is no topic {topic}, or it may not be seen");
-                    checked.found(format!("stream {}: topic", stream.name), &Error::new(Code::Names, what));
+                    checked.found(format!("stream {}: topic", stream.name), &CodedError::new(Code::Names, what));
                     checked.skip(&format!("records of topic {topic}"), "there is no such topic");
                     all = false;
                 }
@@ -269,7 +269,7 @@ fn sample(
             let what = format!("topic {topic}: {bad} of {read} records do not decode; one: {example}");
             // A job that sets everything aside would run, and load nothing.
             match job.errors.halt || bad == read {
-                true => checked.found(key, &Error::new(Code::BadRecord, what)),
+                true => checked.found(key, &CodedError::new(Code::BadRecord, what)),
                 false => checked.notes.push(format!("{key}: {what} (they become dead letters)")),
             }
         }
@@ -358,13 +358,15 @@ fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
         };
         match plan::fit_target(target, &columns) {
             Ok(_) => checked.good.push(format!("table {}: its columns take what the query gives", target.table)),
-            Err(findings) => checked.found(format!("{key}: query"), &Error::new(Code::Target, findings.join("\n"))),
+            Err(findings) => {
+                checked.found(format!("{key}: query"), &CodedError::new(Code::Target, findings.join("\n")))
+            }
         }
         match inspect.may_insert(&target.table) {
             Ok(true) => {}
             Ok(false) => {
                 let what = format!("user {} may not insert into {}", job.redshift.user, target.table);
-                checked.found(format!("{key}: table"), &Error::new(Code::Denied, what));
+                checked.found(format!("{key}: table"), &CodedError::new(Code::Denied, what));
             }
             Err(error) => checked.found(key, &error.into()),
         }
@@ -380,7 +382,7 @@ fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
 
 /// What the manifest says is loaded, held against what Kafka has.
 fn retention(job: &Job, log: &Arc<dyn Log>, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
-    let read = warehouse.read().map_err(Error::of_tables).and_then(|facts| Ok(protocol::admit(&facts)?));
+    let read = warehouse.read().map_err(CodedError::of_tables).and_then(|facts| Ok(protocol::admit(&facts)?));
     let cut = match read {
         Ok(history) => history.cut,
         Err(error) => return checked.found("redshift", &error),

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{output::print, since::moment_of};
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job, ports,
 };
 
@@ -28,7 +28,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let which = which(arguments.since.as_deref(), arguments.reason.as_deref())?;
     let job = job::load(&arguments.job)?;
-    let groups = ports::inspect(&job)?.dead_letters(&which).map_err(Error::of_tables)?;
+    let groups = ports::inspect(&job)?.dead_letters(&which).map_err(CodedError::of_tables)?;
     let shown = if arguments.json { json(&groups)? } else { text(&groups) };
     print(&shown);
     Ok(())
@@ -82,7 +82,7 @@ fn line(group: &Group) -> Line<'_> {
 /// The groups as JSON, one object a line.
 fn json(groups: &[Group]) -> Result<String> {
     let lines = groups.iter().map(|group| serde_json::to_string(&line(group)).map(|line| line + "\n"));
-    lines.collect::<Result<_, _>>().map_err(|e| Error::new(Code::Bug, e.to_string()))
+    lines.collect::<Result<_, _>>().map_err(|e| CodedError::new(Code::Bug, e.to_string()))
 }
 
 /// The groups for a person.

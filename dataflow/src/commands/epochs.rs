@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::output::print;
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{self, Job},
     ports,
 };
@@ -61,7 +61,7 @@ fn epochs(job: &Job, most: u64, json: bool) -> Result<String> {
             };
             serde_json::to_string(&line).map(|line| line + "\n")
         });
-        return lines.collect::<Result<_, _>>().map_err(|e| Error::new(Code::Bug, e.to_string()));
+        return lines.collect::<Result<_, _>>().map_err(|e| CodedError::new(Code::Bug, e.to_string()));
     }
     let heads =
         ["epoch", "kind", "generation", "closed at", "loaded at", "offsets", "rows", "filtered", "dead letters"];

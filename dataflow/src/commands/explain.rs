@@ -2,7 +2,7 @@
 
 use super::output::print;
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job,
 };
 
@@ -17,7 +17,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let wrong = |e: serde_json::Error| Error::new(Code::Bug, e.to_string());
+    let wrong = |e: serde_json::Error| CodedError::new(Code::Bug, e.to_string());
     let is_code = |what: &str| what.get(..3).is_some_and(|begin| begin.eq_ignore_ascii_case("TG-"));
     if let Some(path) = arguments.what.as_deref().filter(|what| !is_code(what)) {
         let text = job::explain::explain(path)?;
@@ -34,7 +34,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     match (codes.as_slice(), &arguments.what) {
         ([], what) => {
             let what = what.as_deref().unwrap_or_default();
-            Err(Error::new(Code::Usage, format!("there is no code {what}; `tidegate explain` lists all")))
+            Err(CodedError::new(Code::Usage, format!("there is no code {what}; `tidegate explain` lists all")))
         }
         ([code], Some(_)) if !arguments.json => {
             print(&code.explained());

@@ -2,7 +2,7 @@
 
 use super::output::print;
 use crate::{
-    error::{Error, Result},
+    error::{CodedError, Result},
     gc::{Collected, KEEP_MINUTES, collect},
     job::{self, Job},
     ports,
@@ -34,6 +34,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn gc(job: &Job, dry_run: bool) -> Result<Collected> {
-    let (fence_id, live) = ports::inspect(job)?.live(KEEP_MINUTES).map_err(Error::of_tables)?;
+    let (fence_id, live) = ports::inspect(job)?.live(KEEP_MINUTES).map_err(CodedError::of_tables)?;
     Ok(collect(&ports::staging(job)?, &job.name, &fence_id, live, dry_run)?)
 }

@@ -3,7 +3,7 @@
 use super::output::print;
 use crate::{
     accept::{self, Adopted, Person},
-    error::{Error, Result},
+    error::{CodedError, Result},
     job,
     ports::warehouse,
     report::log,
@@ -43,7 +43,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         });
         return Ok(());
     }
-    let made = warehouse(&job)?.init(&uuid::Uuid::new_v4().to_string()).map_err(Error::from)?;
+    let made = warehouse(&job)?.init(&uuid::Uuid::new_v4().to_string()).map_err(CodedError::from)?;
     if arguments.json {
         print(&(serde_json::json!({ "job": job.name, "made": made }).to_string() + "\n"));
     } else {

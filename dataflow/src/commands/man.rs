@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::output::print;
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, CodedError, Result};
 
 /// Print the manual page, or write one for each command into a folder.
 #[derive(clap::Args)]
@@ -13,7 +13,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, program: clap::Command) -> Result<()> {
-    let failed = |what: String| |e| Error { code: Code::Usage, what, source: Some(Box::new(e)) };
+    let failed = |what: String| |e| CodedError { code: Code::Usage, what, source: Some(Box::new(e)) };
     match &arguments.folder {
         Some(folder) => clap_mangen::generate_to(program, folder)
             .map_err(failed(format!("cannot write manual pages into {}", folder.display()))),

@@ -13,7 +13,7 @@ use operators::{sink::history::SLICE, time::ago};
 
 use super::output::print;
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{self, Job},
     myself::myself,
     ports::warehouse,
@@ -35,7 +35,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let keep = arguments.keep.as_ref().map(|text| {
         job::parse_duration(text)
-            .ok_or_else(|| Error::new(Code::Usage, format!("--keep {text:?}: write it like 12h or 90d")))
+            .ok_or_else(|| CodedError::new(Code::Usage, format!("--keep {text:?}: write it like 12h or 90d")))
     });
     let mut all = 0;
     prune(&job::load(&arguments.job)?, keep.transpose()?, &mut |Folded { base, epochs }| {
@@ -62,13 +62,13 @@ const SESSIONS_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 fn prune(job: &Job, keep: Option<Duration>, say: &mut dyn FnMut(&Folded)) -> Result<()> {
     let Some(keep) = keep.or(job.keep) else {
         let what = "nothing says how long epochs are kept: give --keep, or `keep` in [history]";
-        return Err(Error::new(Code::Usage, what));
+        return Err(CodedError::new(Code::Usage, what));
     };
     let mut warehouse = warehouse(job)?;
-    warehouse.read().map_err(Error::of_tables)?;
+    warehouse.read().map_err(CodedError::of_tables)?;
     // Its sessions are recorded like all others, without a generation.
-    warehouse.record(&myself(), &Nonce::new(*uuid::Uuid::new_v4().as_bytes())).map_err(Error::from)?;
-    warehouse.forget_sessions(ago(SESSIONS_FOR)).map_err(Error::from)?;
+    warehouse.record(&myself(), &Nonce::new(*uuid::Uuid::new_v4().as_bytes())).map_err(CodedError::from)?;
+    warehouse.forget_sessions(ago(SESSIONS_FOR)).map_err(CodedError::from)?;
     let (before, mut epochs) = (ago(keep), SLICE.1);
     let mut retry = Retry::new(Policy::within(WITHIN));
     loop {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::{
     cluster::{Cluster, supervise},
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job,
     report::{log, screen},
     run,
@@ -88,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 /// Which process of which cluster the arguments speak of.
 fn cluster(arguments: &Arguments) -> Result<Cluster> {
     let (hosts, workers) = (&arguments.hosts, usize::from(arguments.workers));
-    let usage = |what: String| Err(Error::new(Code::Usage, what));
+    let usage = |what: String| Err(CodedError::new(Code::Usage, what));
     match (hosts.len(), arguments.processes) {
         (0, None | Some(1)) => return Ok(Cluster::alone(workers)),
         (0, Some(processes)) => {
@@ -117,7 +117,7 @@ fn cluster(arguments: &Arguments) -> Result<Cluster> {
 fn supervise(arguments: &Arguments) -> Result<()> {
     let wrong = |what: &str| {
         let what = what.to_string();
-        |e: std::io::Error| Error { code: Code::Bug, what, source: Some(Box::new(e)) }
+        |e: std::io::Error| CodedError { code: Code::Bug, what, source: Some(Box::new(e)) }
     };
     let all_here = arguments.hosts.is_empty();
     let program = std::env::current_exe().map_err(wrong("cannot find this program"))?;

@@ -2,7 +2,7 @@
 
 use super::output::print;
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::schema::schema,
 };
 
@@ -11,7 +11,7 @@ use crate::{
 pub(super) struct Arguments {}
 
 pub(super) fn run(_: &Arguments) -> Result<()> {
-    let text = serde_json::to_string_pretty(&schema()).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+    let text = serde_json::to_string_pretty(&schema()).map_err(|e| CodedError::new(Code::Bug, e.to_string()))?;
     print(&format!("{text}\n"));
     Ok(())
 }

@@ -6,7 +6,7 @@ use checkpoint::Micros;
 use operators::{time::now, values::timestamp};
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::parse_duration,
 };
 
@@ -16,7 +16,7 @@ pub(super) fn moment_of(text: &str) -> Result<Micros> {
     let since = parse_duration(text).and_then(ago).or_else(|| moment(text));
     since.filter(|at| (timestamp::FIRST..=timestamp::LAST).contains(at)).map(Micros).ok_or_else(|| {
         let what = format!("--since {text:?}: write it like 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z");
-        Error::new(Code::Usage, what)
+        CodedError::new(Code::Usage, what)
     })
 }
 

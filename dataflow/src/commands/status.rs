@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::output::print;
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{self, Job},
     ports,
 };
@@ -67,9 +67,9 @@ struct TopicLine {
 /// Where a job stands, by its control tables and the ends of its topics; for a person, or as one object.
 fn status(job: &Job, json: bool) -> Result<String> {
     let mut inspect = ports::inspect(job)?;
-    let standing = inspect.standing().map_err(Error::of_tables)?;
+    let standing = inspect.standing().map_err(CodedError::of_tables)?;
     // What is wrong with the tables is shown, and so is the halt that it led to.
-    let admitted = protocol::admit(&ports::warehouse(job)?.read().map_err(Error::of_tables)?);
+    let admitted = protocol::admit(&ports::warehouse(job)?.read().map_err(CodedError::of_tables)?);
     let newest = inspect.epochs(1)?.pop();
     let log = ports::kafka(job, 1)?;
     let topics: Vec<TopicLine> =
@@ -102,7 +102,7 @@ fn status(job: &Job, json: bool) -> Result<String> {
         topics,
     };
     if json {
-        let text = serde_json::to_string(&line).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+        let text = serde_json::to_string(&line).map_err(|e| CodedError::new(Code::Bug, e.to_string()))?;
         return Ok(text + "\n");
     }
     let mut text =
@@ -158,7 +158,7 @@ fn topic_line(log: &dyn Log, topic: &str, admitted: &Result<History, Halt>) -> T
     };
     let cut = match admitted {
         Ok(history) => &history.cut,
-        Err(halt) => return none(Error::from(halt.clone()).causes().join(": ")),
+        Err(halt) => return none(CodedError::from(halt.clone()).causes().join(": ")),
     };
     let lag = partitions.iter().map(|(number, facts)| {
         let at = cut.get(&TopicPartition::new(topic, *number)).map_or(facts.low, |position| position.end);

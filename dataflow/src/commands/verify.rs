@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{output::print, since::moment_of};
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{self, Job, TargetOptions},
     ports,
 };
@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     print(if arguments.json { &verified.json } else { &verified.text });
     match verified.good {
         true => Ok(()),
-        false => Err(Error::new(Code::Findings, "")),
+        false => Err(CodedError::new(Code::Findings, "")),
     }
 }
 
@@ -79,11 +79,11 @@ struct FindingLine<'a> {
 fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
     for table in edited {
         if !job.targets.iter().any(|target| target.table.to_string() == *table) {
-            return Err(Error::new(Code::Usage, format!("--edited {table}: the job has no such target")));
+            return Err(CodedError::new(Code::Usage, format!("--edited {table}: the job has no such target")));
         }
     }
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
-    let verified = ports::inspect(job)?.verify(&targets, scope).map_err(Error::of_tables)?;
+    let verified = ports::inspect(job)?.verify(&targets, scope).map_err(CodedError::of_tables)?;
     let Verification { epochs, found, unproved, first } = verified;
     let warning = |found: &Found| found.edits_disturb && found.target.as_ref().is_some_and(|t| edited.contains(t));
     let (mut text, mut json) = (String::new(), String::new());
@@ -93,7 +93,7 @@ fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
         finding.rows.iter().for_each(|row| text += &format!("    {row}\n"));
         let line =
             FindingLine { severity, what: &finding.what, target: finding.target.as_deref(), rows: &finding.rows };
-        json += &(serde_json::to_string(&line).map_err(|e| Error::new(Code::Bug, e.to_string()))? + "\n");
+        json += &(serde_json::to_string(&line).map_err(|e| CodedError::new(Code::Bug, e.to_string()))? + "\n");
     }
     let findings = found.iter().filter(|found| !warning(found)).count();
     unproved.iter().for_each(|what| text += &format!("not proved: {what}\n"));
@@ -116,7 +116,7 @@ fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
 /// The statements of the checks, as a person would run them.
 fn sql(job: &Job) -> Result<String> {
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
-    let checks = ports::inspect(job)?.verify_sql(&targets).map_err(Error::of_tables)?;
+    let checks = ports::inspect(job)?.verify_sql(&targets).map_err(CodedError::of_tables)?;
     Ok(checks.iter().map(|check| format!("-- no row, or: {}\n{};\n\n", check.what, check.sql)).collect())
 }
 

@@ -18,7 +18,7 @@ use super::{
     keys::{self, Absent, Kind},
     parse, read_file, rendered,
 };
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, CodedError, Result};
 
 /// The job of a file, explained.
 pub fn explain(path: &str) -> Result<String> {
@@ -29,7 +29,7 @@ pub fn explain(path: &str) -> Result<String> {
 
 /// An explained job as one JSON object: the keys of the job file, without the marks.
 pub fn json(explained: &str) -> Result<String> {
-    let read: serde_json::Value = toml::from_str(explained).map_err(|e| Error::new(Code::Bug, e.to_string()))?;
+    let read: serde_json::Value = toml::from_str(explained).map_err(|e| CodedError::new(Code::Bug, e.to_string()))?;
     Ok(read.to_string() + "\n")
 }
 

@@ -29,7 +29,7 @@ use connectors::TableName;
 use operators::dead_letters::RejectOptions;
 use toml::de::DeTable;
 
-use crate::error::{Code, Error, Result, set_job_file};
+use crate::error::{Code, CodedError, Result, set_job_file};
 pub use epoch::EpochOptions;
 use findings::{Finding, Findings, render};
 pub use kafka::Property;
@@ -91,15 +91,15 @@ pub fn load(path: &str) -> Result<Job> {
 }
 
 fn read_file(path: &str) -> Result<String> {
-    std::fs::read_to_string(path).map_err(|e| Error {
+    std::fs::read_to_string(path).map_err(|e| CodedError {
         code: Code::JobFile,
         what: format!("cannot read {path}"),
         source: Some(Box::new(e)),
     })
 }
 
-fn rendered(path: &str, text: &str, findings: &[Finding]) -> Error {
-    Error::new(Code::JobFile, render(path, text, findings))
+fn rendered(path: &str, text: &str, findings: &[Finding]) -> CodedError {
+    CodedError::new(Code::JobFile, render(path, text, findings))
 }
 
 /// Reads the text of a job file.

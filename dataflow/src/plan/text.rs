@@ -15,17 +15,18 @@
 
 use std::fmt::Write;
 
+use checkpoint::hex;
 use operators::{
     dead_letters::RejectOptions,
     query::select::SelectedColumn,
     schema::{SourceColumn, Target},
-    values::{Action, Policy, hex::hex, path::Step},
+    values::{Action, Policy, path::Step},
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     job::{self, Job},
 };
 
@@ -212,7 +213,7 @@ struct Around<'a> {
 }
 
 fn json(value: &impl Serialize) -> Result<String> {
-    serde_json::to_string(value).map_err(|e| Error::new(Code::Bug, format!("a plan cannot be written: {e}")))
+    serde_json::to_string(value).map_err(|e| CodedError::new(Code::Bug, format!("a plan cannot be written: {e}")))
 }
 
 fn hash_of(text: &str) -> String {

@@ -21,7 +21,7 @@ use super::{
     facts::{Facts, Snapshot},
 };
 use crate::{
-    error::{Code, Error, Result},
+    error::{Code, CodedError, Result},
     process::spawn,
 };
 
@@ -33,7 +33,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Standard output is closed, or the system has no thread left.
 pub fn hand_over(report: &Arc<Report>) -> Result<()> {
     // Not through Rust's own handle: whoever ends the process takes its lock, and this thread may wait for a reader.
-    let closed = |e: std::io::Error| Error {
+    let closed = |e: std::io::Error| CodedError {
         code: Code::Bug,
         what: "standard output is closed".into(),
         source: Some(Box::new(e)),

@@ -20,7 +20,7 @@ use tracing_subscriber::{
 };
 
 use super::screen;
-use crate::error::Error;
+use crate::error::CodedError;
 
 /// How `run` says what it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -74,7 +74,7 @@ pub fn start(format: Format, detail: Detail) {
 }
 
 /// Says why the process ends, in the form of its log.
-pub fn error(error: &Error) {
+pub fn error(error: &CodedError) {
     screen::clear();
     if FORMAT.get() != Some(&Format::Json) {
         // If nobody reads our standard error the exit code still tells.

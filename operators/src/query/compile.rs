@@ -41,8 +41,8 @@ pub struct Name {
     pub kind: ColumnKind,
 }
 
-/// Plans the expressions of one query.
-pub struct Planner<'a> {
+/// Compiles the expressions of one query.
+pub struct Compiler<'a> {
     names: &'a [Name],
     /// The stream and its alias, before a point.
     tables: [&'a str; 2],
@@ -52,13 +52,13 @@ pub struct Planner<'a> {
     left: usize,
 }
 
-impl<'a> Planner<'a> {
+impl<'a> Compiler<'a> {
     /// For a stream with these names, known as these tables.
-    pub fn new(names: &'a [Name], tables: [&'a str; 2]) -> Planner<'a> {
-        Planner { names, tables, inputs: Vec::new(), left: MOST }
+    pub fn new(names: &'a [Name], tables: [&'a str; 2]) -> Compiler<'a> {
+        Compiler { names, tables, inputs: Vec::new(), left: MOST }
     }
 
-    /// What all planned expressions look at: the columns of the batch that they are evaluated on, and its schema.
+    /// What all compiled expressions look at: the columns of the batch that they are evaluated on, and its schema.
     pub fn inputs(&self) -> (Vec<Input>, Arc<Schema>) {
         (self.inputs.iter().map(|(input, ..)| *input).collect(), Arc::new(self.schema()))
     }
@@ -112,11 +112,11 @@ impl<'a> Planner<'a> {
 
     /// What is made of constants alone is computed here, so that it fails before the job starts, or never.
     fn at_depth(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
-        let planned = self.planned(expression, depth)?;
-        planned.folded().map_err(|why| Refusal::at(expression, format!("{expression}: {why}"), ""))
+        let compiled = self.compiled(expression, depth)?;
+        compiled.folded().map_err(|why| Refusal::at(expression, format!("{expression}: {why}"), ""))
     }
 
-    fn planned(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
+    fn compiled(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
         if depth > EXPRESSION_DEPTH_MAX {
             return Err(Refusal::at(
                 expression,
@@ -517,8 +517,8 @@ impl<'a> Planner<'a> {
     }
 
     fn call(&self, whole: &Expr, name: &str, arguments: Vec<Typed>) -> Result<Typed, Refusal> {
-        let Some(Function { form, plan, .. }) = functions::find(name) else { return Err(no_function(whole, name)) };
-        plan(Arguments(arguments))
+        let Some(Function { form, compile, .. }) = functions::find(name) else { return Err(no_function(whole, name)) };
+        compile(Arguments(arguments))
             .map_err(|why| Refusal::at(whole, format!("{name}(): {why}"), format!("it is called {form}")))
     }
 }
@@ -694,12 +694,12 @@ fn compare(left: Typed, op: Compare, right: Typed) -> Result<Typed, String> {
 fn choose(branches: Vec<(Arc<dyn PhysicalExpr>, Typed)>, otherwise: Option<Typed>) -> Result<Typed, String> {
     let kind = shared(branches.iter().map(|(_, value)| value).chain(&otherwise))?;
     let as_kind = |typed: Typed| typed.to(&kind).map(|typed| typed.expr);
-    let mut planned = Vec::with_capacity(branches.len());
+    let mut compiled = Vec::with_capacity(branches.len());
     for (condition, value) in branches {
-        planned.push((condition, as_kind(value)?));
+        compiled.push((condition, as_kind(value)?));
     }
     let otherwise = otherwise.map(as_kind).transpose()?;
-    let case = CaseExpr::try_new(None, planned, otherwise).map_err(|e| e.strip_backtrace())?;
+    let case = CaseExpr::try_new(None, compiled, otherwise).map_err(|e| e.strip_backtrace())?;
     Ok(Typed::new(Arc::new(case), kind))
 }
 

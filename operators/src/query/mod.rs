@@ -9,9 +9,9 @@
 //! Expressions are evaluated on whole batches. When one fails on a batch, halves of it are tried until the rows that it
 //! fails on stand by themselves; they are taken out, and the others go on.
 
+pub mod compile;
 pub mod functions;
 mod input;
-pub mod plan;
 pub mod refusal;
 pub mod select;
 

@@ -16,9 +16,9 @@ use sqlparser::{
 };
 
 use super::{
+    compile::{Compiler, Name, fold},
     functions::TEXT,
     input::{Input, SourceValue},
-    plan::{Name, Planner, fold},
     refusal::Refusal,
 };
 use crate::{
@@ -129,19 +129,19 @@ fn read(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection
         ));
     };
     let names = names(columns);
-    let mut planner = Planner::new(&names, [&stream, &alias]);
-    let filter = select.selection.as_ref().map(|condition| planner.condition(condition)).transpose()?;
+    let mut compiler = Compiler::new(&names, [&stream, &alias]);
+    let filter = select.selection.as_ref().map(|condition| compiler.condition(condition)).transpose()?;
     let mut selected: Vec<SelectedColumn> = Vec::new();
     let mut seen = BTreeSet::new();
     for item in &select.projection {
-        let column = selected_column(item, &mut planner, columns)?;
+        let column = selected_column(item, &mut compiler, columns)?;
         if !seen.insert(column.name.clone()) {
             return Err(Refusal::at(item, format!("column {} is selected twice", column.name), "name it with AS"));
         }
         selected.push(column);
     }
-    let (inputs, schema) = planner.inputs();
-    // What is planned must give what it promises, or a file would have another type than its table.
+    let (inputs, schema) = compiler.inputs();
+    // What is compiled must give what it promises, or a file would have another type than its table.
     for column in &selected {
         let Value::Computed(expr) = &column.value else { continue };
         let gives = expr.data_type(&schema).ok();
@@ -157,7 +157,7 @@ fn read(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection
 
 fn selected_column(
     item: &SelectItem,
-    planner: &mut Planner<'_>,
+    compiler: &mut Compiler<'_>,
     columns: &[SourceColumn],
 ) -> Result<SelectedColumn, Refusal> {
     let (expression, alias) = match item {
@@ -172,8 +172,8 @@ fn selected_column(
         }
         other => return Err(Refusal::at(other, format!("{other} is not supported"), "")),
     };
-    let plain = planner.name(expression).transpose()?;
-    let typed = planner.expression(expression)?;
+    let plain = compiler.name(expression).transpose()?;
+    let typed = compiler.expression(expression)?;
     let Some(kind) = typed.known() else {
         return Err(Refusal::at(expression, "NULL of what type?", "write it like NULL::varchar(10)"));
     };
@@ -185,7 +185,7 @@ fn selected_column(
                 Input::Column(number) => columns[number].policy,
                 Input::Source(_) => Policy::default(),
             };
-            let place = planner.inputs().0.iter().position(|input| *input == name.input);
+            let place = compiler.inputs().0.iter().position(|input| *input == name.input);
             let value = place.map_or(Value::Computed(typed.expr), Value::Input);
             Ok(SelectedColumn { name: alias.unwrap_or(name.name), value, kind, policy })
         }
@@ -483,7 +483,7 @@ mod tests {
             ("SELECT ts FROM clicks WHERE ok START WITH ok CONNECT BY ok", (1, 46), "CONNECT BY"),
             ("SELECT b AS x FROM clicks AS c(b, a)", (1, 30), "other names"),
             ("SELECT 1 / 0 AS n FROM clicks", (1, 8), "division by zero"),
-            ("SELECT 'abc'::int AS n FROM clicks", (1, 8), "not a integer"),
+            ("SELECT 'abc'::int AS n FROM clicks", (1, 8), "not an integer"),
             ("SELECT 1e400 AS n FROM clicks", (1, 8), "not a number"),
             ("SELECT price > 'x' AS n FROM clicks", (1, 8), "not a decimal"),
             ("SELECT url LIKE url AS n FROM clicks", (1, 8), "in quotes"),

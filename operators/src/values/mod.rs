@@ -5,7 +5,6 @@
 //! of it.
 
 pub mod arrow;
-pub mod hex;
 pub mod json;
 pub mod number;
 pub mod path;

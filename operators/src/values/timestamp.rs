@@ -1,7 +1,5 @@
 //! Moments, wall clocks and days as text: RFC 3339 and its near relations.
 
-use checkpoint::days_since_1970;
-
 use super::Problem;
 
 /// Microseconds since 1970 of `0001-01-01T00:00:00Z`, the first moment that is taken.
@@ -88,6 +86,16 @@ impl Refusal<'_> {
 
 fn number(bytes: &[u8]) -> Option<i64> {
     bytes.iter().try_fold(0i64, |n, b| b.is_ascii_digit().then(|| n * 10 + i64::from(b - b'0')))
+}
+
+/// Days from 1970-01-01 to a day of the proleptic Gregorian calendar: month 1 to 12, day from 1. It does not judge the day:
+/// the 30th of February is the second day of March (in a leap year the first).
+/// Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", days_from_civil.
+fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + day_of_year - 719_468
 }
 
 /// Days since 1970 of the first ten bytes.

@@ -16,11 +16,11 @@ pub struct Function {
     pub names: &'static [&'static str],
     /// How it is called.
     pub form: &'static str,
-    /// Plans a call. An error is the reason why not.
-    pub plan: fn(Arguments) -> Result<Typed, String>,
+    /// Compiles a call. An error is the reason why not.
+    pub compile: fn(Arguments) -> Result<Typed, String>,
 }
 
-/// The arguments of a call that is being planned.
+/// The arguments of a call that is being compiled.
 pub struct Arguments(pub Vec<Typed>);
 
 impl Arguments {

@@ -49,7 +49,7 @@ impl Operator {
     }
 }
 
-/// Plans `left operator right`.
+/// Compiles `left operator right`.
 pub fn operator(operator: Operator, left: Typed, right: Typed) -> Result<Typed, String> {
     // A text in quotes becomes what the other side is; beside a decimal, the decimal that it says.
     let (left, right) = (left.beside(&right)?, right.beside(&left)?);
@@ -208,29 +208,29 @@ pub const FUNCTIONS: &[Function] = &[
     Function {
         names: &["mod"],
         form: "mod(number, number)",
-        plan: |mut arguments| {
+        compile: |mut arguments| {
             arguments.count(2..=2)?;
             let right = arguments.0.remove(1);
             operator(Operator::Modulo, arguments.0.remove(0), right)
         },
     },
-    Function { names: &["abs"], form: "abs(number)", plan: |arguments| one(arguments, "abs", Step::Abs) },
-    Function { names: &["sign"], form: "sign(number)", plan: |arguments| one(arguments, "sign", Step::Sign) },
+    Function { names: &["abs"], form: "abs(number)", compile: |arguments| one(arguments, "abs", Step::Abs) },
+    Function { names: &["sign"], form: "sign(number)", compile: |arguments| one(arguments, "sign", Step::Sign) },
     Function {
         names: &["ceil", "ceiling"],
         form: "ceil(number)",
-        plan: |arguments| one(arguments, "ceil", Step::Ceil),
+        compile: |arguments| one(arguments, "ceil", Step::Ceil),
     },
-    Function { names: &["floor"], form: "floor(number)", plan: |arguments| one(arguments, "floor", Step::Floor) },
+    Function { names: &["floor"], form: "floor(number)", compile: |arguments| one(arguments, "floor", Step::Floor) },
     Function {
         names: &["round"],
         form: "round(number [, digits])",
-        plan: |arguments| places(arguments, "round", Step::Round),
+        compile: |arguments| places(arguments, "round", Step::Round),
     },
     Function {
         names: &["trunc"],
         form: "trunc(number [, digits])",
-        plan: |arguments| places(arguments, "trunc", Step::Trunc),
+        compile: |arguments| places(arguments, "trunc", Step::Trunc),
     },
 ];
 

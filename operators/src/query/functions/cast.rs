@@ -248,7 +248,8 @@ fn shorten(most: usize, single: bool) -> Run {
 fn from_text(to: &ColumnKind) -> Option<Run> {
     use ColumnKind::*;
     let (name, arrow) = (to.to_string(), arrow_type(to)?);
-    let bad = move |text: &str| format!("not a {name}: {:?}", cut(text, 100));
+    let article = if name.starts_with('i') { "an" } else { "a" };
+    let bad = move |text: &str| format!("not {article} {name}: {:?}", cut(text, 100));
     Some(match to {
         SmallInt | Integer | BigInt => {
             let to = to.clone();

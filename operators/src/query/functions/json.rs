@@ -15,11 +15,11 @@ use crate::values::{json, path::Step};
 
 /// The functions on JSON.
 pub const FUNCTIONS: &[Function] = &[
-    Function { names: &["is_valid_json"], form: "is_valid_json(text)", plan: is_valid_json },
+    Function { names: &["is_valid_json"], form: "is_valid_json(text)", compile: is_valid_json },
     Function {
         names: &["json_extract_path_text"],
         form: "json_extract_path_text(text, 'key' [, 'key' ...] [, null_if_invalid])",
-        plan: extract,
+        compile: extract,
     },
 ];
 

@@ -53,12 +53,12 @@ pub(super) fn texts<'a>(
     Ok(Arc::new(built.finish()))
 }
 
-/// The text of an argument that was planned as text.
+/// The text of an argument that was compiled as text.
 pub(super) fn text_of(array: &ArrayRef, row: usize) -> &str {
     array.as_string::<i32>().value(row)
 }
 
-/// The number of an argument that was planned as a whole number.
+/// The number of an argument that was compiled as a whole number.
 pub(super) fn integer_of(array: &ArrayRef, row: usize) -> i64 {
     array.as_primitive::<arrow_array::types::Int64Type>().value(row)
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use arrow_array::{ArrayRef, types::Int32Type};
+use checkpoint::hex;
 use connectors::ColumnKind;
 use md5::Digest as _;
 use regex::Regex;
@@ -17,72 +18,88 @@ use super::{
     run::{Run, integer_of, text_of, texts, values},
     typed::{Typed, call},
 };
-use crate::values::{cut, hex::hex};
+use crate::values::cut;
 
 /// The functions on text.
 pub const FUNCTIONS: &[Function] = &[
-    Function { names: &["upper"], form: "upper(text)", plan: |a| one(&a, "upper", |t| mapped(t, char::to_uppercase)) },
-    Function { names: &["lower"], form: "lower(text)", plan: |a| one(&a, "lower", |t| mapped(t, char::to_lowercase)) },
-    Function { names: &["initcap"], form: "initcap(text)", plan: |a| one(&a, "initcap", |t| Cow::Owned(initcap(t))) },
+    Function {
+        names: &["upper"],
+        form: "upper(text)",
+        compile: |a| one(&a, "upper", |t| mapped(t, char::to_uppercase)),
+    },
+    Function {
+        names: &["lower"],
+        form: "lower(text)",
+        compile: |a| one(&a, "lower", |t| mapped(t, char::to_lowercase)),
+    },
+    Function {
+        names: &["initcap"],
+        form: "initcap(text)",
+        compile: |a| one(&a, "initcap", |t| Cow::Owned(initcap(t))),
+    },
     Function {
         names: &["reverse"],
         form: "reverse(text)",
-        plan: |a| one(&a, "reverse", |t| Cow::Owned(t.chars().rev().collect())),
+        compile: |a| one(&a, "reverse", |t| Cow::Owned(t.chars().rev().collect())),
     },
     Function {
         names: &["len", "length", "char_length", "character_length"],
         form: "len(text)",
-        plan: |a| number(&a, "len", 1, |t| t[0].chars().count()),
+        compile: |a| number(&a, "len", 1, |t| t[0].chars().count()),
     },
     Function {
         names: &["octet_length"],
         form: "octet_length(text)",
-        plan: |a| number(&a, "octet_length", 1, |t| t[0].len()),
+        compile: |a| number(&a, "octet_length", 1, |t| t[0].len()),
     },
     Function {
         names: &["strpos"],
         form: "strpos(text, what)",
-        plan: |a| number(&a, "strpos", 2, |t| place_of(t[1], t[0])),
+        compile: |a| number(&a, "strpos", 2, |t| place_of(t[1], t[0])),
     },
     Function {
         names: &["charindex"],
         form: "charindex(what, text)",
-        plan: |a| number(&a, "charindex", 2, |t| place_of(t[0], t[1])),
+        compile: |a| number(&a, "charindex", 2, |t| place_of(t[0], t[1])),
     },
-    Function { names: &["btrim", "trim"], form: "btrim(text [, characters])", plan: |a| trim(&a, "btrim", true, true) },
-    Function { names: &["ltrim"], form: "ltrim(text [, characters])", plan: |a| trim(&a, "ltrim", true, false) },
-    Function { names: &["rtrim"], form: "rtrim(text [, characters])", plan: |a| trim(&a, "rtrim", false, true) },
+    Function {
+        names: &["btrim", "trim"],
+        form: "btrim(text [, characters])",
+        compile: |a| trim(&a, "btrim", true, true),
+    },
+    Function { names: &["ltrim"], form: "ltrim(text [, characters])", compile: |a| trim(&a, "ltrim", true, false) },
+    Function { names: &["rtrim"], form: "rtrim(text [, characters])", compile: |a| trim(&a, "rtrim", false, true) },
     Function {
         names: &["concat"],
         form: "concat(text, text)",
-        plan: |a| {
+        compile: |a| {
             a.count(2..=2)?;
             join(&a)
         },
     },
-    Function { names: &["replace"], form: "replace(text, old, new)", plan: replace },
-    Function { names: &["translate"], form: "translate(text, characters, others)", plan: translate },
-    Function { names: &["left"], form: "left(text, number)", plan: |a| end(&a, "left") },
-    Function { names: &["right"], form: "right(text, number)", plan: |a| end(&a, "right") },
-    Function { names: &["substring", "substr"], form: "substring(text, start [, number])", plan: substring },
-    Function { names: &["split_part"], form: "split_part(text, delimiter, number)", plan: split_part },
-    Function { names: &["repeat", "replicate"], form: "repeat(text, number)", plan: repeat },
-    Function { names: &["lpad"], form: "lpad(text, number [, with])", plan: |a| pad(&a, "lpad") },
-    Function { names: &["rpad"], form: "rpad(text, number [, with])", plan: |a| pad(&a, "rpad") },
+    Function { names: &["replace"], form: "replace(text, old, new)", compile: replace },
+    Function { names: &["translate"], form: "translate(text, characters, others)", compile: translate },
+    Function { names: &["left"], form: "left(text, number)", compile: |a| end(&a, "left") },
+    Function { names: &["right"], form: "right(text, number)", compile: |a| end(&a, "right") },
+    Function { names: &["substring", "substr"], form: "substring(text, start [, number])", compile: substring },
+    Function { names: &["split_part"], form: "split_part(text, delimiter, number)", compile: split_part },
+    Function { names: &["repeat", "replicate"], form: "repeat(text, number)", compile: repeat },
+    Function { names: &["lpad"], form: "lpad(text, number [, with])", compile: |a| pad(&a, "lpad") },
+    Function { names: &["rpad"], form: "rpad(text, number [, with])", compile: |a| pad(&a, "rpad") },
     Function {
         names: &["md5"],
         form: "md5(text)",
-        plan: |a| one(&a, "md5", |t| Cow::Owned(hex(&md5::Md5::digest(t.as_bytes())))),
+        compile: |a| one(&a, "md5", |t| Cow::Owned(hex(&md5::Md5::digest(t.as_bytes())))),
     },
-    Function { names: &["sha2"], form: "sha2(text, bits)", plan: sha2 },
-    Function { names: &["regexp_substr"], form: "regexp_substr(text, 'pattern')", plan: regexp_substr },
+    Function { names: &["sha2"], form: "sha2(text, bits)", compile: sha2 },
+    Function { names: &["regexp_substr"], form: "regexp_substr(text, 'pattern')", compile: regexp_substr },
     Function {
         names: &["regexp_replace"],
         form: "regexp_replace(text, 'pattern' [, 'replacement'])",
-        plan: regexp_replace,
+        compile: regexp_replace,
     },
-    Function { names: &["regexp_count"], form: "regexp_count(text, 'pattern')", plan: regexp_count },
-    Function { names: &["regexp_instr"], form: "regexp_instr(text, 'pattern')", plan: regexp_instr },
+    Function { names: &["regexp_count"], form: "regexp_count(text, 'pattern')", compile: regexp_count },
+    Function { names: &["regexp_instr"], form: "regexp_instr(text, 'pattern')", compile: regexp_instr },
 ];
 
 fn one(arguments: &Arguments, name: &str, of: fn(&str) -> Cow<'_, str>) -> Result<Typed, String> {
@@ -241,11 +258,11 @@ fn substring(arguments: Arguments) -> Result<Typed, String> {
             Ok(Some(Cow::Borrowed(slice(text, start, end))))
         })
     });
-    let mut planned = vec![arguments.text(0)?, arguments.integer(1)?];
+    let mut compiled = vec![arguments.text(0)?, arguments.integer(1)?];
     if arguments.len() == 3 {
-        planned.push(arguments.integer(2)?);
+        compiled.push(arguments.integer(2)?);
     }
-    Ok(call("substring", planned, TEXT, run))
+    Ok(call("substring", compiled, TEXT, run))
 }
 
 fn split_part(arguments: Arguments) -> Result<Typed, String> {
@@ -304,11 +321,11 @@ fn pad(arguments: &Arguments, name: &'static str) -> Result<Typed, String> {
             Ok(Some(if name == "lpad" { filling + text } else { text.to_string() + &filling }.into()))
         })
     });
-    let mut planned = vec![arguments.text(0)?, arguments.integer(1)?];
+    let mut compiled = vec![arguments.text(0)?, arguments.integer(1)?];
     if arguments.len() == 3 {
-        planned.push(arguments.text(2)?);
+        compiled.push(arguments.text(2)?);
     }
-    Ok(call(name, planned, TEXT, run))
+    Ok(call(name, compiled, TEXT, run))
 }
 
 fn sha2(arguments: Arguments) -> Result<Typed, String> {

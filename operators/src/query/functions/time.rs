@@ -23,26 +23,26 @@ use crate::values::{arrow::arrow_type, timestamp};
 
 /// The functions on times.
 pub const FUNCTIONS: &[Function] = &[
-    Function { names: &["date_trunc"], form: "date_trunc('part', time)", plan: date_trunc },
-    Function { names: &["dateadd", "date_add"], form: "dateadd(part, number, time)", plan: dateadd },
-    Function { names: &["datediff", "date_diff"], form: "datediff(part, from, to)", plan: datediff },
-    Function { names: &["date_part"], form: "date_part(part, time)", plan: date_part },
-    Function { names: &["last_day"], form: "last_day(time)", plan: last_day },
-    Function { names: &["to_char"], form: "to_char(time, 'pattern')", plan: to_char },
+    Function { names: &["date_trunc"], form: "date_trunc('part', time)", compile: date_trunc },
+    Function { names: &["dateadd", "date_add"], form: "dateadd(part, number, time)", compile: dateadd },
+    Function { names: &["datediff", "date_diff"], form: "datediff(part, from, to)", compile: datediff },
+    Function { names: &["date_part"], form: "date_part(part, time)", compile: date_part },
+    Function { names: &["last_day"], form: "last_day(time)", compile: last_day },
+    Function { names: &["to_char"], form: "to_char(time, 'pattern')", compile: to_char },
     Function {
         names: &["to_date"],
         form: "to_date(text, 'pattern' [, is_strict])",
-        plan: |a| read(a, "to_date", &ColumnKind::Date),
+        compile: |a| read(a, "to_date", &ColumnKind::Date),
     },
     Function {
         names: &["to_timestamp"],
         form: "to_timestamp(text, 'pattern' [, is_strict])",
-        plan: |a| read(a, "to_timestamp", &ColumnKind::TimestampTz),
+        compile: |a| read(a, "to_timestamp", &ColumnKind::TimestampTz),
     },
     Function {
         names: &["convert_timezone"],
         form: "convert_timezone(['from',] 'to', timestamp)",
-        plan: convert_timezone,
+        compile: convert_timezone,
     },
 ];
 
