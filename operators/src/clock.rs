@@ -11,6 +11,43 @@
 //! * The end of the job closes the open epoch in any case: a worker may have read and not have said so yet. If nothing
 //!   moved, seal drops it. The end is asked for from outside, or by a reason to end ([`crate::ending`]), which the last command has.
 //! * It alone knows what time it is: the time of an epoch is decided here and recorded with its cut.
+//!
+//! A worker has read all that there was; with `until_caught_up` the epoch that is open is the last one:
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use checkpoint::Epoch;
+//! use operators::{
+//!     clock,
+//!     clock::ClockOptions,
+//!     ending::Reason,
+//!     signals::{Close, Stat},
+//! };
+//! use timely::dataflow::operators::{Capture, capture::Event, vec::ToStream};
+//!
+//! let options = ClockOptions {
+//!     first: Epoch(0),
+//!     interval: Duration::from_secs(60),
+//!     max_bytes: 1 << 30,
+//!     max_rows: 1 << 20,
+//!     until_caught_up: true,
+//!     stop: Arc::default(),
+//!     ending: Reason::default(),
+//!     threads: 1,
+//! };
+//! let told = Stat { worker: 0, rows: 3, offsets: 3, bytes: 90, moved: true, full: false, reached: true, ending: None };
+//! let commands = timely::example(move |scope| {
+//!     let (stats, loaded) = ([told].to_stream(scope), [].to_stream(scope));
+//!     clock(scope, stats, loaded, options, Arc::new(|_| {})).capture()
+//! });
+//!
+//! // One command, for worker 0.
+//! let sent = commands.into_iter().filter_map(|event| if let Event::Messages(_, sent) = event { Some(sent) } else { None });
+//! let sent: Vec<(usize, Close)> = sent.flatten().collect();
+//! let [(0, close)] = sent.as_slice() else { panic!("{sent:?}") };
+//! assert_eq!((close.epoch, close.last), (0, true));
+//! ```
 
 use std::{
     collections::BTreeMap,

@@ -14,6 +14,62 @@
 //!   clock. Between it and its consumer thread stand [`BATCHES_AHEAD`] batches; after that librdkafka's own bounded queue.
 //! * Failure: where the log cannot be read on for good, the job drains ([`crate::ending`]); an outage is waited for
 //!   ([`consumer`]); any other error of the log ends the process.
+//!
+//! A topic of two records, read to its end. The clock closes epochs over a loop:
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use checkpoint::{Epoch, TopicPartition};
+//! use connectors::{Log, memory::MemoryLog};
+//! use operators::{
+//!     clock, clock::ClockOptions, ending::Reason, fetch, fetch::FetchOptions, held::Held, outage::OUTAGE, places::Place,
+//! };
+//! use timely::dataflow::operators::{Capture, ConnectLoop, Feedback, capture::Event, vec::ToStream};
+//!
+//! let log = MemoryLog::default();
+//! log.create("clicks", 1);
+//! log.send("clicks", 0, r#"{"id":1}"#);
+//! log.send("clicks", 0, r#"{"id":2}"#);
+//! let partition = TopicPartition::new("clicks", 0);
+//! let topic_id = log.topic_id("clicks").unwrap().unwrap();
+//! let place = Place { partition, topic_id, stream: 0, start: 0, leader_epoch: None, until: Some(2) };
+//!
+//! let ended = Reason::default();
+//! let ending = ended.clone();
+//! let options = FetchOptions {
+//!     first: Epoch(0),
+//!     places: [place].into(),
+//!     targets: [1].into(),
+//!     budget_bytes: 1 << 20,
+//!     retry: OUTAGE,
+//!     ended,
+//! };
+//! let ticking = ClockOptions {
+//!     first: Epoch(0),
+//!     interval: Duration::from_secs(60),
+//!     max_bytes: 1 << 30,
+//!     max_rows: 1 << 20,
+//!     until_caught_up: true,
+//!     stop: Arc::default(),
+//!     ending,
+//!     threads: 1,
+//! };
+//! let (rows, reports) = timely::example(move |scope| {
+//!     let (back, commands) = scope.feedback(1);
+//!     let (staged, loaded) = ([].to_stream(scope), [].to_stream(scope));
+//!     let mut fetched = fetch(scope, commands, staged, Arc::new(log), options, Held::default(), Arc::new(|_| {}));
+//!     clock(scope, fetched.stats, loaded, ticking, Arc::new(|_| {})).connect_loop(back);
+//!     (fetched.streams.remove(0).capture(), fetched.reports.capture())
+//! });
+//!
+//! // Both records are of epoch 0, whose span is as long.
+//! let records = rows.into_iter().map(|event| if let Event::Messages(_, raw) = event { raw.len() } else { 0 });
+//! assert_eq!(records.sum::<usize>(), 2);
+//! let mut told = reports.into_iter().filter_map(|event| if let Event::Messages(_, told) = event { Some(told) } else { None });
+//! let report = told.next().unwrap().remove(0);
+//! assert_eq!((report.spans[0].start, report.spans[0].end, report.last), (0, 2, true));
+//! ```
 
 mod consumer;
 mod positions;

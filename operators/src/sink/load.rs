@@ -11,6 +11,78 @@
 //!   another topic of the same name, where it stood in the old one.
 //! * Failure: what may pass by itself is tried again with the same files, a COPY that outlasts its statement's limit with fewer
 //!   epochs; a lost COMMIT is resolved, never repeated blindly; everything else ends the process.
+//!
+//! An epoch without rows, into a warehouse in memory:
+//!
+//! ```
+//! use std::{sync::Arc, time::Duration};
+//!
+//! use checkpoint::{
+//!     Epoch, EpochRecord, Generation, History, Kind, Micros, Nonce, Span, TopicPartition, names::Staging, protocol::Holder,
+//! };
+//! use connectors::{
+//!     Log, Process, Took, Warehouse,
+//!     memory::{MemoryLog, MemoryObjects, MemoryWarehouse},
+//! };
+//! use operators::{
+//!     outage::OUTAGE,
+//!     sink::{
+//!         load::{LoadOptions, load},
+//!         seal::SealedEpoch,
+//!     },
+//! };
+//! use timely::dataflow::operators::{Capture, capture::Extract, vec::ToStream};
+//!
+//! // Who loads: the holder of generation 1.
+//! let (log, objects) = (MemoryLog::default(), MemoryObjects::default());
+//! log.create("clicks", 1);
+//! let mut warehouse = MemoryWarehouse::new([].into(), objects.clone());
+//! warehouse.init("fence").unwrap();
+//! let nonce = Nonce::new([1; 16]);
+//! warehouse.record(&Process { host: "h".into(), id: 1, started_at: Micros(0) }, &nonce).unwrap();
+//! assert_eq!(warehouse.take(Generation(0), &mut |_| {}).unwrap(), Took::Yes);
+//! let (job, fence_id, generation) = ("clicks".into(), "fence".into(), Generation(1));
+//! let staging = Staging { job, fence_id, generation, nonce: nonce.clone() };
+//!
+//! // What is loaded: epoch 0, over five control records.
+//! let topic_id = log.topic_id("clicks").unwrap().unwrap();
+//! let partition = TopicPartition::new("clicks", 0);
+//! let span = Span { partition, topic_id, start: 0, end: 5, leader_epoch: None, last: None };
+//! let record = EpochRecord {
+//!     epoch: Epoch(0),
+//!     kind: Kind::Data,
+//!     closed_at: Micros(7),
+//!     watermark: None,
+//!     plan: "plan".into(),
+//!     spans: vec![span],
+//!     decision: None,
+//!     counts: Default::default(),
+//! };
+//! let sealed = SealedEpoch { link: History::new("fence").link(record).unwrap(), files: Vec::new() };
+//!
+//! let options = LoadOptions {
+//!     holder: Holder { generation, nonce },
+//!     staging: Arc::new(staging),
+//!     targets: [].into(),
+//!     idle_interval: Duration::from_secs(60),
+//!     log: Arc::new(log),
+//!     retry: OUTAGE,
+//!     keep: None,
+//! };
+//! let seen = warehouse.clone();
+//! let loaded = timely::execute_directly(move |worker| {
+//!     let loaded = worker.dataflow(|scope| {
+//!         let sealed = [sealed].to_stream(scope);
+//!         load(scope, sealed, Some(Box::new(warehouse.clone())), Arc::new(objects), options, Arc::new(|_| {})).capture()
+//!     });
+//!     // The load is made by another thread.
+//!     while worker.step_or_park(None) {}
+//!     loaded
+//! });
+//!
+//! assert_eq!(loaded.extract(), [(0, vec![0])]);
+//! assert_eq!(seen.records()[0].epoch, Epoch(0));
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},

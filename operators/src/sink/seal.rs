@@ -7,6 +7,42 @@
 //! * The last epoch of a run is closed whether anything moved or not. If nothing did, it ends here: there is nothing to
 //!   record, and the next run begins with its number.
 //! * Failure: an epoch that is not whole ends the process; [`protocol::check_whole`] says what whole means.
+//!
+//! An epoch that moved over five control records, and has no rows:
+//!
+//! ```
+//! use std::sync::Arc;
+//!
+//! use checkpoint::{Epoch, History, Span, TopicPartition};
+//! use connectors::TableName;
+//! use operators::{
+//!     schema::Target,
+//!     signals::ReadReport,
+//!     sink::seal::{SealOptions, seal},
+//! };
+//! use timely::dataflow::operators::{Capture, capture::Event, vec::ToStream};
+//!
+//! let target = |number, stream, table: &str| {
+//!     let table = TableName { schema: "public".into(), table: table.into() };
+//!     Arc::new(Target { number, stream, table, ..Target::default() })
+//! };
+//! let options = SealOptions {
+//!     history: History::new("fence"),
+//!     plan: "plan".into(),
+//!     partitions: 1,
+//!     targets: [target(0, Some(0), "clicks"), target(1, None, "dead_letters")].into(),
+//! };
+//! let partition = TopicPartition::new("clicks", 0);
+//! let span = Span { partition, topic_id: "id".into(), start: 0, end: 5, leader_epoch: None, last: None };
+//! let report = ReadReport { closed_at: 7, last: false, spans: vec![span], read: Vec::new() };
+//! let sealed = timely::example(move |scope| {
+//!     seal(scope, [report].to_stream(scope), [].to_stream(scope), options).capture()
+//! });
+//!
+//! let mut sealed = sealed.into_iter().filter_map(|event| if let Event::Messages(_, epochs) = event { Some(epochs) } else { None });
+//! let epoch = sealed.next().unwrap().remove(0);
+//! assert_eq!((epoch.link.record.epoch, epoch.files.len()), (Epoch(0), 0));
+//! ```
 
 use std::{
     collections::{BTreeMap, BTreeSet},
