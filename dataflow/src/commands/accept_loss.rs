@@ -8,7 +8,7 @@ use crate::{
     report::log,
 };
 
-/// Decide that a range of offsets is passed over, after a halt that says so. Exit code 4 without --yes.
+/// Record the decision to pass over a range of offsets, after a halt that names it. Exit code 4 without --yes.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The job file.
@@ -22,13 +22,13 @@ pub(super) struct Arguments {
     /// The offset to go on at.
     #[arg(long, value_name = "OFFSET")]
     to: i64,
-    /// Why, for whoever asks later.
+    /// The reason; the manifest keeps it.
     #[arg(long, default_value = "")]
     why: String,
-    /// Do it. Otherwise it is only said.
+    /// Do it; without it, only say what would be done.
     #[arg(long)]
     yes: bool,
-    /// No process of the job runs: where Redshift does not show sessions nobody can see that.
+    /// Confirm that no process of the job runs; needed where Redshift does not show sessions.
     #[arg(long)]
     nobody_runs: bool,
 }

@@ -8,7 +8,7 @@ use crate::{
     report::log,
 };
 
-/// Decide that a topic is another one than the one that was read, after a halt that says so. Exit code 4 without --yes.
+/// Record the decision that a topic was replaced by another one, after a halt that says so. Exit code 4 without --yes.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The job file.
@@ -20,13 +20,13 @@ pub(super) struct Arguments {
     /// the job file says that a new topic begins.
     #[arg(long)]
     keep_offsets: bool,
-    /// Why, for whoever asks later.
+    /// The reason; the manifest keeps it.
     #[arg(long, default_value = "")]
     why: String,
-    /// Do it. Otherwise it is only said.
+    /// Do it; without it, only say what would be done.
     #[arg(long)]
     yes: bool,
-    /// No process of the job runs: where Redshift does not show sessions nobody can see that.
+    /// Confirm that no process of the job runs; needed where Redshift does not show sessions.
     #[arg(long)]
     nobody_runs: bool,
 }

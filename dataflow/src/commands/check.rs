@@ -34,7 +34,7 @@ use crate::{
 pub(super) struct Arguments {
     /// The job file.
     job: String,
-    /// One JSON object for each finding, a line each.
+    /// Print each finding as a JSON object, one a line.
     #[arg(long)]
     json: bool,
 }

@@ -17,10 +17,10 @@ pub(super) struct Arguments {
     /// Only those that were set aside since: 90m, 24h, 7d, 2026-11-24 or 2026-11-24T10:00:00Z.
     #[arg(long)]
     since: Option<String>,
-    /// Only those whose reason has this text in it.
+    /// Only those whose reason contains this text.
     #[arg(long)]
     reason: Option<String>,
-    /// One JSON object a line.
+    /// Print JSON objects, one a line.
     #[arg(long)]
     json: bool,
 }

@@ -18,7 +18,7 @@ pub(super) struct Arguments {
     /// How many.
     #[arg(long, default_value_t = 20)]
     last: u64,
-    /// One JSON object a line.
+    /// Print JSON objects, one a line.
     #[arg(long)]
     json: bool,
 }

@@ -6,12 +6,12 @@ use crate::{
     job,
 };
 
-/// Say what a job file means, with every default; or what an error code means; or list all codes.
+/// Show what a job file means, with every default, or what an error code means; without either, list all codes.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// A job file, or a code like TG-1001; without either, all codes.
     what: Option<String>,
-    /// One JSON object; of codes, one a line.
+    /// Print one JSON object; of all codes, one a line.
     #[arg(long)]
     json: bool,
 }

@@ -16,7 +16,7 @@ pub(super) struct Arguments {
     /// List files without deleting them.
     #[arg(long)]
     dry_run: bool,
-    /// One JSON object for each file, a line each.
+    /// Print each file as a JSON object, one a line.
     #[arg(long)]
     json: bool,
 }

@@ -9,21 +9,21 @@ use crate::{
     report::log,
 };
 
-/// Make the control tables of a job, once: all of them or none. Never alters or empties one.
+/// Create the control tables of a job: all of them or none. Never alters or empties one that exists.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The job file.
     job: String,
-    /// The tables are there, restored or in a copy of the database: they belong to this database from here on.
+    /// Adopt control tables that were restored, or copied with their database: from here on they belong to this database.
     #[arg(long)]
     adopt: bool,
-    /// Why they are adopted, for whoever asks later.
+    /// The reason for adopting them; the manifest keeps it.
     #[arg(long, default_value = "", requires = "adopt")]
     why: String,
-    /// No process of the job runs: where Redshift does not show sessions nobody can see that.
+    /// Confirm that no process of the job runs; needed where Redshift does not show sessions.
     #[arg(long, requires = "adopt")]
     nobody_runs: bool,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }

@@ -8,7 +8,7 @@ use crate::error::{Code, CodedError, Result};
 /// Print the manual page, or write one for each command into a folder.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// The folder; it must be there.
+    /// An existing folder; without it, the manual page goes to standard output.
     folder: Option<PathBuf>,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct Arguments {
     /// Keep epochs that were closed since, like 90d; instead of `keep` in `[history]`.
     #[arg(long, value_name = "TIME")]
     keep: Option<String>,
-    /// One JSON object for each slice, a line each.
+    /// Print each slice as a JSON object, one a line.
     #[arg(long)]
     json: bool,
 }

@@ -20,10 +20,10 @@ pub(super) struct Arguments {
     /// Worker threads of each process.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: u16,
-    /// How many processes there are; with --supervise and without --hosts, all on this machine.
+    /// Number of processes; with --supervise and without --hosts, all on this machine.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=256))]
     processes: Option<u16>,
-    /// Which of them this one is, from 0.
+    /// Number of this process, from 0.
     #[arg(long, requires = "hosts")]
     process: Option<u16>,
     /// Where each process listens, in order, the same for all. A trusted network: the connections are not encrypted.
@@ -41,7 +41,7 @@ pub(super) struct Arguments {
     /// End once everything that is in the topics at the start is loaded.
     #[arg(long)]
     until_caught_up: bool,
-    /// Do not wait for another process that runs this job, and do not ask: take over at once.
+    /// Take over from another process that runs this job at once, without waiting and without asking.
     #[arg(long)]
     take_over: bool,
     /// Processes of this machine whose end a supervisor saw: their sessions are not waited for.

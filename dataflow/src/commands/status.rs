@@ -14,12 +14,12 @@ use crate::{
     ports,
 };
 
-/// Say where a job stands: what is loaded, how far the topics are ahead of it, and why it halted, if it did.
+/// Show where a job stands: what is loaded, how far the topics are ahead of it, and why it halted, if it did.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The job file.
     job: String,
-    /// One JSON object.
+    /// Print one JSON object.
     #[arg(long)]
     json: bool,
 }

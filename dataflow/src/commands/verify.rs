@@ -11,7 +11,7 @@ use crate::{
     ports,
 };
 
-/// Hold the control tables and the targets against each other: cuts, digests, counts, rows. Exit code 4 on a finding.
+/// Compare the control tables and the targets with each other: cuts, digests, counts, rows. Exit code 4 on a finding.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     /// The job file.
@@ -28,10 +28,10 @@ pub(super) struct Arguments {
     /// Only epochs that were not verified yet.
     #[arg(long)]
     new: bool,
-    /// Print the statements instead, to be run by anyone.
+    /// Print the SQL statements instead of running them.
     #[arg(long, conflicts_with = "json")]
     sql: bool,
-    /// One JSON object for each finding, a line each.
+    /// Print each finding as a JSON object, one a line.
     #[arg(long)]
     json: bool,
 }
