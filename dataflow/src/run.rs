@@ -92,6 +92,8 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     let ended = context.fetch.ended.clone();
     if is_first {
         gc::start(context.staging.clone(), objects, &report);
+    } else {
+        report.facts.only_reads();
     }
     begin();
     work(context, cluster, met, meter)?;

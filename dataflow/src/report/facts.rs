@@ -27,6 +27,8 @@ pub struct Facts {
     stop: Arc<AtomicBool>,
     /// Whether the job ends by itself.
     drains: AtomicBool,
+    /// Whether another process loads, and this one has met it.
+    only_reads: AtomicBool,
     patience: Duration,
     /// Where the time goes.
     pub meter: Arc<Meter>,
@@ -124,7 +126,7 @@ pub struct Snapshot {
     pub rows: u64,
     /// Dead letters since the start.
     pub dead_letters: u64,
-    /// By name.
+    /// How far each topic is ahead, by name; none where another process loads.
     pub topics: Vec<TopicLag>,
     /// The newest load since the start.
     pub last: Option<LastLoad>,
@@ -194,6 +196,7 @@ impl Facts {
         Facts {
             stop,
             drains: AtomicBool::new(false),
+            only_reads: AtomicBool::new(false),
             patience: interval * 3 + Duration::from_secs(15),
             meter: Arc::new(Meter::new(workers)),
             offsets: AtomicU64::default(),
@@ -204,6 +207,11 @@ impl Facts {
             read: places.iter().map(|place| place.start.into()).collect(),
             rare: Mutex::new(rare),
         }
+    }
+
+    /// From here on it reads for another process, which loads, and which alone knows how far the tables are.
+    pub fn only_reads(&self) {
+        self.only_reads.store(true, Ordering::Relaxed);
     }
 
     fn read_up_to(&self, place: usize) -> i64 {
@@ -299,6 +307,7 @@ impl Facts {
             ago_ms: now.saturating_duration_since(last.at).as_millis() as u64,
             closed_at_us: last.closed_at.0,
         });
+        let only_reads = self.only_reads.load(Ordering::Relaxed);
         let mut snapshot = Snapshot {
             state: State::Starting,
             retrying: rare.retrying.first_key_value().map(|(doing, why)| (doing.clone(), why.clone())),
@@ -307,13 +316,14 @@ impl Facts {
             total: self.total,
             rows: self.rows.load(Ordering::Relaxed),
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
-            topics: self.lags(&rare.partitions, now, now_ms),
+            topics: if only_reads { Vec::new() } else { self.lags(&rare.partitions, now, now_ms) },
             last,
             worked: self.meter.worked(),
         };
         snapshot.state = state::state(&Seen {
             stopping: self.stop.load(Ordering::Relaxed) || self.drains.load(Ordering::Relaxed),
             retrying: snapshot.retrying.is_some(),
+            only_reads,
             unloaded: snapshot.unloaded().filter(|_| rare.ends_known),
             behind: snapshot.behind(),
             progress_ago: now.saturating_duration_since(rare.progress_at),
@@ -376,6 +386,22 @@ mod tests {
             closed_at: Micros(1),
             spans: vec![span],
         }
+    }
+
+    /// It has no loads, and asks Kafka for no ends; it stands still at most as long as the one that loads.
+    #[test]
+    fn a_process_that_only_reads_runs_as_soon_as_it_reads() {
+        let stop = Arc::new(AtomicBool::new(false));
+        let facts = Facts::new(&[Place { until: Some(20), ..place(0) }], 1, Duration::ZERO, true, stop.clone());
+        facts.only_reads();
+        let now = |later| facts.snapshot(Instant::now() + Duration::from_secs(later), 100_000);
+        for later in [0, 3600] {
+            assert_eq!((now(later).state, now(later).topics), (State::Running, Vec::new()));
+        }
+        facts.happened(&Event::Retrying { doing: "to upload".into(), why: "503".into() });
+        assert_eq!(now(0).state, State::Retrying);
+        stop.store(true, Ordering::Relaxed);
+        assert_eq!(now(0).state, State::Draining);
     }
 
     #[test]

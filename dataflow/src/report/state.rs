@@ -10,6 +10,8 @@ use crate::state::State;
 pub struct Seen {
     /// Whether the job was told to stop.
     pub stopping: bool,
+    /// Whether this process only reads, and another one loads. What it reads is all that can be asked of it.
+    pub only_reads: bool,
     /// Whether something failed and is tried again.
     pub retrying: bool,
     /// Offsets that are not loaded; unknown until Kafka has answered.
@@ -28,6 +30,7 @@ pub fn state(seen: &Seen) -> State {
     match seen.unloaded {
         _ if seen.stopping => State::Draining,
         _ if seen.retrying => State::Retrying,
+        _ if seen.only_reads => State::Running,
         None => State::Starting,
         Some(0) => State::Idle,
         Some(_) if late => State::Behind,
@@ -44,6 +47,7 @@ mod tests {
         let seconds = Duration::from_secs;
         let good = Seen {
             stopping: false,
+            only_reads: false,
             retrying: false,
             unloaded: Some(5),
             behind: Some(seconds(3)),
@@ -60,6 +64,11 @@ mod tests {
             ),
             ("no load for long", Seen { progress_ago: seconds(106), ..good.clone() }, State::Behind),
             ("it loads, but old records", Seen { behind: Some(seconds(106)), ..good.clone() }, State::Behind),
+            (
+                "it reads for another, which loads",
+                Seen { only_reads: true, unloaded: None, ..good.clone() },
+                State::Running,
+            ),
             ("it fails", Seen { retrying: true, unloaded: Some(0), ..good.clone() }, State::Retrying),
             ("told to stop while it fails", Seen { stopping: true, retrying: true, ..good.clone() }, State::Draining),
         ] {
