@@ -71,7 +71,7 @@ impl Tally {
         self.sum = self.sum.wrapping_add(record_hash(place, offset));
     }
 
-    /// Of these records: the place of the partition, and the offset.
+    /// The tally of these records: the place of the partition, and the offset.
     pub fn of(records: impl IntoIterator<Item = (i32, i64)>) -> Tally {
         let mut tally = Tally::default();
         records.into_iter().for_each(|(place, offset)| tally.record(place, offset));
@@ -133,7 +133,7 @@ pub struct Counts {
     pub records_read: u64,
     /// How many met each fate, in the order of [`Fate::ALL`].
     pub fates: [u64; FATES],
-    /// Of those taken: how many came after the watermark.
+    /// How many of those taken came after the watermark.
     pub late_taken: u64,
     /// Rows that came into the target.
     pub loaded: u64,
@@ -142,7 +142,7 @@ pub struct Counts {
 }
 
 impl Counts {
-    /// Of what was read, by fate, and of the rows in its files.
+    /// The counts of what was read, by fate, and of the rows in its files.
     pub fn new(read: Tally, fates: &Fates, loaded: u64) -> Counts {
         Counts { records_read: read.count, fates: fates.0.map(|tally| tally.count), loaded, ..Counts::default() }
     }

@@ -11,7 +11,7 @@ pub struct Fence {
     pub namespace: String,
     /// Who holds it.
     pub generation: Generation,
-    /// Of the holder.
+    /// The holder's nonce.
     pub nonce: Nonce,
     /// The epoch to load next.
     pub next_epoch: Epoch,

@@ -103,7 +103,7 @@ pub struct EpochRecord {
     pub plan: String,
     /// The partitions that moved, in order.
     pub spans: Vec<Span>,
-    /// Of a person, where one decided.
+    /// What a person decided, if one did.
     pub decision: Option<Decision>,
     /// Counts by target, zeros too.
     pub counts: BTreeMap<String, Counts>,

@@ -14,7 +14,7 @@ pub struct Staging {
     pub fence_id: String,
     /// Taken at start-up.
     pub generation: Generation,
-    /// Of this start.
+    /// This start's nonce.
     pub nonce: Nonce,
 }
 

@@ -80,9 +80,9 @@ impl Home {
 /// A witness that was listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
-    /// Of the control tables that the start found.
+    /// The fence id of the control tables that the start found.
     pub fence_id: String,
-    /// Of the start.
+    /// The start's generation.
     pub generation: Generation,
     /// The bytes of the object; empty where it could not be read any more. Not looked at where the fence id was adopted, or has a
     /// newer witness; of our own only the nonce.
@@ -98,7 +98,7 @@ pub struct Tables<'a> {
     pub fence_id: &'a str,
     /// The newest generation that the fence knows: before a start takes the fence that of its predecessor, afterwards its own.
     pub generation: Generation,
-    /// Of the start that took it.
+    /// The nonce of the start that took it.
     pub nonce: &'a Nonce,
     /// Where they are.
     pub home: &'a Home,
@@ -117,9 +117,9 @@ pub enum Witnessed {
     Restored {
         /// The witness.
         object: String,
-        /// Of the fence.
+        /// The generation that the fence has.
         generation: Generation,
-        /// Of the witness.
+        /// The generation that the witness has.
         witnessed: Generation,
     },
     /// A load was begun that the tables do not know any more.
@@ -130,7 +130,7 @@ pub enum Witnessed {
     Rewound {
         /// What says so.
         object: String,
-        /// Of the fence.
+        /// The next epoch that the fence has.
         next_epoch: Epoch,
         /// The first epoch that may not be in.
         below: Epoch,

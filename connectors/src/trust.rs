@@ -45,6 +45,6 @@ mod tests {
         assert_eq!(refused(Fault::Denied), Fault::Denied, "a refusal earns nothing");
         trust.judge(Ok(())).unwrap();
         assert_eq!(refused(Fault::Denied), Fault::Outage);
-        assert_eq!(refused(Fault::Missing), Fault::Missing, "what is not there is no refusal");
+        assert_eq!(refused(Fault::Missing), Fault::Missing, "what is not there is not a refusal");
     }
 }

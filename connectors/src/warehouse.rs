@@ -46,9 +46,9 @@ pub struct Process {
 /// A session that a process of the job has recorded, and that is open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenSession {
-    /// Of the start whose nonce it recorded; `None` while that had not taken the fence.
+    /// The generation of the start whose nonce it recorded; `None` while that start had not taken the fence.
     pub generation: Option<Generation>,
-    /// Of the start.
+    /// The start's nonce.
     pub nonce: String,
     /// Whose it is.
     pub process: Process,
@@ -109,7 +109,7 @@ pub struct CopyFrom {
 /// One load: epochs that become visible together, or not at all.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// By whose right.
+    /// Who holds the fence: by its right the load is made.
     pub holder: Holder,
     /// Which epochs.
     pub range: Range,

@@ -328,7 +328,9 @@ impl From<Failure> for CodedError {
             Failure::TooManyBadRecords { .. } => Code::TooManyBadRecords,
             Failure::Bug(_) => Code::Bug,
             Failure::Halt(_) => {
-                let Failure::Halt(halt) = failure else { return CodedError::new(Code::Bug, "a halt that is none") };
+                let Failure::Halt(halt) = failure else {
+                    return CodedError::new(Code::Bug, "a failure that is not a halt");
+                };
                 return halt.into();
             }
             Failure::Port { source, .. } => match source.fault {

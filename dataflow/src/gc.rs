@@ -11,6 +11,7 @@ use checkpoint::{
     names::{self, Staging},
 };
 use connectors::Objects;
+use operators::threads::named;
 use tracing::{info, warn};
 
 use crate::{error::CodedError, report::Report};
@@ -56,7 +57,7 @@ pub fn collect(
 pub fn start(staging: Arc<Staging>, objects: Arc<dyn Objects>, report: &Arc<Report>) {
     let report = Arc::downgrade(report);
     // If the thread cannot be started files wait for `tidegate gc`.
-    let _ = thread::Builder::new().name("gc".into()).spawn(move || {
+    let _ = named("gc", move || {
         // What was loaded when it looked last, and so is loaded for as long as it waited.
         let mut loaded = None;
         loop {

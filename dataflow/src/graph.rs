@@ -61,17 +61,17 @@ pub struct Context {
     pub watch: Watch,
     /// What is done about records that cannot be loaded.
     pub errors: RejectOptions,
-    /// For clock.
+    /// The options of clock.
     pub clock: ClockOptions,
-    /// For fetch.
+    /// The options of fetch.
     pub fetch: FetchOptions,
-    /// For encode.
+    /// The options of encode.
     pub encode: EncodeOptions,
     /// The threads that upload.
     pub uploads: Pool,
-    /// For seal.
+    /// The options of seal.
     pub seal: SealOptions,
-    /// For load.
+    /// The options of load.
     pub load: LoadOptions,
     /// For tests: who stands between the operators.
     pub between: Option<Between>,

@@ -34,7 +34,7 @@ pub struct Shape {
 }
 
 impl Shape {
-    /// Of a job with so many workers a process.
+    /// The budget of a job with so many workers a process.
     pub fn of(job: &Job, workers: usize) -> Shape {
         let columns: usize = job.targets.iter().map(|target| target.selection.columns.len()).sum();
         let letters = connectors::dead_letter_columns().len();

@@ -27,7 +27,7 @@ pub struct Plan {
     pub streams: Vec<StreamPlan>,
     /// Its targets, by number; after them, as the last one, the dead letters.
     pub targets: Arc<[Arc<Target>]>,
-    /// Of each target but the last, what fills it.
+    /// What fills each target but the last.
     pub flows: Vec<Flow>,
     /// SHA-256 of what it means, in hex.
     pub hash: String,
@@ -44,8 +44,9 @@ pub struct Flow {
     pub steps: Vec<Arc<dyn Step>>,
 }
 
-/// The steps of a target, in their order. An operator that changes rows, drops some or adds columns is a line here: before the query
-/// if the SELECT is to see what it gives (late rows, duplicates, columns of another table), after it if it is about the result.
+/// The steps of a target, in their order. An operator that changes rows or drops some is a line here: before the query if it judges what
+/// came (late rows, duplicates), after it if it is about the result. One that adds columns also tells them to the reader of the SELECT,
+/// which knows the declared ones so far (`job/target.rs`).
 fn steps(target: &job::TargetOptions) -> Vec<Arc<dyn Step>> {
     vec![Arc::new(Query { selection: Arc::new(target.selection.clone()) })]
 }

@@ -35,7 +35,7 @@ use crate::{
 pub struct Recovered {
     /// Its right to load.
     pub holder: Holder,
-    /// Of the control tables.
+    /// The fence id of the control tables.
     pub fence_id: String,
     /// Where it goes on.
     pub history: History,

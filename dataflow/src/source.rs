@@ -115,7 +115,10 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                         Instant::now()
                     });
                     if since.elapsed() >= OUTAGE_WITHIN {
-                        fail(Failure::Port { doing: format!("gave up {}", doing()), source });
+                        fail(Failure::Port {
+                            doing: format!("no answer to {} for {} minutes", doing(), OUTAGE_WITHIN.as_secs() / 60),
+                            source,
+                        });
                     }
                 }
                 None => {

@@ -24,7 +24,7 @@ use crate::{
 
 /// How long the session of another process is waited for.
 const WAIT: Duration = Duration::from_secs(60);
-/// How long the answer of a person is waited for. None is no.
+/// How long the answer of a person is waited for. No answer is a no.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -86,7 +86,7 @@ pub fn wait_for_holder(warehouse: &mut dyn Warehouse, fence: &Fence, me: &Proces
         };
         let Some(session) = holder(&sessions, fence, me, take_over) else {
             if said {
-                info!(event = "holder-gone", "it has ended");
+                info!(event = "holder-gone", "the other process has ended");
             }
             return Ok(());
         };
@@ -131,7 +131,7 @@ fn describe(session: &OpenSession) -> String {
 
 fn ask(who: &str) -> bool {
     let mut to = std::io::stderr();
-    let _ = write!(to, "{who} runs this job. Take over, which ends it? [y/N] ").and_then(|()| to.flush());
+    let _ = write!(to, "{who} runs this job. End it and take over? [y/N] ").and_then(|()| to.flush());
     let (give, answer) = mpsc::channel();
     // It waits for the terminal for ever, if nobody answers; the process ends then.
     let spawned = named("answer", move || {

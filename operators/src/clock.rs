@@ -7,7 +7,7 @@
 //! * Time: it holds one capability, at the open epoch, and moves it on when it closes the epoch.
 //! * An epoch is closed only if some position moved, so an idle job has one epoch open for ever and sends no SQL. It is
 //!   closed by the first of: age, bytes, rows, or a worker whose memory budget is used up by this epoch alone. At most
-//!   [`MAX_OPEN_EPOCHS`] are closed and not loaded.
+//!   [`OPEN_EPOCHS_MAX`] are closed and not loaded.
 //! * The end of the job closes the open epoch in any case: a worker may have read and not have said so yet. If nothing
 //!   moved, seal drops it. The end is asked for from outside, or by a reason to end ([`crate::ending`]), which the last command has.
 //! * It alone knows what time it is: the time of an epoch is decided here and recorded with its cut.
@@ -73,7 +73,7 @@ use crate::{
     ending::{Ending, Reason},
     events::{Event, Watch},
     failure::{Failure, fail},
-    signals::{Close, MAX_OPEN_EPOCHS, Stat},
+    signals::{Close, OPEN_EPOCHS_MAX, Stat},
     stamp::epoch_of,
     time::now,
 };
@@ -116,7 +116,7 @@ struct Open {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Decision {
+enum Tick {
     /// Nothing to do for so long.
     Wait(Duration),
     Close,
@@ -142,18 +142,18 @@ impl Open {
 }
 
 /// Decides, given the age of the epoch and how many are closed and not loaded.
-fn decide(options: &ClockOptions, open: &Open, workers: usize, age: Duration, unloaded: u64, stop: bool) -> Decision {
+fn decide(options: &ClockOptions, open: &Open, workers: usize, age: Duration, unloaded: u64, stop: bool) -> Tick {
     let caught_up = options.until_caught_up && open.reached.values().filter(|r| **r).count() == workers;
     if stop || caught_up || open.ending.is_some() {
-        return Decision::CloseAndStop;
+        return Tick::CloseAndStop;
     }
-    if !open.moved || unloaded >= MAX_OPEN_EPOCHS {
-        return Decision::Wait(LOOK);
+    if !open.moved || unloaded >= OPEN_EPOCHS_MAX {
+        return Tick::Wait(LOOK);
     }
     if open.full || open.bytes >= options.max_bytes || open.rows >= options.max_rows || age >= options.interval {
-        return Decision::Close;
+        return Tick::Close;
     }
-    Decision::Wait(LOOK.min(options.interval - age))
+    Tick::Wait(LOOK.min(options.interval - age))
 }
 
 /// Builds the clock. `loaded` is the stream of loaded epochs; only its frontier is looked at.
@@ -203,10 +203,10 @@ pub fn clock<'s>(
             let stop = options.stop.load(Ordering::Relaxed);
             open.ending = open.ending.take().or_else(|| options.ending.get());
             let decision = decide(&options, &open, workers, opened.elapsed(), epoch.saturating_sub(oldest), stop);
-            let wait = if let Decision::Wait(wait) = decision { wait } else { LOOK };
-            if matches!(decision, Decision::Close | Decision::CloseAndStop) {
+            let wait = if let Tick::Wait(wait) = decision { wait } else { LOOK };
+            if matches!(decision, Tick::Close | Tick::CloseAndStop) {
                 last_time = closed_at().max(last_time + 1);
-                let last = decision == Decision::CloseAndStop;
+                let last = decision == Tick::CloseAndStop;
                 let close = Close { epoch, closed_at: last_time, last, ending: open.ending.take() };
                 let mut output = output.activate();
                 let mut session = output.session(held);
@@ -267,48 +267,34 @@ mod tests {
         let young = Duration::from_secs(1);
         let old = Duration::from_secs(30);
         let cases = [
-            ("young", open.clone(), young, 0, false, Decision::Wait(LOOK)),
-            ("old", open.clone(), old, 0, false, Decision::Close),
-            ("old, and nothing moved", idle.clone(), old, 0, false, Decision::Wait(LOOK)),
-            ("bytes", Open { bytes: 100, ..open.clone() }, young, 0, false, Decision::Close),
-            ("rows", Open { rows: 10, ..open.clone() }, young, 0, false, Decision::Close),
-            ("a full budget", Open { full: true, ..open.clone() }, young, 0, false, Decision::Close),
-            ("full of older epochs", Open { full: true, ..idle.clone() }, old, 3, false, Decision::Wait(LOOK)),
-            (
-                "too many unloaded",
-                Open { bytes: 100, ..open.clone() },
-                old,
-                MAX_OPEN_EPOCHS,
-                false,
-                Decision::Wait(LOOK),
-            ),
-            ("stop", open.clone(), young, 0, true, Decision::CloseAndStop),
-            ("stop, and nothing was heard", idle.clone(), young, 0, true, Decision::CloseAndStop),
-            ("stop, and too many unloaded", open.clone(), young, MAX_OPEN_EPOCHS, true, Decision::CloseAndStop),
-            ("a reason to end", Open { ending: Some(gone), ..idle.clone() }, young, 0, false, Decision::CloseAndStop),
+            ("young", open.clone(), young, 0, false, Tick::Wait(LOOK)),
+            ("old", open.clone(), old, 0, false, Tick::Close),
+            ("old, and nothing moved", idle.clone(), old, 0, false, Tick::Wait(LOOK)),
+            ("bytes", Open { bytes: 100, ..open.clone() }, young, 0, false, Tick::Close),
+            ("rows", Open { rows: 10, ..open.clone() }, young, 0, false, Tick::Close),
+            ("a full budget", Open { full: true, ..open.clone() }, young, 0, false, Tick::Close),
+            ("full of older epochs", Open { full: true, ..idle.clone() }, old, 3, false, Tick::Wait(LOOK)),
+            ("too many unloaded", Open { bytes: 100, ..open.clone() }, old, OPEN_EPOCHS_MAX, false, Tick::Wait(LOOK)),
+            ("stop", open.clone(), young, 0, true, Tick::CloseAndStop),
+            ("stop, and nothing was heard", idle.clone(), young, 0, true, Tick::CloseAndStop),
+            ("stop, and too many unloaded", open.clone(), young, OPEN_EPOCHS_MAX, true, Tick::CloseAndStop),
+            ("a reason to end", Open { ending: Some(gone), ..idle.clone() }, young, 0, false, Tick::CloseAndStop),
             (
                 "one of two caught up",
                 Open { reached: reached(&[true, false]), ..open.clone() },
                 young,
                 0,
                 false,
-                Decision::Wait(LOOK),
+                Tick::Wait(LOOK),
             ),
-            (
-                "one of two heard",
-                Open { reached: reached(&[true]), ..open.clone() },
-                young,
-                0,
-                false,
-                Decision::Wait(LOOK),
-            ),
+            ("one of two heard", Open { reached: reached(&[true]), ..open.clone() }, young, 0, false, Tick::Wait(LOOK)),
             (
                 "both caught up",
                 Open { reached: reached(&[true, true]), ..open.clone() },
                 young,
                 0,
                 false,
-                Decision::CloseAndStop,
+                Tick::CloseAndStop,
             ),
             (
                 "both, and nothing moved",
@@ -316,13 +302,13 @@ mod tests {
                 young,
                 0,
                 false,
-                Decision::CloseAndStop,
+                Tick::CloseAndStop,
             ),
         ];
         for (name, open, age, unloaded, stop, expected) in cases {
             assert_eq!(decide(&options, &open, 2, age, unloaded, stop), expected, "{name}");
         }
         let almost = Duration::from_millis(29_990);
-        assert_eq!(decide(&options, &open, 2, almost, 0, false), Decision::Wait(Duration::from_millis(10)));
+        assert_eq!(decide(&options, &open, 2, almost, 0, false), Tick::Wait(Duration::from_millis(10)));
     }
 }

@@ -155,7 +155,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Of a stream or a target.
+    /// The changes of a stream or a target.
     pub fn new(place: String, watch: Watch) -> Changes {
         Changes { place, watch, counts: RefCell::default() }
     }

@@ -33,7 +33,7 @@ pub enum Failure {
     TooManyBadRecords {
         /// How many.
         bad: u64,
-        /// Of how many.
+        /// How many records were looked at.
         seen: u64,
         /// The partition of one of them.
         partition: TopicPartition,
@@ -66,7 +66,7 @@ pub enum Failure {
     PeerLost {
         /// Its number.
         process: usize,
-        /// For how long.
+        /// For how long it was silent.
         silent: std::time::Duration,
     },
     /// What the job promises can no longer be kept.

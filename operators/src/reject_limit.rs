@@ -10,7 +10,7 @@ const ENOUGH: u64 = 1_000;
 /// The share of bad ones among the newest records. Pure.
 pub(crate) struct Limit {
     above: f64,
-    window: VecDeque<Batch>,
+    window: VecDeque<Counted>,
     seen: u64,
     bad: u64,
 }
@@ -20,7 +20,7 @@ pub(crate) type Record = (i32, i64);
 
 /// A batch of the window. Decode sees several before query and fit reject records of the first.
 #[derive(Default)]
-struct Batch {
+struct Counted {
     records: u64,
     /// For each place the first and the last offset in it.
     spans: BTreeMap<i32, (i64, i64)>,
@@ -34,7 +34,7 @@ impl Limit {
     }
 
     pub(crate) fn saw(&mut self, records: impl Iterator<Item = Record>) {
-        let mut batch = Batch::default();
+        let mut batch = Counted::default();
         for (place, offset) in records {
             batch.records += 1;
             let span = batch.spans.entry(place).or_insert((offset, offset));
@@ -51,7 +51,7 @@ impl Limit {
     /// These records are bad. Bad ones and all of the window, if they are too many now. What has left the window is forgotten.
     pub(crate) fn rejected(&mut self, records: impl Iterator<Item = Record>) -> Option<(u64, u64)> {
         for (place, offset) in records {
-            let is_of = |batch: &&mut Batch| {
+            let is_of = |batch: &&mut Counted| {
                 batch.spans.get(&place).is_some_and(|(first, last)| (*first..=*last).contains(&offset))
             };
             let new = self.window.iter_mut().find(is_of).is_some_and(|batch| batch.bad.insert((place, offset)));

@@ -124,7 +124,7 @@ impl Accountable for Fitted {
 }
 
 impl Raw {
-    /// Of an origin. Nobody holds it to account yet.
+    /// The batch of an origin. Nobody holds it to account yet.
     pub fn new(origin: Origin) -> Raw {
         Raw { origin: Arc::new(origin), lease: None }
     }
@@ -201,7 +201,7 @@ impl Index {
         self.within.as_ref().map_or(0, |within| within[row])
     }
 
-    /// Of these rows alone.
+    /// The index of these rows alone.
     pub fn only(&self, rows: &[usize]) -> Index {
         let records = rows.iter().map(|row| self.record(*row) as u32).collect();
         let within = self.within.as_ref().map(|within| rows.iter().map(|row| within[*row]).collect());
@@ -258,7 +258,7 @@ impl Default for Origin {
 }
 
 impl Records {
-    /// Of all rows of an index.
+    /// The records of all rows of an index.
     pub fn of(origin: &Origin, index: &Index) -> Records {
         let (places, offsets) = (origin.place.values(), origin.offset.values());
         match &index.records {

@@ -39,8 +39,11 @@ impl Mode {
     /// All of them.
     pub const ALL: &[Mode] = &[Mode::Append];
 
+    /// Their words in the job file.
+    pub const WORDS: &[&str] = &[Mode::Append.word()];
+
     /// Its word in the job file.
-    pub fn word(self) -> &'static str {
+    pub const fn word(self) -> &'static str {
         match self {
             Mode::Append => "append",
         }

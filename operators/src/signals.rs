@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::ending::Ending;
 
 /// How many epochs may be closed and not loaded.
-pub const MAX_OPEN_EPOCHS: u64 = 64;
+pub const OPEN_EPOCHS_MAX: u64 = 64;
 
 /// What the clock tells the fetch operators: the open epoch ends where each partition stands now.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,9 +74,9 @@ pub struct StagedFile {
 /// Whose records met a fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Of {
-    /// Of a stream, by number: for all targets that read it.
+    /// Records of a stream, by number: for all targets that read it.
     Stream(usize),
-    /// Of a target, by number.
+    /// Records of a target, by number.
     Target(usize),
 }
 

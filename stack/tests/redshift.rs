@@ -140,7 +140,7 @@ fn transactions_are_those_of_snapshot_isolation() {
         assert_eq!(fails(&b, "SELECT 1").await.0.split(' ').next(), Some("25P02"));
         run(&b, "COMMIT").await;
 
-        // An INSERT is no fence, and a key is not enforced: both get in.
+        // An INSERT is not a fence, and a key is not enforced: both get in.
         for client in [&a, &b] {
             run(client, "BEGIN").await;
             assert_eq!(value(client, "SELECT count(*) FROM f WHERE version = 4").await, "0");

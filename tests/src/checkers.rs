@@ -97,7 +97,7 @@ fn of_job(job: &str, letters: &str) -> Checks {
 fn of_target(job: &str, table: &str) -> Checks {
     vec![
         (
-            "the table has other rows than were counted",
+            "the table does not have as many rows as were counted",
             format!(
                 "SELECT 1 FROM (SELECT sum(loaded) AS counted FROM {job}_rows WHERE target = 'public.{table}') c WHERE counted <> (SELECT count(*) FROM {table})"
             ),
@@ -113,7 +113,7 @@ fn of_target(job: &str, table: &str) -> Checks {
             ),
         ),
         (
-            "an epoch has other rows than were counted",
+            "an epoch does not have as many rows as were counted",
             format!(
                 "SELECT r.epoch, r.loaded, count(t.kafka_offset) FROM {job}_rows r \
              LEFT JOIN {job}_offsets o ON o.epoch = r.epoch AND o.end_offset > o.start_offset \

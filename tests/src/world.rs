@@ -39,11 +39,11 @@ pub struct World {
     pub name: String,
     /// Added to the environment of the program, after that of the stack.
     pub env: Vec<(String, String)>,
-    /// More of `[kafka] properties`, each behind a comma.
+    /// More of `[kafka] properties`, each after a comma.
     pub properties: String,
     /// Where the password for Redshift is, and the secret key for S3, as the job file says it.
     pub secrets: [String; 2],
-    /// Text of the job file behind `[[target]]`'s query; more sections.
+    /// Text of the job file after `[[target]]`'s query; more sections.
     pub more: String,
     dir: tempfile::TempDir,
     _place: Place,

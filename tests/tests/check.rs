@@ -46,7 +46,7 @@ fn a_good_setup_and_fourteen_bad_ones() {
         "4 slices",
         "columns take",
         "rolled back",
-        "nothing is wrong",
+        "no findings",
     ] {
         assert!(said.contains(part), "{part}: {said}");
     }

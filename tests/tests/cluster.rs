@@ -206,7 +206,7 @@ fn what_knocks_at_the_port_does_not_disturb_the_start() {
     gone.end(Duration::from_secs(5));
     let late = member(&world, &more, 2, 1, &["--meet-within", "6"]);
     refused(waits, "process 1 did not come in time");
-    refused(late, "gave no start");
+    refused(late, "did not answer");
     // Told to stop while it waits, it has nothing to drain.
     let waits = member(&world, &free_hosts(2), 0, 1, &[]);
     thread::sleep(Duration::from_secs(1));

@@ -73,7 +73,7 @@ fn every_command_of_the_guide_works() {
         "5000 records sent to orders",
         "interval = \"2s\"\n",
         "tidegate.orders_manifest\n",
-        "nothing is wrong\n",
+        "no findings\n",
         "topic orders: 4 partitions, 0 offsets not loaded",
         "count  sum\n5000   ",
         "1 at decode column customer_id: a string where an integer is declared",

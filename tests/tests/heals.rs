@@ -38,7 +38,7 @@ fn a_copy_that_fails_for_a_moment_is_tried_again() {
         (1, plain("25006", "transaction is read-only")),
         (1, plain("XX000", "Query (123) aborted by WLM Query Monitoring Rule")),
         (1, plain("XX000", "could not open relation with OID 123456")),
-        // Twice in a row: the catalog has the table, so it is no reason to give up.
+        // Twice in a row: the catalog has the table, so it is not a reason to give up.
         (2, plain("XX000", "1018")),
         // Nobody knows this one.
         (2, internal("Assert", 1000, "a line of code")),

@@ -81,7 +81,7 @@ fn old_epochs_become_one_row_and_nobody_notices() {
         (
             format!("DELETE FROM {name} WHERE kafka_partition = 3 AND kafka_offset = 50"),
             format!("INSERT INTO {name} (id, kafka_partition, kafka_offset) VALUES (1, 3, 50)"),
-            "has other rows than were counted",
+            "does not have as many rows as were counted",
         ),
         (
             format!(
@@ -90,7 +90,7 @@ fn old_epochs_become_one_row_and_nobody_notices() {
             format!(
                 "UPDATE tidegate.{name}_rows SET loaded = loaded - 1 WHERE epoch = 300 AND target = 'public.{name}'"
             ),
-            "has other rows than were counted",
+            "does not have as many rows as were counted",
         ),
         (
             format!("UPDATE tidegate.{name}_cuts SET end_offset = 299 WHERE epoch = 300 AND kafka_partition = 1"),

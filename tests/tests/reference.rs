@@ -206,7 +206,7 @@ fn commands_codes_and_states_are_those_of_the_program() {
     let world = World::bare("reference");
     let help = world.output(&["help"]);
     let commands = help.split("Commands:").nth(1).and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
-    // A name begins behind two blanks; what follows is more of the line above.
+    // A name begins after two blanks; what follows is more of the line above.
     let of_program = commands.lines().filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
     let of_program: BTreeSet<String> = of_program
         .filter_map(|line| line.split_whitespace().next())

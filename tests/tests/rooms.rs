@@ -134,8 +134,8 @@ impl House {
         House(sources)
     }
 
-    /// The module in which stands what a path leads to, from where it is written; `None` for other crates and for what is no
-    /// module's.
+    /// The module in which stands what a path leads to, from where it is written; `None` for other crates and for what is not in
+    /// a module.
     fn resolve(&self, from: &Module, path: &[String], depth: usize) -> Option<Module> {
         let source = self.0.get(from)?;
         let (first, rest) = path.split_first()?;
@@ -256,7 +256,7 @@ fn imports_are_followed_to_where_a_name_is_from() {
     ] {
         assert_eq!(circles(&[("lib.rs", root), ("a.rs", "use crate::B;"), ("b.rs", back)]), both, "{back}");
     }
-    // Tests may know everything; a face and its folder are no exception.
+    // Tests may know everything; a face and its folder are not an exception.
     let tests = "pub struct B; #[cfg(test)] mod tests { use crate::A; }";
     assert_eq!(circles(&[("lib.rs", root), ("a.rs", "use crate::B;"), ("b.rs", tests)]), none);
     let face = [("lib.rs", "mod a;"), ("a/mod.rs", "mod b; use b::B; pub struct A;"), ("a/b.rs", "use super::A;")];

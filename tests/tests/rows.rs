@@ -183,7 +183,7 @@ fn kinds() -> Vec<(&'static str, Record, Fate)> {
         ("a byte over the fetch limit", Record::of(format!(r#"{{"id":-1,"pad":"{}"}}"#, long(100_001 - 18))), row(&[])),
         ("ten thousand headers", headers, Dead("fit", Some("h"), "longer than varchar(65535): ")),
         ("a key of a megabyte", big_key, Dead("fit", Some("k"), "longer than varchar(65535): 1000000 bytes")),
-        ("a key that is no text", bad_key, Dead("query", Some("_key"), "not UTF-8: at byte 0")),
+        ("a key that is not text", bad_key, Dead("query", Some("_key"), "not UTF-8: at byte 0")),
         (
             "a key and headers",
             Record { key: Some(b"k \xc3\xa4".to_vec()), headers: 2, ..of(r#"{"id":-1}"#) },
@@ -377,7 +377,7 @@ fn check(
                 }
             }
             Fate::Dead(stage, column, reason) => {
-                let letter = letters.get(&place).unwrap_or_else(|| panic!("{what} at {place:?} is no dead letter"));
+                let letter = letters.get(&place).unwrap_or_else(|| panic!("{what} at {place:?} is not a dead letter"));
                 assert!(!rows.contains_key(&place), "{what} is a row as well");
                 let target = if *stage == "decode" { String::new() } else { format!("public.{name}") };
                 assert_eq!(letter[2].as_deref(), Some(target.as_str()), "{what}");

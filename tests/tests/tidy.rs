@@ -111,7 +111,7 @@ fn every_file_says_what_it_is_for() {
     }
 }
 
-/// A file that is no module of the program would be neither compiled nor run.
+/// A file that is not a module of the program would be neither compiled nor run.
 #[test]
 fn every_file_of_tests_is_run() {
     let modules = include_str!("main.rs").lines().filter_map(|line| line.strip_prefix("mod ")?.strip_suffix(';'));

@@ -55,7 +55,7 @@ fn each_change_of_the_tables_is_found() {
         (
             "the last manifest row removed",
             format!("DELETE FROM {manifest} WHERE epoch = (SELECT max(epoch) FROM {manifest})"),
-            "the fence does not stand after the last epoch",
+            "the fence does not follow the last epoch",
         ),
         (
             "a digest edited",

@@ -222,7 +222,7 @@ fn what_the_witnesses_do_not_see() {
     // An earlier moment of the same generation.
     let restore = Some(Restore { survive: Survive::Nobody, any_moment: true, adopted: false });
     breaks("put back within a generation", Bounds { restore, ..restored(Survive::Nobody) }, Flaw::None, ALL, ONCE);
-    // The generation that the tables go back to still has a process, which is no start and looks at no witness.
+    // The generation that the tables go back to still has a process, which is not a start and looks at no witness.
     breaks("put back under a zombie", restored(Survive::All), Flaw::None, ALL, ONCE);
     // Of two starts that read the fence before, one lifts it to where the other read it.
     let starts = Bounds { processes: 3, ..restored(Survive::Starts) };

@@ -21,13 +21,13 @@ use crate::{Error, Fault, RawBatch, Read, ReadFrom, Reader, Result, Run, Trust};
 
 /// The most records of a batch, and the fewest that are asked for.
 const BATCH_RECORDS: usize = 8192;
-const FEWEST_RECORDS: usize = 16;
+const RECORDS_MIN: usize = 16;
 /// What a record is taken to be before one was seen, in bytes.
 const FIRST_GUESS_BYTES: usize = 4096;
 
 /// Pure: how many records to ask for, so that a batch has about so many bytes. `average` is that of the last batch.
 fn records_for(batch_bytes: usize, average: usize) -> usize {
-    (batch_bytes / average.max(1)).clamp(FEWEST_RECORDS, BATCH_RECORDS)
+    (batch_bytes / average.max(1)).clamp(RECORDS_MIN, BATCH_RECORDS)
 }
 
 /// Reads some partitions.
@@ -244,7 +244,7 @@ mod tests {
         let mb = 1 << 20;
         assert_eq!(records_for(8 * mb, 300), BATCH_RECORDS);
         assert_eq!(records_for(mb, 1024), 1024);
-        assert_eq!(records_for(64 << 10, mb), FEWEST_RECORDS);
+        assert_eq!(records_for(64 << 10, mb), RECORDS_MIN);
         assert_eq!(records_for(mb, 0), BATCH_RECORDS, "tombstones alone");
     }
 }

@@ -167,7 +167,7 @@ impl Inspect for MemoryWarehouse {
                 tables.links.iter().filter_map(|link| link.record.counts.get(&name)).map(|counts| counts.loaded).sum();
             let there: u64 = tables.copies.iter().filter(|(copy, _)| *copy == name).map(|(_, rows)| rows).sum();
             if counted != there {
-                done.found.push(found(format!("table {name} has other rows than were counted"), Some(name)));
+                done.found.push(found(format!("table {name} does not have as many rows as were counted"), Some(name)));
             }
         }
         let letters = self.letters.as_deref().unwrap_or_default();

@@ -84,7 +84,7 @@ impl Redshift {
             (Ok(Some(answer)), None, _) => Ok(Ok(answer)),
             (Ok(None), None, _) => Err(Error::bug("a statement that nobody waits for")),
             (Err(error), _, Some(pid)) => {
-                let what = format!("{}: session {pid} holds the fence, and is none of this job's", error.what);
+                let what = format!("{}: session {pid} holds the fence, and does not belong to this job", error.what);
                 Err(Error { what, ..error })
             }
             (Err(error), ..) => Err(error),

@@ -22,7 +22,7 @@ use crate::{Error, Fault, Fold, Folded, Result};
 /// How long a statement of it may run. Somebody may wait for the fence.
 const STATEMENT_WITHIN: Duration = Duration::from_secs(4);
 /// How long the whole may take. Where it takes longer nothing was done, and fewer epochs are tried.
-const HELD_AT_MOST: Duration = Duration::from_secs(8);
+const HELD_MAX: Duration = Duration::from_secs(8);
 
 impl Redshift {
     pub(super) fn try_fold(&self, session: &mut Session, fold: &Fold) -> Result<Option<Folded>> {
@@ -45,7 +45,7 @@ impl Redshift {
                 return Err(Error::new(Fault::Outage, "the fence was taken by another process meanwhile"));
             }
             self.fold_into(session, base)?;
-            if since.elapsed() > HELD_AT_MOST {
+            if since.elapsed() > HELD_MAX {
                 return Err(too_long(fold.epochs));
             }
             session.run("COMMIT").map(drop).map_err(Error::unknown)
@@ -129,6 +129,6 @@ pub(super) fn decisions() -> String {
 }
 
 fn too_long(epochs: u64) -> Error {
-    let limit_s = HELD_AT_MOST.as_secs();
+    let limit_s = HELD_MAX.as_secs();
     Error::new(Fault::TooLong, format!("folding {epochs} epochs would hold the fence for more than {limit_s} s"))
 }

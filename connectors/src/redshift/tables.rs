@@ -223,9 +223,10 @@ impl Tables {
         let foreign = |what: String| Err(Error::new(Fault::Foreign, what));
         match format {
             Some(FORMAT) if missing.is_empty() => Ok(()),
-            Some(FORMAT) => {
-                foreign(format!("of the job's control tables {} are gone, and others are there", missing.join(", ")))
-            }
+            Some(FORMAT) => foreign(format!(
+                "control tables {} of the job are missing, and the others are there",
+                missing.join(", ")
+            )),
             Some(other) => foreign(format!("{version} says format {other}, and this program has format {FORMAT}")),
             None => foreign(format!(
                 "tables without a version, of an older program or of somebody else: {}",

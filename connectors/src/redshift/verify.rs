@@ -65,7 +65,7 @@ fn checks(tables: &Tables, targets: &[(&Filled, Option<Part>)], renewed: &[Strin
             ),
         ),
         of_job(
-            "the fence does not stand after the last epoch",
+            "the fence does not follow the last epoch",
             format!(
                 "SELECT f.next_epoch, m.number FROM {fence} f, \
                  (SELECT count(*) + {first} AS number FROM {manifest} WHERE {in_part}) m WHERE f.next_epoch <> m.number"
@@ -162,7 +162,7 @@ fn of_target(tables: &Tables, target: &Filled, renewed: &[String], part: Part) -
     let mut checks = Vec::new();
     if part.is_all() && target.from.is_none() {
         checks.push(check(
-            format!("table {shown} has other rows than were counted"),
+            format!("table {shown} does not have as many rows as were counted"),
             format!(
                 "SELECT c.counted, t.there FROM (SELECT coalesce(sum(loaded), 0) AS counted FROM {rows} WHERE target = {known}) c, \
                  (SELECT count(*) AS there FROM {table}) t WHERE c.counted <> t.there"

@@ -108,7 +108,7 @@ pub fn join(cluster: &Cluster, us: Hello) -> Result<Joined> {
             Ok(answered) => break answered,
             // It ended, or something between us did: whoever starts it again waits for us.
             Err(_) if retry.rest() => {}
-            Err(error) => return Err(not_met(format!("process 0 at {at} gave no start"))(error)),
+            Err(error) => return Err(not_met(format!("process 0 at {at} did not answer"))(error)),
         }
     };
     match answer {
@@ -336,6 +336,6 @@ mod tests {
         assert!(error.render().contains("process 1, 2 did not come in time"), "{}", error.render());
         let second = cluster(&hosts, 1, short);
         let error = join(&second, hello(&second, "j", "m")).err().unwrap();
-        assert!(error.render().contains("gave no start"), "{}", error.render());
+        assert!(error.render().contains("did not answer"), "{}", error.render());
     }
 }

@@ -42,7 +42,8 @@ impl Door {
     pub fn open(address: &str) -> Result<Door> {
         let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
         let is_local = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
-        let port = port.parse::<u16>().map_err(|_| Error::new(ErrorKind::InvalidInput, "there is no port in it"))?;
+        let port =
+            port.parse::<u16>().map_err(|_| Error::new(ErrorKind::InvalidInput, "it has no port; write HOST:PORT"))?;
         let listener = match is_local {
             true => TcpListener::bind((host.trim_matches(['[', ']']), port))?,
             // Both families, where the machine has the newer one.

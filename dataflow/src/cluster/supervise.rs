@@ -31,7 +31,7 @@ use crate::{
 /// How long the others have to end once one has: the heartbeat's silence, and some.
 const OTHERS_WITHIN: Duration = Duration::from_secs(40);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// A start that lived so long was a good one.
 const GOOD_AFTER: Duration = Duration::from_secs(300);
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -119,7 +119,7 @@ pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> 
                 }
                 // Who did not meet has waited already; a longer pause would miss the others' time.
                 let met = code != Some(i32::from(Code::NotMet.exit_code()));
-                pause = if met { (pause * 2).min(LONGEST_PAUSE) } else { FIRST_PAUSE };
+                pause = if met { (pause * 2).min(PAUSE_MAX) } else { FIRST_PAUSE };
             }
         }
     }

@@ -68,7 +68,7 @@ pub struct Exit {
 }
 
 impl Exit {
-    /// Of a process that ends with this error.
+    /// What a process says that ends with this error.
     pub fn of(process: usize, error: &CodedError) -> Exit {
         let shown = error.command().map(|command| format!("the way out of it: {command}"));
         let mut what = [vec![error.what.clone()], error.causes(), shown.into_iter().collect()].concat();
@@ -97,7 +97,7 @@ pub fn needs_a_person(code: Code) -> bool {
 pub struct Welcome {
     /// Which.
     pub start: StartId,
-    /// Of the control tables.
+    /// The fence id of the control tables.
     pub fence_id: String,
     /// The first epoch.
     pub next_epoch: u64,

@@ -118,7 +118,7 @@ impl Checked {
             text += &format!("not checked: {skipped}\n");
         }
         text + &match self.findings.len() {
-            0 => "nothing is wrong\n".to_string(),
+            0 => "no findings\n".to_string(),
             1 => "1 finding\n".to_string(),
             n => format!("{n} findings\n"),
         }
@@ -365,7 +365,10 @@ fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
         match inspect.may_insert(&target.table) {
             Ok(true) => {}
             Ok(false) => {
-                let what = format!("user {} may not insert into {}", job.redshift.user, target.table);
+                let what = format!(
+                    "user {0} may not insert into {1}: GRANT INSERT ON {1} TO {0}",
+                    job.redshift.user, target.table
+                );
                 checked.found(format!("{key}: table"), &CodedError::new(Code::Denied, what));
             }
             Err(error) => checked.found(key, &error.into()),

@@ -6,7 +6,7 @@ use crate::error::Result;
 /// Print the completions for a shell.
 #[derive(clap::Args)]
 pub(super) struct Arguments {
-    /// Which.
+    /// The shell.
     shell: clap_complete::Shell,
 }
 

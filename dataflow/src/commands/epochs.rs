@@ -15,7 +15,7 @@ use crate::{
 pub(super) struct Arguments {
     /// The job file.
     job: String,
-    /// How many.
+    /// How many epochs to list.
     #[arg(long, default_value_t = 20)]
     last: u64,
     /// Print JSON objects, one a line.

@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct Arguments {
     /// The job file.
     job: String,
-    /// A target that others write to as well: what their rows explain is a warning, no finding.
+    /// A target that others write to as well: findings that their rows explain become warnings.
     #[arg(long, value_name = "SCHEMA.TABLE")]
     edited: Vec<String>,
     /// Only so many of the newest epochs, and those before them back to a whole cut.

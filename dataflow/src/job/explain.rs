@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use checkpoint::Micros;
 use connectors::{StartAt, redshift::Tls};
-use operators::{
-    sink::encode::Compression,
-    values::{Action, Policy, path::Path},
-};
+use operators::values::{Action, Policy, path::Path};
 use toml::de::DeTable;
 
 use super::{
@@ -130,11 +127,7 @@ fn value(job: &Job, section: &str, key: &str) -> Has {
         ("staging", "endpoint") => maybe(&staging.endpoint),
         ("staging", "access_key_id") => secrets(|(id, _)| id),
         ("staging", "secret_access_key") => secrets(|(_, secret)| secret),
-        ("staging", "compression") => text(match staging.compression {
-            Compression::Zstd => "zstd",
-            Compression::Snappy => "snappy",
-            Compression::None => "none",
-        }),
+        ("staging", "compression") => text(staging.compression.word()),
         ("staging", "file_size") => Is(size_text(staging.file_bytes)),
         ("redshift", "host") => text(&redshift.host),
         ("redshift", "port") => Is(redshift.port.to_string()),
@@ -212,17 +205,11 @@ fn target_text(target: &TargetOptions) -> String {
 
 /// What a policy says beyond the default, which is to reject.
 fn policy_text(policy: &Policy) -> Option<String> {
-    let word = |key: &str, action: Action| match action {
-        Action::Reject => None,
-        Action::Truncate if key == "nul" => Some("strip"),
-        Action::Truncate => Some("truncate"),
-        Action::Round => Some("round"),
-        Action::Null => Some("null"),
-    };
-    let Policy { long, range, scale, nul } = *policy;
-    let said: Vec<String> = [("long", long), ("range", range), ("scale", scale), ("nul", nul)]
+    let said: Vec<String> = policy
+        .words()
         .into_iter()
-        .filter_map(|(key, action)| Some(format!("{key} = \"{}\"", word(key, action)?)))
+        .filter(|(_, action, _)| *action != Action::Reject)
+        .map(|(key, _, word)| format!("{key} = \"{word}\""))
         .collect();
     if said.is_empty() { None } else { Some(format!("{{ {} }}", said.join(", "))) }
 }

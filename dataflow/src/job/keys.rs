@@ -1,6 +1,8 @@
 //! The keys of the job file, each declared once: what it is called, what it may be, its default, since when there is it, and a line of
 //! documentation. The reader, `tidegate explain`, the reference page, suggestions and `tidegate schema` come from here.
 
+use operators::{decode::Format, schema::Mode, sink::encode::Compression};
+
 /// A key of the job file.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
@@ -73,7 +75,7 @@ pub enum Absent {
 }
 
 impl Key {
-    /// With its section.
+    /// Its name with that of its section.
     pub fn path(&self) -> String {
         if self.section.is_empty() { self.name.to_string() } else { format!("{}.{}", self.section, self.name) }
     }
@@ -132,9 +134,9 @@ keys! {
 
     ["stream"]
     "name": Text, Required, since "0.1", "its name in queries; not case-sensitive";
-    "topic": Text, Or("topics"), since "0.1", "its topic; or";
+    "topic": Text, Or("topics"), since "0.1", "its topic; instead of `topics`";
     "topics": Texts, Nothing, since "0.1", "its topics, whose records have the same columns; a topic belongs to one stream";
-    "format": Words(&["json", "raw"]), Written("json"), since "0.1",
+    "format": Words(Format::WORDS), Written("json"), since "0.1",
         "how values are written; also `\"raw\"`: the bytes as they are, in the one column of the stream";
     "start": Start, Written("earliest"), since "0.1",
         "where a topic begins that the job has not read yet: also `\"latest\"`, or `{ time = \"2026-11-24T00:00:00Z\" }`";
@@ -151,7 +153,7 @@ keys! {
 
     ["target"]
     "table": Text, Required, since "0.1", "`schema.table`; a table belongs to one target";
-    "mode": Words(&["append"]), Written("append"), since "0.1", "how rows get into the table: each is added; nothing else yet";
+    "mode": Words(Mode::WORDS), Written("append"), since "0.1", "how rows get into the table: each is added; nothing else yet";
     "query": Text, Required, since "0.1", "a SELECT over one stream: see [queries](sql.md)";
     "on": Named("on"), Said("as the stream's columns say"), since "0.1",
         "by column, what is done with a value that does not fit";
@@ -163,9 +165,9 @@ keys! {
     ["on"]
     "long": Words(&["reject", "truncate", "null"]), Said("of a stream's column `\"reject\"`, of a target's what the stream says"), since "0.1",
         "a text that is too long";
-    "range": Words(&["reject", "null"]), Said("likewise"), since "0.1", "a number or time out of range";
-    "scale": Words(&["reject", "round", "truncate", "null"]), Said("likewise"), since "0.1", "a number with too many decimal places";
-    "nul": Words(&["reject", "strip", "null"]), Said("likewise"), since "0.1", "a text with a NUL in it";
+    "range": Words(&["reject", "null"]), Said("as for `long`"), since "0.1", "a number or time out of range";
+    "scale": Words(&["reject", "round", "truncate", "null"]), Said("as for `long`"), since "0.1", "a number with too many decimal places";
+    "nul": Words(&["reject", "strip", "null"]), Said("as for `long`"), since "0.1", "a text with a NUL in it";
 
     ["epoch"]
     "interval": Time, Written("30s"), since "0.1", "the longest an epoch stays open";
@@ -180,7 +182,7 @@ keys! {
     "access_key_id": Secret, Said("the chain of the environment, web identity, instance role"), since "0.1",
         "a secret; both keys or neither";
     "secret_access_key": Secret, With("access_key_id"), since "0.1", "a secret";
-    "compression": Words(&["zstd", "snappy", "none"]), Written("zstd"), since "0.1",
+    "compression": Words(Compression::WORDS), Written("zstd"), since "0.1",
         "of the Parquet files; also `\"snappy\"`, `\"none\"`";
     "file_size": Size, Written("128 MB"), since "0.1", "the size at which a file is closed";
 

@@ -3,15 +3,15 @@
 use super::{findings::Findings, reader::Section};
 
 /// The least budget with which a job moves: a few batches.
-const LEAST_BUDGET: u64 = 32_000_000;
+const BUDGET_BYTES_MIN: u64 = 32_000_000;
 
 /// What all workers of a process may hold, in bytes.
 pub fn read(mut memory: Section<'_>, findings: &mut Findings) -> Option<u64> {
     let budget = memory.size(findings, "budget");
     if let Some(budget) = &budget
-        && budget.value < LEAST_BUDGET
+        && budget.value < BUDGET_BYTES_MIN
     {
-        findings.add(budget.span.clone(), "`budget` is too small", "at least 32 MB");
+        findings.add(budget.span.clone(), format!("`budget` is too small: {} bytes", budget.value), "at least 32 MB");
     }
     memory.finish(findings);
     budget.map(|budget| budget.value)

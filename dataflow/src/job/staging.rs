@@ -17,7 +17,7 @@ pub struct StagingOptions {
     pub endpoint: Option<String>,
     /// Access key id and secret access key; without them object_store's own chain decides.
     pub keys: Option<(Secret, Secret)>,
-    /// Of the files.
+    /// The compression of the Parquet files.
     pub compression: Compression,
     /// The size at which a file is closed.
     pub file_bytes: u64,
@@ -44,7 +44,7 @@ pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<Staging
     if id.is_some() != secret.is_some() {
         findings.add(staging.span(), "access_key_id and secret_access_key go together", "");
     }
-    let compressions = [("zstd", Compression::Zstd), ("snappy", Compression::Snappy), ("none", Compression::None)];
+    let compressions: Vec<_> = Compression::ALL.iter().map(|compression| (compression.word(), *compression)).collect();
     let compression = staging.one_of(findings, "compression", &compressions);
     let file_bytes = staging.size(findings, "file_size");
     let region = staging.text(findings, "region").map(|r| r.value);

@@ -47,13 +47,17 @@ pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOption
         if let Some(name) = &name
             && streams.iter().any(|s| s.name == name.value.to_lowercase())
         {
-            findings.add(name.span.clone(), format!("there are two streams {}", name.value), "");
+            findings.add(
+                name.span.clone(),
+                format!("stream {} is declared twice", name.value),
+                "give each stream a name of its own",
+            );
         }
         for (number, topic) in topics.iter().enumerate() {
             let earlier = topics[..number].iter().any(|t| t.value == topic.value);
             if earlier || streams.iter().any(|s| s.topics.contains(&topic.value)) {
                 let what = match earlier {
-                    true => format!("topic {} stands here twice", topic.value),
+                    true => format!("topic {} is listed twice", topic.value),
                     false => format!("topic {} belongs to another stream already", topic.value),
                 };
                 findings.add(topic.span.clone(), what, "");
@@ -105,6 +109,10 @@ fn read_start(section: &mut Section<'_>, findings: &mut Findings) -> StartAt {
         }
         _ => {}
     }
-    findings.add(value.span(), "`start` cannot be this", help);
+    let what = match value.get_ref() {
+        DeValue::String(text) => format!("`start` cannot be {text:?}"),
+        _ => "`start` takes one key, `time`".into(),
+    };
+    findings.add(value.span(), what, help);
     StartAt::Earliest
 }

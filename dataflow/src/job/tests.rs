@@ -82,9 +82,14 @@ fn each_mistake_is_found_and_named() {
         ("{ env = \"KAFKA_PASSWORD\" }", "[]", "`sasl.password` is a secret", "env"),
         ("topic = \"clicks\"", "topic = \"clicks\"\ntopics = [\"other\"]", "exclude each other", "`topics`"),
         ("topic = \"clicks\"", "topics = []", "`topics` is empty", "[\"a\", \"b\"]"),
-        ("topic = \"clicks\"", "topics = [\"a\", \"a\"]", "topic a stands here twice", ""),
+        ("topic = \"clicks\"", "topics = [\"a\", \"a\"]", "topic a is listed twice", ""),
         ("topic = \"clicks\"", "topics = [1]", "`topics` must be a list of strings, not an integer", "[\"...\"]"),
-        ("start = { time = \"2026-11-24T00:00:00Z\" }", "start = \"sometime\"", "`start` cannot be this", "earliest"),
+        (
+            "start = { time = \"2026-11-24T00:00:00Z\" }",
+            "start = \"sometime\"",
+            "`start` cannot be \"sometime\"",
+            "earliest",
+        ),
         (
             "start = { time = \"2026-11-24T00:00:00Z\" }",
             "dedup = {}",

@@ -20,7 +20,7 @@ use operators::{
     dead_letters::RejectOptions,
     query::select::SelectedColumn,
     schema::{SourceColumn, Target},
-    values::{Action, Policy, path::Step},
+    values::{Action, Policy, path::Segment},
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -91,8 +91,8 @@ fn stream_part(stream: &job::StreamOptions) -> Result<Part> {
     let columns = columns.iter().map(|column| {
         let SourceColumn { name, path, kind, policy } = column;
         let path = path.0.iter().map(|step| match step {
-            Step::Key(key) => PathStep::Key(key),
-            Step::Item(number) => PathStep::Item(*number),
+            Segment::Key(key) => PathStep::Key(key),
+            Segment::Item(number) => PathStep::Item(*number),
         });
         json(&Declared { name, kind: kind.to_string(), path: path.collect(), on: On::new(policy) })
     });
@@ -106,7 +106,7 @@ fn target_part(target: &job::TargetOptions, fitted: Option<&Target>) -> Result<P
     let columns = selection.columns.iter().enumerate().map(|(i, column)| {
         let SelectedColumn { name, value: _, kind, policy } = column; // the value is in the query's text
         let filled = fitted.and_then(|fitted| fitted.columns.at(0).get(i));
-        json(&Filled {
+        json(&FilledColumn {
             name,
             from: kind.to_string(),
             kind: filled.map(|column| column.kind.to_string()),
@@ -160,7 +160,7 @@ struct TargetTable<'a> {
 }
 
 #[derive(Serialize)]
-struct Filled<'a> {
+struct FilledColumn<'a> {
     name: &'a str,
     from: String,
     #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
@@ -186,19 +186,9 @@ struct On {
 
 impl On {
     fn new(policy: &Policy) -> Option<On> {
-        let Policy { long, range, scale, nul } = *policy;
-        let word = |action| match action {
-            Action::Reject => None,
-            Action::Null => Some("null"),
-            Action::Truncate => Some("truncate"),
-            Action::Round => Some("round"),
-        };
-        (*policy != Policy::default()).then(|| On {
-            long: word(long),
-            range: word(range),
-            scale: word(scale),
-            nul: word(nul).map(|w| if w == "truncate" { "strip" } else { w }), // as a job file says it
-        })
+        let [long, range, scale, nul] =
+            policy.words().map(|(_, action, word)| (action != Action::Reject).then_some(word));
+        (*policy != Policy::default()).then_some(On { long, range, scale, nul })
     }
 }
 

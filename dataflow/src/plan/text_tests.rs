@@ -120,7 +120,7 @@ fn the_text_is_a_document_that_proves_its_hashes() {
     assert_eq!(plan.hash.len(), 64);
 }
 
-/// Of each part name and hash.
+/// Name and hash of each part.
 fn parts(plan: &Plan) -> BTreeSet<(String, String)> {
     let document: serde_json::Value = serde_json::from_str(&plan.text).unwrap();
     let text = |value: &serde_json::Value| value.as_str().unwrap().to_string();

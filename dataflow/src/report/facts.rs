@@ -45,7 +45,7 @@ pub struct Facts {
 
 struct Rare {
     /// By the number of their place, which is the order of their names.
-    partitions: Vec<Standing>,
+    partitions: Vec<PartitionFacts>,
     /// Whether Kafka has said where the topics end.
     ends_known: bool,
     retrying: BTreeMap<String, String>,
@@ -63,7 +63,7 @@ struct Changed {
 }
 
 /// Where a partition stands.
-struct Standing {
+struct PartitionFacts {
     partition: TopicPartition,
     loaded: i64,
     /// The timestamp of the newest loaded record, in milliseconds since 1970.
@@ -136,13 +136,13 @@ pub struct Snapshot {
 
 impl Rare {
     /// A partition, and the number of its place.
-    fn standing(&mut self, partition: &TopicPartition) -> Option<(usize, &mut Standing)> {
+    fn standing(&mut self, partition: &TopicPartition) -> Option<(usize, &mut PartitionFacts)> {
         let place = self.partitions.binary_search_by(|standing| standing.partition.cmp(partition)).ok()?;
         Some((place, self.partitions.get_mut(place)?))
     }
 }
 
-impl Standing {
+impl PartitionFacts {
     /// Remembers that nothing waits, if so.
     fn look(&mut self, read: i64, now: Instant) {
         if self.unloaded(read) == Some(0) {
@@ -178,7 +178,7 @@ impl Facts {
         stop: Arc<AtomicBool>,
     ) -> Facts {
         let to_read = |place: &Place| Some((place.until? - place.start).max(0) as u64);
-        let standing = |place: &Place| Standing {
+        let standing = |place: &Place| PartitionFacts {
             partition: place.partition.clone(),
             loaded: place.start,
             loaded_ms: None,
@@ -332,7 +332,7 @@ impl Facts {
         snapshot
     }
 
-    fn lags(&self, partitions: &[Standing], now: Instant, now_ms: i64) -> Vec<TopicLag> {
+    fn lags(&self, partitions: &[PartitionFacts], now: Instant, now_ms: i64) -> Vec<TopicLag> {
         let mut lags: Vec<TopicLag> = Vec::new();
         for (place, standing) in partitions.iter().enumerate() {
             let (partition, unloaded) = (&standing.partition, standing.unloaded(self.read_up_to(place)));

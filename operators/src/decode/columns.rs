@@ -32,7 +32,7 @@ impl From<String> for BadRecord {
 }
 
 impl BadRecord {
-    /// Of the record as a whole.
+    /// A refusal of the record as a whole.
     pub fn new(reason: impl Into<String>) -> BadRecord {
         BadRecord { column: None, reason: reason.into() }
     }

@@ -10,7 +10,7 @@
 use super::columns::{BadRecord, Builders, Value};
 use crate::{
     schema::SourceColumn,
-    values::{json::Text, path::Step},
+    values::{json::Text, path::Segment},
 };
 
 /// Decodes records of one stream.
@@ -149,7 +149,7 @@ impl Decoder {
         self.leaf(node, text, builders)
     }
 
-    /// A value of which something below is wanted. Where it is no such object or array, that is missing.
+    /// A value of which something below is wanted. Where it is not such an object or array, that is missing.
     fn inner(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), BadRecord> {
         let start = text.at;
         let wanted = &self.nodes[node];
@@ -200,16 +200,16 @@ fn is_plain(name: &[u8]) -> bool {
 }
 
 /// The node that a step leads to, made if it is not there yet.
-fn child(nodes: &mut Vec<Node>, at: usize, step: &Step) -> usize {
+fn child(nodes: &mut Vec<Node>, at: usize, step: &Segment) -> usize {
     let new = nodes.len();
     match step {
-        Step::Key(name) => {
+        Segment::Key(name) => {
             if let Some((_, node)) = nodes[at].keys.iter().find(|(key, _)| **key == *name.as_bytes()) {
                 return *node;
             }
             nodes[at].keys.push((name.as_bytes().into(), new));
         }
-        Step::Item(place) => {
+        Segment::Item(place) => {
             if let Some((_, node)) = nodes[at].items.iter().find(|(item, _)| item == place) {
                 return *node;
             }
@@ -346,12 +346,12 @@ mod tests {
             assert!(one(text).is_err(), "{text}");
         }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(200), "]".repeat(200));
-        assert_eq!(one(&deep), Err("more than 128 objects and arrays in each other".into()));
+        assert_eq!(one(&deep), Err("objects and arrays nested more than 128 deep".into()));
         // The same for every path, wanted or not, and the record itself is one.
         for (arrays, fits) in [(126, true), (127, false)] {
             let record = format!(r#"{{"a":{{"b":{}{}}}}}"#, "[".repeat(arrays), "]".repeat(arrays));
             for path in ["a", "a.b", "c"] {
-                let too_deep = by_path(&[path], &record).is_err_and(|e| e.reason.starts_with("more than 128"));
+                let too_deep = by_path(&[path], &record).is_err_and(|e| e.reason.ends_with("more than 128 deep"));
                 assert_eq!(too_deep, !fits, "{path}: {arrays}");
             }
         }

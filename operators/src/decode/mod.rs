@@ -43,6 +43,9 @@ macro_rules! formats {
             /// All of them.
             pub const ALL: &[Format] = &[$(Format::$name),*];
 
+            /// Their words in the job file.
+            pub const WORDS: &[&str] = &[$($word),*];
+
             /// Its word in the job file.
             pub fn word(self) -> &'static str {
                 match self {
@@ -145,7 +148,7 @@ impl Decode {
 struct Decoded {
     /// The columns of the rows that decoded, in order.
     columns: Vec<ArrayRef>,
-    /// Of each column how many values a policy changed.
+    /// How many values a policy changed, by column.
     changed: Vec<u64>,
     /// The rows that did not decode.
     rejected: Vec<Rejected>,

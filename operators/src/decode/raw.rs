@@ -3,7 +3,7 @@
 use connectors::ColumnKind;
 
 use super::columns::{BadRecord, Builders, Value};
-use crate::{schema::SourceColumn, values::path::Step};
+use crate::{schema::SourceColumn, values::path::Segment};
 
 /// Decodes records of one stream.
 pub struct Decoder {
@@ -44,7 +44,7 @@ pub fn check(columns: &[SourceColumn]) -> Result<(), String> {
     let [column] = columns else {
         return Err(format!("a stream of format \"raw\" has one column, not {}", columns.len()));
     };
-    let has_path = !matches!(column.path.0.as_slice(), [Step::Key(key)] if key.eq_ignore_ascii_case(&column.name));
+    let has_path = !matches!(column.path.0.as_slice(), [Segment::Key(key)] if key.eq_ignore_ascii_case(&column.name));
     if has_path {
         return Err(format!("column {} of format \"raw\" has a path, and the record has no parts", column.name));
     }

@@ -44,7 +44,7 @@ const WAIT: Duration = Duration::from_millis(50);
 /// How long nothing comes before a partition that is short of where it is to be read is asked about; each further question waits
 /// twice as long.
 const ASK_AFTER: Duration = Duration::from_secs(1);
-const ASK_AFTER_AT_MOST: Duration = Duration::from_secs(30);
+const ASK_AFTER_MAX: Duration = Duration::from_secs(30);
 /// A reader that was opened anew and has had no error for so long is well, also if nothing came.
 const WELL_AFTER: Duration = Duration::from_secs(60);
 /// What a record weighs beside its bytes: offset, timestamp, place and ends.
@@ -368,7 +368,7 @@ impl Doubts {
         let settled = short.into_iter().zip(answer).filter_map(|(i, yes)| (yes && is_same(i)).then_some(i));
         let settled: Vec<usize> = settled.collect();
         settled.iter().for_each(|i| self.until[*i] = None);
-        (self.since, self.ask_after) = (Instant::now(), (self.ask_after * 2).min(ASK_AFTER_AT_MOST));
+        (self.since, self.ask_after) = (Instant::now(), (self.ask_after * 2).min(ASK_AFTER_MAX));
         settled
     }
 }

@@ -25,10 +25,10 @@ use super::{
 };
 use crate::values::arrow::arrow_type;
 
-/// How deep expressions may stand in each other.
+/// How deep expressions may be nested.
 const EXPRESSION_DEPTH_MAX: usize = 64;
 /// How many expressions there may be in one, once its short forms are written out.
-const MOST: usize = 10_000;
+const EXPRESSIONS_MAX: usize = 10_000;
 
 /// A name that a query may use, and what it stands for.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +55,7 @@ pub struct Compiler<'a> {
 impl<'a> Compiler<'a> {
     /// For a stream with these names, known as these tables.
     pub fn new(names: &'a [Name], tables: [&'a str; 2]) -> Compiler<'a> {
-        Compiler { names, tables, inputs: Vec::new(), left: MOST }
+        Compiler { names, tables, inputs: Vec::new(), left: EXPRESSIONS_MAX }
     }
 
     /// What all compiled expressions look at: the columns of the batch that they are evaluated on, and its schema.
@@ -120,8 +120,8 @@ impl<'a> Compiler<'a> {
         if depth > EXPRESSION_DEPTH_MAX {
             return Err(Refusal::at(
                 expression,
-                format!("more than {EXPRESSION_DEPTH_MAX} expressions in each other"),
-                "",
+                format!("expressions nested more than {EXPRESSION_DEPTH_MAX} deep"),
+                "load the columns, and compute this in Redshift",
             ));
         }
         let Some(left) = self.left.checked_sub(1) else {

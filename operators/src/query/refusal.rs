@@ -21,7 +21,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Of the query as a whole.
+    /// A refusal of the query as a whole.
     pub fn whole(what: impl Into<String>, help: impl Into<String>) -> Refusal {
         Refusal { line: 0, column: 0, what: what.into(), help: help.into() }
     }

@@ -23,13 +23,14 @@ use super::{
 };
 use crate::{
     schema::SourceColumn,
+    threads::scoped,
     values::{Policy, arrow::arrow_type},
 };
 
-/// How deep the parser follows what stands in each other.
+/// How deep the parser follows what is nested.
 const PARSER_DEPTH_MAX: usize = 50;
 /// The longest text of a query, in bytes.
-const LONGEST_QUERY: usize = 65_536;
+const QUERY_BYTES_MAX: usize = 65_536;
 /// A level of it takes up to 100 KB, unoptimised.
 const STACK_BYTES: usize = 32 << 20;
 
@@ -81,16 +82,15 @@ impl Selection {
 
 /// Reads the text of a SELECT. `streams` are the names of the job's streams, in lower case, with their columns.
 pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection, Refusal> {
-    if text.len() > LONGEST_QUERY {
+    if text.len() > QUERY_BYTES_MAX {
         return Err(Refusal::whole(
-            format!("a query of more than {LONGEST_QUERY} bytes"),
+            format!("a query of more than {QUERY_BYTES_MAX} bytes"),
             "split it over several targets",
         ));
     }
     // On a stack of its own, so that how deep a query may be does not depend on who reads it.
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("query".into()).stack_size(STACK_BYTES);
-        let reading = thread.spawn_scoped(scope, || read(text, streams));
+        let reading = scoped(scope, "query", STACK_BYTES, || read(text, streams));
         let failed =
             |what: &str| Err(Refusal::whole(format!("it cannot be read: {what}"), "this is a bug: please report it"));
         match reading.map(|reading| reading.join()) {
@@ -222,11 +222,11 @@ fn refuse_around(text: &str, query: &Query) -> Result<(), Refusal> {
     refuse(order_by.is_some(), "ORDER BY", "the table's SORTKEY orders rows in Redshift")?;
     refuse(limit_clause.is_some() || fetch.is_some(), "LIMIT", "leave records out with WHERE")?;
     refuse(!locks.is_empty(), "FOR UPDATE", "leave it out: nobody else writes a record")?;
-    refuse(for_clause.is_some() || settings.is_some() || format_clause.is_some(), BEHIND, "end it with WHERE")?;
-    refuse(!pipe_operators.is_empty(), BEHIND, "end it with WHERE")
+    refuse(for_clause.is_some() || settings.is_some() || format_clause.is_some(), AFTER_SELECT, "end it with WHERE")?;
+    refuse(!pipe_operators.is_empty(), AFTER_SELECT, "end it with WHERE")
 }
 
-const BEHIND: &str = "what stands after the SELECT";
+const AFTER_SELECT: &str = "what stands after the SELECT";
 const FORM: &str = "this form of SELECT";
 /// What looks at several records.
 const IN_REDSHIFT: &str = "load the rows, and do it in Redshift";
@@ -361,7 +361,13 @@ fn names(columns: &[SourceColumn]) -> Vec<Name> {
 fn syntax(error: &ParserError) -> Refusal {
     let text = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.clone(),
-        ParserError::RecursionLimitExceeded => return Refusal::whole("expressions stand too deep in each other", ""),
+        ParserError::RecursionLimitExceeded => {
+            return Refusal::whole(
+                // How many of the parser's levels an expression takes is its own affair.
+                "expressions nested too deep",
+                "load the columns, and compute this in Redshift",
+            );
+        }
     };
     let place = text.rsplit_once(" at Line: ").and_then(|(what, place)| {
         let (line, column) = place.split_once(", Column: ")?;

@@ -49,6 +49,23 @@ pub enum Compression {
     None,
 }
 
+impl Compression {
+    /// All of them.
+    pub const ALL: &[Compression] = &[Compression::Zstd, Compression::Snappy, Compression::None];
+
+    /// Their words in the job file.
+    pub const WORDS: &[&str] = &[Compression::Zstd.word(), Compression::Snappy.word(), Compression::None.word()];
+
+    /// Its word in the job file.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Compression::Zstd => "zstd",
+            Compression::Snappy => "snappy",
+            Compression::None => "none",
+        }
+    }
+}
+
 /// How files are made.
 #[derive(Clone, Debug)]
 pub struct EncodeOptions {

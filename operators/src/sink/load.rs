@@ -3,7 +3,7 @@
 //! * Input: sealed epochs, on worker 0. Output: the numbers of loaded epochs; their frontier is what clock and fetch look
 //!   at.
 //! * Time: it holds the capability of each epoch until the warehouse was read back and has it.
-//! * State: the epochs that wait; at most [`crate::signals::MAX_OPEN_EPOCHS`], and their memory budget.
+//! * State: the epochs that wait; at most [`crate::signals::OPEN_EPOCHS_MAX`], and their memory budget.
 //! * A thread of its own talks to the warehouse, one load at a time. Epochs whose positions moved but that have no rows
 //!   wait for the next load or for `idle_interval`, so that control records alone do not make a load.
 //! * Between two loads it does the housework ([`super::history`]).
@@ -118,7 +118,7 @@ use crate::{
     failure::{Failure, fail},
     outage::{try_again, until_known},
     schema::{Mode, Target},
-    signals::{MAX_OPEN_EPOCHS, StagedFile},
+    signals::{OPEN_EPOCHS_MAX, StagedFile},
     stamp::hold,
     threads::named,
 };
@@ -158,7 +158,7 @@ pub fn load<'s>(
 ) -> Stream<'s, Time, Vec<u64>> {
     sealed.unary_frontier::<CapacityContainerBuilder<Vec<u64>>, _, _, _>(Pipeline, "Load", move |capability, info| {
         drop(capability);
-        let (to_thread, from_operator) = bounded::<SealedEpoch>(MAX_OPEN_EPOCHS as usize + 2);
+        let (to_thread, from_operator) = bounded::<SealedEpoch>(OPEN_EPOCHS_MAX as usize + 2);
         // Bounded by the epochs.
         let (to_operator, loaded) = unbounded::<Result<u64, Failure>>();
         if let Some(warehouse) = warehouse {
@@ -251,7 +251,7 @@ impl Loader {
         let mut since = Instant::now();
         let mut ending = false;
         // Fewer after a load that took too long; twice as many after each one that did not.
-        let mut most = MAX_OPEN_EPOCHS as usize;
+        let mut most = OPEN_EPOCHS_MAX as usize;
         loop {
             if waiting.is_empty() {
                 match incoming.recv_timeout(self.housework.rest(Instant::now())) {
@@ -266,7 +266,7 @@ impl Loader {
             }
             waiting.extend(incoming.try_iter());
             // So many that the clock would soon close no more.
-            let crowded = waiting.len() >= MAX_OPEN_EPOCHS as usize / 2;
+            let crowded = waiting.len() >= OPEN_EPOCHS_MAX as usize / 2;
             let idle = !crowded && waiting.iter().all(|epoch| epoch.files.is_empty());
             let patience = self.options.idle_interval.saturating_sub(since.elapsed());
             if idle && !ending && !patience.is_zero() {
@@ -282,7 +282,7 @@ impl Loader {
             match self.load(epochs)? {
                 Tried::Loaded => {
                     waiting.drain(..count).for_each(|epoch| loaded(epoch.link.record.epoch.0));
-                    most = (most * 2).min(MAX_OPEN_EPOCHS as usize);
+                    most = (most * 2).min(OPEN_EPOCHS_MAX as usize);
                     // Who lags has better things to do, until the clock waits for nothing else.
                     if !crowded && !ending {
                         self.housework.turn(&mut *self.warehouse, &self.watch);

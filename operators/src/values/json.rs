@@ -1,8 +1,8 @@
 //! JSON text: RFC 8259, strictly, in one pass, without a tree.
 
-use super::path::Step;
+use super::path::Segment;
 
-/// How deep objects and arrays may stand in each other.
+/// How deep objects and arrays may be nested.
 const DEPTH_MAX: usize = 128;
 
 /// Whether a text is one JSON value and nothing else, by the same rules as a record.
@@ -13,7 +13,7 @@ pub fn is_json(text: &str) -> bool {
 }
 
 /// The value at a path as it is written, where it is there; `None` where it is not; an error where the text is not JSON.
-pub fn find<'a>(text: &'a str, path: &[Step]) -> Result<Option<&'a str>, String> {
+pub fn find<'a>(text: &'a str, path: &[Segment]) -> Result<Option<&'a str>, String> {
     let mut text = Text::new(text);
     text.blanks();
     let found = text.find(path)?;
@@ -78,7 +78,7 @@ impl<'a> Text<'a> {
     }
 
     /// Reads over a value and gives what stands at the path below it.
-    fn find(&mut self, path: &[Step]) -> Result<Option<&'a str>, String> {
+    fn find(&mut self, path: &[Segment]) -> Result<Option<&'a str>, String> {
         let mut found = None;
         let start = self.at;
         match (path.split_first(), self.peek()) {
@@ -86,7 +86,7 @@ impl<'a> Text<'a> {
                 self.skip()?;
                 found = Some(&self.text[start..self.at]);
             }
-            (Some((Step::Key(key), rest)), Some(b'{')) => self.skip_all::<String>(b'}', |text| {
+            (Some((Segment::Key(key), rest)), Some(b'{')) => self.skip_all::<String>(b'}', |text| {
                 text.expect(b'"')?;
                 let mut unescaped = String::new();
                 let here = text.string(&mut unescaped)? == key;
@@ -99,7 +99,7 @@ impl<'a> Text<'a> {
                 }
                 Ok(())
             })?,
-            (Some((Step::Item(item), rest)), Some(b'[')) => {
+            (Some((Segment::Item(item), rest)), Some(b'[')) => {
                 let mut place = 0;
                 self.skip_all::<String>(b']', |text| {
                     match place == *item {
@@ -301,7 +301,7 @@ impl<'a> Text<'a> {
     /// Into an object or array, whose bracket is next.
     pub(crate) fn enter(&mut self) -> Result<(), String> {
         if self.depth == DEPTH_MAX {
-            return Err(format!("more than {DEPTH_MAX} objects and arrays in each other"));
+            return Err(format!("objects and arrays nested more than {DEPTH_MAX} deep"));
         }
         self.depth += 1;
         self.at += 1;

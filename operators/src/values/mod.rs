@@ -50,6 +50,17 @@ pub enum Action {
     Round,
 }
 
+impl Action {
+    fn word(self) -> &'static str {
+        match self {
+            Action::Reject => "reject",
+            Action::Null => "null",
+            Action::Truncate => "truncate",
+            Action::Round => "round",
+        }
+    }
+}
+
 /// What is done with values that do not fit, for one column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Policy {
@@ -64,6 +75,15 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// What it says, as a job file writes it: by key, the action and its word.
+    pub fn words(&self) -> [(&'static str, Action, &'static str); 4] {
+        let Policy { long, range, scale, nul } = *self;
+        // To leave a character out is to strip it.
+        let of_nul = if nul == Action::Truncate { "strip" } else { nul.word() };
+        let said = |key, action: Action| (key, action, action.word());
+        [said("long", long), said("range", range), said("scale", scale), ("nul", nul, of_nul)]
+    }
+
     /// What it says of a problem.
     pub fn action(&self, problem: &Problem) -> Action {
         match problem {

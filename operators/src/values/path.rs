@@ -4,11 +4,11 @@ use std::fmt;
 
 /// Steps from the top of a record down to a value.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Path(pub Vec<Step>);
+pub struct Path(pub Vec<Segment>);
 
 /// One step down.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Step {
+pub enum Segment {
     /// The value of this key of an object, as the record spells it.
     Key(String),
     /// The element at this place of an array, counted from 0.
@@ -16,12 +16,12 @@ pub enum Step {
 }
 
 /// The most steps.
-const LONGEST: usize = 64;
+const PATH_SEGMENTS_MAX: usize = 64;
 
 impl Path {
     /// A top-level key, whatever characters it has.
     pub fn key(name: &str) -> Path {
-        Path(vec![Step::Key(name.into())])
+        Path(vec![Segment::Key(name.into())])
     }
 
     /// Reads `a.b[0].c`. A key with other characters than letters, digits, `_`, `-`, `@`, `$` and blanks is written
@@ -31,9 +31,9 @@ impl Path {
         let mut rest = text;
         while !rest.is_empty() {
             if let Some(inside) = rest.strip_prefix('[') {
-                let (step, behind) = bracket(inside).ok_or_else(|| format!("{rest:?} is not [0] or [\"key\"]"))?;
+                let (step, after) = bracket(inside).ok_or_else(|| format!("{rest:?} is not [0] or [\"key\"]"))?;
                 steps.push(step);
-                rest = behind;
+                rest = after;
             } else {
                 let key = match (steps.is_empty(), rest.strip_prefix('.')) {
                     (true, None) => rest,
@@ -42,39 +42,41 @@ impl Path {
                     (false, None) => return Err(format!("a point is missing before {rest:?}")),
                 };
                 let end = key.find(['.', '[']).unwrap_or(key.len());
-                let (name, behind) = key.split_at(end);
+                let (name, after) = key.split_at(end);
                 let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '$' | ' ');
                 if name.is_empty() || !name.chars().all(plain) {
                     return Err(format!("{name:?} cannot stand by itself; write it in brackets, [\"...\"]"));
                 }
-                steps.push(Step::Key(name.into()));
-                rest = behind;
+                steps.push(Segment::Key(name.into()));
+                rest = after;
             }
         }
         match steps.first() {
             None => Err("it is empty".into()),
-            Some(Step::Item(_)) => Err("a record is an object, so it begins with a key".into()),
-            Some(Step::Key(_)) if steps.len() > LONGEST => Err(format!("more than {LONGEST} steps")),
-            Some(Step::Key(_)) => Ok(Path(steps)),
+            Some(Segment::Item(_)) => Err("a record is an object, so it begins with a key".into()),
+            Some(Segment::Key(_)) if steps.len() > PATH_SEGMENTS_MAX => {
+                Err(format!("more than {PATH_SEGMENTS_MAX} steps"))
+            }
+            Some(Segment::Key(_)) => Ok(Path(steps)),
         }
     }
 }
 
-fn bracket(inside: &str) -> Option<(Step, &str)> {
+fn bracket(inside: &str) -> Option<(Segment, &str)> {
     if inside.starts_with('"') {
         let mut values = serde_json::Deserializer::from_str(inside).into_iter::<String>();
         let key = values.next()?.ok()?;
-        return Some((Step::Key(key), inside[values.byte_offset()..].strip_prefix(']')?));
+        return Some((Segment::Key(key), inside[values.byte_offset()..].strip_prefix(']')?));
     }
-    let (number, behind) = inside.split_once(']')?;
-    Some((Step::Item(number.parse().ok()?), behind))
+    let (number, after) = inside.split_once(']')?;
+    Some((Segment::Item(number.parse().ok()?), after))
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|step| match step {
-            Step::Key(key) => write!(f, "[{key:?}]"),
-            Step::Item(number) => write!(f, "[{number}]"),
+            Segment::Key(key) => write!(f, "[{key:?}]"),
+            Segment::Item(number) => write!(f, "[{number}]"),
         })
     }
 }
@@ -85,11 +87,11 @@ mod tests {
 
     #[test]
     fn paths() {
-        let key = |name: &str| Step::Key(name.into());
+        let key = |name: &str| Segment::Key(name.into());
         for (text, steps) in [
             ("a", vec![key("a")]),
-            ("a.b[0].c", vec![key("a"), key("b"), Step::Item(0), key("c")]),
-            (r#"["a.b"].c["]\""][12][3]"#, vec![key("a.b"), key("c"), key("]\""), Step::Item(12), Step::Item(3)]),
+            ("a.b[0].c", vec![key("a"), key("b"), Segment::Item(0), key("c")]),
+            (r#"["a.b"].c["]\""][12][3]"#, vec![key("a.b"), key("c"), key("]\""), Segment::Item(12), Segment::Item(3)]),
             ("user-Agent.Größe", vec![key("user-Agent"), key("Größe")]),
         ] {
             assert_eq!(Path::parse(text), Ok(Path(steps)), "{text}");

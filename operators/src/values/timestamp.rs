@@ -11,7 +11,7 @@ pub const LAST: i64 = 253_402_300_799_999_999;
 /// date and time a `T` or a blank; 0 to 9 digits of a second, of which those after the sixth are cut off; an offset `Z`,
 /// `+hh:mm`, `+hhmm` or `+hh`.
 pub fn moment(text: &str) -> Result<(i64, bool), Problem> {
-    let refused = |why| Refusal { kind: "timestamp with an offset", text, why };
+    let refused = |why| NotATime { kind: "timestamp with an offset", text, why };
     let (local, lost, rest) = date_and_time(text).map_err(|e| e.of(refused))?;
     let Some(offset_minutes) = offset(rest) else {
         return Err(refused(if rest.is_empty() {
@@ -31,18 +31,18 @@ pub fn moment(text: &str) -> Result<(i64, bool), Problem> {
 /// What a clock shows, `2026-11-24T10:54:54.123456`, in microseconds since it showed the beginning of 1970. An offset is
 /// refused: to leave it out would be another time.
 pub fn wall_clock(text: &str) -> Result<(i64, bool), Problem> {
-    let refused = |why| Refusal { kind: "timestamp without an offset", text, why };
+    let refused = |why| NotATime { kind: "timestamp without an offset", text, why };
     let (local, lost, rest) = date_and_time(text).map_err(|e| e.of(refused))?;
     match (rest.is_empty(), offset(rest)) {
         (true, _) => Ok((local, lost)),
         (false, Some(_)) => Err(refused("it has an offset, so it is a timestamptz").kind()),
-        (false, None) => Err(refused("something stands after it").kind()),
+        (false, None) => Err(refused("something follows the time that is not an offset").kind()),
     }
 }
 
 /// A day such as `2026-11-24`, in days since 1970.
 pub fn day(text: &str) -> Result<i32, Problem> {
-    let refused = |why| Refusal { kind: "date", text, why };
+    let refused = |why| NotATime { kind: "date", text, why };
     if text.len() != 10 {
         return Err(refused("it is not written YYYY-MM-DD").kind());
     }
@@ -56,7 +56,7 @@ enum Why {
 }
 
 impl Why {
-    fn of<'a>(self, refused: impl Fn(&'static str) -> Refusal<'a>) -> Problem {
+    fn of<'a>(self, refused: impl Fn(&'static str) -> NotATime<'a>) -> Problem {
         match self {
             Why::Form(why) => refused(why).kind(),
             Why::Range(why) => refused(why).range(),
@@ -64,13 +64,13 @@ impl Why {
     }
 }
 
-struct Refusal<'a> {
+struct NotATime<'a> {
     kind: &'static str,
     text: &'a str,
     why: &'static str,
 }
 
-impl Refusal<'_> {
+impl NotATime<'_> {
     fn text(&self) -> String {
         format!("not a {}: {:?} ({})", self.kind, super::cut(self.text, 100), self.why)
     }

@@ -131,7 +131,7 @@ pub struct Output<C> {
 }
 
 impl<C: Data> Output<C> {
-    /// Of this stream.
+    /// The output of this stream.
     pub fn of(stream: Stream<'_, Time, C>) -> Output<C> {
         let output = Output { seen: Rc::default(), frontier: Rc::new(Cell::new(Some(0))) };
         let (seen, at) = (output.seen.clone(), output.frontier.clone());

@@ -200,7 +200,7 @@ fn a_load_is_tried_again_while_that_is_of_use() {
 #[test]
 fn a_load_whose_commit_is_rolled_back_each_time_ends_the_process() {
     let mut loading = Loading::new();
-    // The answer is lost, and behind the barrier it turns out that nothing happened.
+    // The answer is lost, and after the barrier it turns out that nothing happened.
     loading.script.fail("load", 0..1000, || Error::new(Fault::Outage, "COMMIT").unknown());
     loading.give(0);
     loading.sealed.close();

@@ -28,7 +28,7 @@ pub(super) struct Session {
     client: Side<TcpStream>,
     server: Side<UnixStream>,
     shared: Arc<Shared>,
-    /// Of PostgreSQL: I, T or E.
+    /// PostgreSQL's transaction status: I, T or E.
     status: u8,
     last_copy_id: i64,
     last_copy_count: u64,

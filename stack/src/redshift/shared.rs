@@ -10,7 +10,7 @@ use super::accidents::Accidents;
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/tidegate-copy";
 /// The database that clients connect to.
 pub const DATABASE: &str = "dev";
-/// A user that owns the database but is no superuser.
+/// A user that owns the database but is not a superuser.
 pub const USER: &str = "loader";
 /// Their password.
 pub const PASSWORD: &str = "local-stack-Passw0rd";

@@ -214,28 +214,32 @@ pub const FUNCTIONS: &[Function] = &[
             operator(Operator::Modulo, arguments.0.remove(0), right)
         },
     },
-    Function { names: &["abs"], form: "abs(number)", compile: |arguments| one(arguments, "abs", Step::Abs) },
-    Function { names: &["sign"], form: "sign(number)", compile: |arguments| one(arguments, "sign", Step::Sign) },
+    Function { names: &["abs"], form: "abs(number)", compile: |arguments| one(arguments, "abs", OnNumber::Abs) },
+    Function { names: &["sign"], form: "sign(number)", compile: |arguments| one(arguments, "sign", OnNumber::Sign) },
     Function {
         names: &["ceil", "ceiling"],
         form: "ceil(number)",
-        compile: |arguments| one(arguments, "ceil", Step::Ceil),
+        compile: |arguments| one(arguments, "ceil", OnNumber::Ceil),
     },
-    Function { names: &["floor"], form: "floor(number)", compile: |arguments| one(arguments, "floor", Step::Floor) },
+    Function {
+        names: &["floor"],
+        form: "floor(number)",
+        compile: |arguments| one(arguments, "floor", OnNumber::Floor),
+    },
     Function {
         names: &["round"],
         form: "round(number [, digits])",
-        compile: |arguments| places(arguments, "round", Step::Round),
+        compile: |arguments| places(arguments, "round", OnNumber::Round),
     },
     Function {
         names: &["trunc"],
         form: "trunc(number [, digits])",
-        compile: |arguments| places(arguments, "trunc", Step::Trunc),
+        compile: |arguments| places(arguments, "trunc", OnNumber::Trunc),
     },
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+enum OnNumber {
     Abs,
     Sign,
     Ceil,
@@ -244,12 +248,12 @@ enum Step {
     Trunc,
 }
 
-fn one(arguments: Arguments, name: &str, step: Step) -> Result<Typed, String> {
+fn one(arguments: Arguments, name: &str, step: OnNumber) -> Result<Typed, String> {
     arguments.count(1..=1)?;
     steps(arguments, name, step, 0)
 }
 
-fn places(arguments: Arguments, name: &str, step: Step) -> Result<Typed, String> {
+fn places(arguments: Arguments, name: &str, step: OnNumber) -> Result<Typed, String> {
     arguments.count(1..=2)?;
     let digits = match arguments.0.get(1) {
         None => 0,
@@ -264,7 +268,7 @@ fn places(arguments: Arguments, name: &str, step: Step) -> Result<Typed, String>
     steps(arguments, name, step, digits)
 }
 
-fn steps(mut arguments: Arguments, name: &str, step: Step, digits: i32) -> Result<Typed, String> {
+fn steps(mut arguments: Arguments, name: &str, step: OnNumber, digits: i32) -> Result<Typed, String> {
     let argument = arguments.0.swap_remove(0);
     let kind = match &argument.kind {
         Kind::Known(kind) if is_number(kind) => kind.clone(),
@@ -287,9 +291,9 @@ fn steps(mut arguments: Arguments, name: &str, step: Step, digits: i32) -> Resul
             let Some((precision, scale)) = as_decimal(&kind) else { return Err(format!("{kind} is not a number")) };
             // Rounded up there may be a digit more; a sign needs one before the point.
             let precision = match step {
-                Step::Round | Step::Ceil | Step::Floor => (precision + 1).min(38),
-                Step::Sign => precision.max((scale + 1).min(38)),
-                Step::Abs | Step::Trunc => precision,
+                OnNumber::Round | OnNumber::Ceil | OnNumber::Floor => (precision + 1).min(38),
+                OnNumber::Sign => precision.max((scale + 1).min(38)),
+                OnNumber::Abs | OnNumber::Trunc => precision,
             };
             let whole = !matches!(kind, ColumnKind::Decimal(..));
             let decimal = ColumnKind::Decimal(precision, scale);
@@ -315,7 +319,7 @@ fn steps(mut arguments: Arguments, name: &str, step: Step, digits: i32) -> Resul
     })
 }
 
-fn float(value: f64, step: Step, digits: i32) -> f64 {
+fn float(value: f64, step: OnNumber, digits: i32) -> f64 {
     let factor = 10f64.powi(digits);
     let rounded = || {
         let scaled = value * factor;
@@ -335,28 +339,28 @@ fn float(value: f64, step: Step, digits: i32) -> f64 {
         }
     };
     match step {
-        Step::Abs => value.abs(),
-        Step::Sign if value == 0.0 || value.is_nan() => value,
-        Step::Sign => value.signum(),
-        Step::Ceil => value.ceil(),
-        Step::Floor => value.floor(),
-        Step::Round => rounded(),
-        Step::Trunc => cut(),
+        OnNumber::Abs => value.abs(),
+        OnNumber::Sign if value == 0.0 || value.is_nan() => value,
+        OnNumber::Sign => value.signum(),
+        OnNumber::Ceil => value.ceil(),
+        OnNumber::Floor => value.floor(),
+        OnNumber::Round => rounded(),
+        OnNumber::Trunc => cut(),
     }
 }
 
-fn exact(value: i128, scale: i32, step: Step, digits: i32) -> Option<i128> {
+fn exact(value: i128, scale: i32, step: OnNumber, digits: i32) -> Option<i128> {
     let one = 10i128.checked_pow(scale as u32)?;
     let unit = if scale > digits { 10i128.checked_pow((scale - digits) as u32) } else { Some(1) };
     // Rounded to a place beyond all there are.
     let Some(unit) = unit else { return Some(0) };
     match step {
-        Step::Abs => Some(value.abs()),
-        Step::Sign => Some(value.signum() * one),
-        Step::Ceil => Some(value.checked_add(one - 1)?.div_euclid(one) * one),
-        Step::Floor => Some(value.div_euclid(one) * one),
-        Step::Trunc => Some(value / unit * unit),
-        Step::Round => {
+        OnNumber::Abs => Some(value.abs()),
+        OnNumber::Sign => Some(value.signum() * one),
+        OnNumber::Ceil => Some(value.checked_add(one - 1)?.div_euclid(one) * one),
+        OnNumber::Floor => Some(value.div_euclid(one) * one),
+        OnNumber::Trunc => Some(value / unit * unit),
+        OnNumber::Round => {
             let rest = value % unit;
             let up = rest.unsigned_abs() * 2 >= unit.unsigned_abs() && unit > 1;
             Some((value / unit + if up { value.signum() } else { 0 }) * unit)
@@ -371,14 +375,14 @@ mod tests {
     #[test]
     fn floats_keep_what_they_have() {
         for (value, step, digits, expected) in [
-            (1e300, Step::Round, 37, 1e300),
-            (1e300, Step::Trunc, 10, 1e300),
-            (0.29, Step::Trunc, 2, 0.29),
-            (-1.999, Step::Trunc, 2, -1.99),
-            (1234.5, Step::Trunc, -2, 1200.0),
-            (2.5, Step::Round, 0, 2.0),
-            (1.25, Step::Round, 1, 1.2),
-            (f64::INFINITY, Step::Trunc, 2, f64::INFINITY),
+            (1e300, OnNumber::Round, 37, 1e300),
+            (1e300, OnNumber::Trunc, 10, 1e300),
+            (0.29, OnNumber::Trunc, 2, 0.29),
+            (-1.999, OnNumber::Trunc, 2, -1.99),
+            (1234.5, OnNumber::Trunc, -2, 1200.0),
+            (2.5, OnNumber::Round, 0, 2.0),
+            (1.25, OnNumber::Round, 1, 1.2),
+            (f64::INFINITY, OnNumber::Trunc, 2, f64::INFINITY),
         ] {
             assert_eq!(float(value, step, digits), expected, "{value} {digits}");
         }

@@ -11,7 +11,7 @@ use super::{
     run::{Run, text_of, texts},
     typed::{Typed, call},
 };
-use crate::values::{json, path::Step};
+use crate::values::{json, path::Segment};
 
 /// The functions on JSON.
 pub const FUNCTIONS: &[Function] = &[
@@ -41,8 +41,8 @@ const PATH_STEPS_MAX: usize = 5;
 fn extract(mut arguments: Arguments) -> Result<Typed, String> {
     let null_if_invalid = arguments.last_word().unwrap_or(false);
     arguments.count(2..=PATH_STEPS_MAX + 1)?;
-    let keys = (1..arguments.len()).map(|i| arguments.quoted(i).map(|key| Step::Key(key.into())));
-    let path: Vec<Step> = keys.collect::<Result<_, _>>()?;
+    let keys = (1..arguments.len()).map(|i| arguments.quoted(i).map(|key| Segment::Key(key.into())));
+    let path: Vec<Segment> = keys.collect::<Result<_, _>>()?;
     let name = format!("json_extract_path_text {path:?} {null_if_invalid}");
     let run: Run = Arc::new(move |arrays| {
         texts(arrays, |row| match json::find(text_of(&arrays[0], row), &path) {

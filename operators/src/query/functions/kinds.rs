@@ -3,10 +3,10 @@
 use connectors::ColumnKind;
 
 /// The longest text in Redshift, in bytes.
-pub const LONGEST: u32 = 65_535;
+pub const TEXT_BYTES_MAX: u32 = 65_535;
 
 /// The type of text whose length nothing limits further.
-pub const TEXT: ColumnKind = ColumnKind::Varchar(LONGEST);
+pub const TEXT: ColumnKind = ColumnKind::Varchar(TEXT_BYTES_MAX);
 
 /// Whether it is a number.
 pub fn is_number(kind: &ColumnKind) -> bool {

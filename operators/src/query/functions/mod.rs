@@ -21,7 +21,7 @@ mod time;
 mod typed;
 
 pub use arguments::{Arguments, Function};
-pub use kinds::{LONGEST, TEXT};
+pub use kinds::{TEXT, TEXT_BYTES_MAX};
 pub use run::Run;
 pub use typed::{Call, Kind, Typed, call, number};
 

@@ -107,11 +107,11 @@ impl Pattern {
         let mut literal = String::new();
         while let Some(c) = rest.chars().next() {
             if c == '"' {
-                let Some((inside, behind)) = rest[1..].split_once('"') else {
+                let Some((inside, after)) = rest[1..].split_once('"') else {
                     return Err(format!("{text:?}: a quote does not end"));
                 };
                 literal += inside;
-                rest = behind;
+                rest = after;
                 continue;
             }
             let (fill, bare) = rest.strip_prefix("FM").map_or((true, rest), |bare| (false, bare));
@@ -181,7 +181,7 @@ impl Pattern {
         }
         match rest.is_empty() {
             true => fields.time(strict),
-            false => Err(format!("{rest:?} stands after it")),
+            false => Err(format!("unexpected {rest:?} after the time")),
         }
     }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, sync::Arc};
 use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray, builder::StringBuilder, cast::AsArray};
 use arrow_buffer::NullBuffer;
 
-use super::kinds::LONGEST;
+use super::kinds::TEXT_BYTES_MAX;
 
 /// What a function does with its arguments, all of one length.
 pub type Run = Arc<dyn Fn(&[ArrayRef]) -> Result<ArrayRef, String> + Send + Sync>;
@@ -44,7 +44,7 @@ pub(super) fn texts<'a>(
         }
         let text = of(row)?;
         if let Some(text) = &text
-            && text.len() > LONGEST as usize
+            && text.len() > TEXT_BYTES_MAX as usize
         {
             return Err(format!("a text longer than any in Redshift: {} bytes", text.len()));
         }

@@ -14,7 +14,7 @@ use regex::Regex;
 
 use super::{
     arguments::{Arguments, Function},
-    kinds::{LONGEST, TEXT},
+    kinds::{TEXT, TEXT_BYTES_MAX},
     run::{Run, integer_of, text_of, texts, values},
     typed::{Typed, call},
 };
@@ -190,7 +190,7 @@ fn replace(arguments: Arguments) -> Result<Typed, String> {
             let count = if old.is_empty() { 0 } else { text.matches(old).count() };
             // Known before it is made.
             let bytes = text.len() - count * old.len() + count.saturating_mul(new.len());
-            if bytes > LONGEST as usize {
+            if bytes > TEXT_BYTES_MAX as usize {
                 return Err(too_long(bytes as i64));
             }
             Ok(Some(if count == 0 { Cow::Borrowed(text) } else { Cow::Owned(text.replace(old, new)) }))
@@ -295,7 +295,7 @@ fn repeat(arguments: Arguments) -> Result<Typed, String> {
             let (text, count) = (text_of(&arrays[0], row), integer_of(&arrays[1], row).max(0));
             // Known before it is made.
             let bytes = (text.len() as i64).saturating_mul(count);
-            if bytes > i64::from(LONGEST) {
+            if bytes > i64::from(TEXT_BYTES_MAX) {
                 return Err(too_long(bytes));
             }
             Ok(Some(text.repeat(if text.is_empty() { 0 } else { count as usize }).into()))
@@ -309,7 +309,7 @@ fn pad(arguments: &Arguments, name: &'static str) -> Result<Typed, String> {
     let run: Run = Arc::new(move |arrays| {
         texts(arrays, |row| {
             let (text, count) = (text_of(&arrays[0], row), integer_of(&arrays[1], row).max(0));
-            if count > i64::from(LONGEST) {
+            if count > i64::from(TEXT_BYTES_MAX) {
                 return Err(format!("a text longer than any in Redshift: {count} characters"));
             }
             let with = arrays.get(2).map_or(" ", |with| text_of(with, row));

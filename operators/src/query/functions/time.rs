@@ -165,7 +165,7 @@ fn date_trunc(arguments: Arguments) -> Result<Typed, String> {
     arguments.count(2..=2)?;
     let part = part(arguments.quoted(0)?)?;
     if part > Part::Year {
-        return Err("a time cannot be cut to that".into());
+        return Err(format!("date_trunc() does not take '{}'", arguments.quoted(0)?));
     }
     let (argument, kind) = time(&arguments, 1)?;
     let result = if kind == ColumnKind::TimestampTz { ColumnKind::TimestampTz } else { ColumnKind::Timestamp };
@@ -178,7 +178,7 @@ fn dateadd(arguments: Arguments) -> Result<Typed, String> {
     arguments.count(3..=3)?;
     let part = part(arguments.quoted(0)?)?;
     if part > Part::Year {
-        return Err("that cannot be added to a time".into());
+        return Err(format!("dateadd() does not take '{}'", arguments.quoted(0)?));
     }
     let ((argument, kind), number) = (time(&arguments, 2)?, arguments.integer(1)?);
     let result = if kind == ColumnKind::TimestampTz { ColumnKind::TimestampTz } else { ColumnKind::Timestamp };
@@ -217,7 +217,7 @@ fn datediff(arguments: Arguments) -> Result<Typed, String> {
         return Err("where a week begins for datediff() is not documented: use datediff(day, ...) / 7".into());
     }
     if part > Part::Year {
-        return Err("times have no difference in that".into());
+        return Err(format!("datediff() does not take '{}'", arguments.quoted(0)?));
     }
     let ((from, from_kind), (to, to_kind)) = (time(&arguments, 1)?, time(&arguments, 2)?);
     let count = move |micros: i64| -> Result<i64, String> {
