@@ -53,13 +53,7 @@ struct Rare {
     /// The last load, or when there was last nothing to load.
     progress_at: Instant,
     /// Values that a policy changed, by stream or table, and column; one count for each worker.
-    changed: BTreeMap<(String, String), Vec<Changed>>,
-}
-
-/// A count of changed values, and how many of them were taken.
-struct Changed {
-    values: Arc<AtomicU64>,
-    taken: u64,
+    changed: BTreeMap<(String, String), Vec<Arc<AtomicU64>>>,
 }
 
 /// Where a partition stands.
@@ -97,6 +91,17 @@ pub struct LastLoad {
     pub closed_at_us: i64,
 }
 
+/// A column of which a policy changed values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangedColumn {
+    /// The stream or the table.
+    pub place: String,
+    /// The column.
+    pub column: String,
+    /// How many values.
+    pub values: u64,
+}
+
 /// How far a topic is ahead of the tables.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TopicLag {
@@ -114,8 +119,8 @@ pub struct TopicLag {
 pub struct Snapshot {
     /// In one word.
     pub state: State,
-    /// What is tried again, and why.
-    pub retrying: Option<(String, String)>,
+    /// What is tried again, and why it failed.
+    pub retrying: BTreeMap<String, String>,
     /// Records read since the start.
     pub records: u64,
     /// Offsets read since the start, control records included.
@@ -126,6 +131,8 @@ pub struct Snapshot {
     pub rows: u64,
     /// Dead letters since the start.
     pub dead_letters: u64,
+    /// The columns of which a policy changed values since the start, by stream or table.
+    pub changed: Vec<ChangedColumn>,
     /// How far each topic is ahead, by name; none where another process loads.
     pub topics: Vec<TopicLag>,
     /// The newest load since the start.
@@ -236,8 +243,8 @@ impl Facts {
             }
             Event::Step { .. } | Event::Folded { .. } | Event::Unfolded { .. } => {}
             Event::Changed { place, column, values } => {
-                let changed = Changed { values: values.clone(), taken: 0 };
-                self.rare().changed.entry((place.clone(), column.clone())).or_default().push(changed);
+                let column = (place.clone(), column.clone());
+                self.rare().changed.entry(column).or_default().push(values.clone());
             }
             Event::Loaded { last, rows, dead_letters, took, closed_at, spans, .. } => {
                 self.rows.fetch_add(*rows, Ordering::Relaxed);
@@ -265,19 +272,6 @@ impl Facts {
     /// The newest epoch that this start has loaded.
     pub fn last_loaded(&self) -> Option<Epoch> {
         self.rare().last.as_ref().map(|last| last.epoch)
-    }
-
-    /// What policies changed since this was asked last.
-    pub fn take_changed(&self) -> BTreeMap<(String, String), u64> {
-        let mut rare = self.rare();
-        let taken = rare.changed.iter_mut().map(|(column, counts)| {
-            let new = counts.iter_mut().map(|count| {
-                let values = count.values.load(Ordering::Relaxed);
-                values - std::mem::replace(&mut count.taken, values)
-            });
-            (column.clone(), new.sum())
-        });
-        taken.filter(|(_, values)| *values > 0).collect()
     }
 
     /// Kafka said where the topics end.
@@ -310,19 +304,20 @@ impl Facts {
         let only_reads = self.only_reads.load(Ordering::Relaxed);
         let mut snapshot = Snapshot {
             state: State::Starting,
-            retrying: rare.retrying.first_key_value().map(|(doing, why)| (doing.clone(), why.clone())),
+            retrying: rare.retrying.clone(),
             records: self.records.load(Ordering::Relaxed),
             offsets: self.offsets.load(Ordering::Relaxed),
             total: self.total,
             rows: self.rows.load(Ordering::Relaxed),
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
+            changed: changed(&rare.changed),
             topics: if only_reads { Vec::new() } else { self.lags(&rare.partitions, now, now_ms) },
             last,
             worked: self.meter.worked(),
         };
         snapshot.state = state::state(&Seen {
             stopping: self.stop.load(Ordering::Relaxed) || self.drains.load(Ordering::Relaxed),
-            retrying: snapshot.retrying.is_some(),
+            retrying: !snapshot.retrying.is_empty(),
             only_reads,
             unloaded: snapshot.unloaded().filter(|_| rare.ends_known),
             behind: snapshot.behind(),
@@ -352,6 +347,14 @@ impl Facts {
         }
         lags
     }
+}
+
+fn changed(counts: &BTreeMap<(String, String), Vec<Arc<AtomicU64>>>) -> Vec<ChangedColumn> {
+    let columns = counts.iter().map(|((place, column), counts)| {
+        let values = counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        ChangedColumn { place: place.clone(), column: column.clone(), values }
+    });
+    columns.filter(|column| column.values > 0).collect()
 }
 
 #[cfg(test)]
@@ -422,7 +425,10 @@ mod tests {
         assert_eq!((now().state, now().unloaded()), (State::Running, Some(1)));
         ends(15, 11);
         facts.happened(&Event::Retrying { doing: "loading".into(), why: "no answer".into() });
-        assert_eq!((now().state, now().retrying.unwrap().1.as_str()), (State::Retrying, "no answer"));
+        assert_eq!(
+            (now().state, now().retrying.into_values().collect()),
+            (State::Retrying, vec!["no answer".to_string()])
+        );
         facts.happened(&Event::Recovered { doing: "loading".into(), done: "loaded".into() });
         assert_eq!(now().state, State::Running);
         // An old record is loaded, all of that partition: what comes then is young.
@@ -449,11 +455,17 @@ mod tests {
         facts.ends(&[(TopicPartition::new("t", 0), 50)]);
         facts.happened(&loaded(1, 0, 10, 20, 20_000));
         facts.happened(&Event::Retrying { doing: "loading".into(), why: "no answer".into() });
+        for values in [2, 0, 3] {
+            let (place, column, values) = ("clicks".into(), "url".into(), Arc::new(values.into()));
+            facts.happened(&Event::Changed { place, column, values });
+        }
         facts.happened(&Event::Works(operators::events::Stage::Load));
         facts.happened(&Event::Rests);
         let at = Instant::now();
         let first = facts.snapshot(at, 100_000);
         assert_eq!(facts.snapshot(at, 100_000), first);
+        assert_eq!(first.retrying, BTreeMap::from([("loading".to_string(), "no answer".to_string())]));
+        assert_eq!(first.changed.iter().map(|changed| changed.values).collect::<Vec<_>>(), [5]);
         let text = serde_json::to_string(&first).unwrap();
         assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), first, "{text}");
     }

@@ -14,11 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use operators::time::now;
-
 use super::{
     Report,
     facts::{Facts, Snapshot},
+    now_ms,
 };
 use crate::{
     error::{Code, CodedError, Result},
@@ -48,7 +47,7 @@ pub fn hand_over(report: &Arc<Report>) -> Result<()> {
 }
 
 fn line(facts: &Facts) -> serde_json::Result<String> {
-    let snapshot = facts.snapshot(Instant::now(), now().0 / 1000);
+    let snapshot = facts.snapshot(Instant::now(), now_ms());
     serde_json::to_string(&snapshot).map(|line| line + "\n")
 }
 

@@ -18,6 +18,7 @@ pub mod state;
 mod words;
 
 use std::{
+    collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -31,7 +32,7 @@ use operators::{
 use tracing::{debug, info, warn};
 
 use crate::state::State;
-use facts::{Facts, Snapshot};
+use facts::{ChangedColumn, Facts, Snapshot};
 use rates::{Rates, Readings};
 use words::{counted, spoken};
 
@@ -50,13 +51,15 @@ pub struct Report {
     live: bool,
     /// When the last line was said.
     said_at: Mutex<Instant>,
+    /// Of how many changed values it was said that they were, by stream or table, and column.
+    said_changed: Mutex<BTreeMap<(String, String), u64>>,
 }
 
 impl Report {
     /// With a live view if `live`.
     pub fn new(facts: Facts, live: bool) -> Arc<Report> {
         let now = Instant::now();
-        Arc::new(Report { facts, since: now, live, said_at: Mutex::new(now) })
+        Arc::new(Report { facts, since: now, live, said_at: Mutex::new(now), said_changed: Mutex::default() })
     }
 
     /// For the operators.
@@ -133,10 +136,16 @@ impl Report {
 
     /// What policies changed since this was said last.
     fn say_changed(&self) {
-        for ((place, column), values) in self.facts.take_changed() {
-            let said = if values == 1 { "1 value".to_string() } else { format!("{values} values") };
+        let mut said = self.said_changed.lock().unwrap_or_else(PoisonError::into_inner);
+        for ChangedColumn { place, column, values: all } in self.facts.snapshot(Instant::now(), now_ms()).changed {
+            let before = said.entry((place.clone(), column.clone())).or_default();
+            let values = all - std::mem::replace(before, all);
+            if values == 0 {
+                continue;
+            }
+            let counted = if values == 1 { "1 value".to_string() } else { format!("{values} values") };
             let were = if values == 1 { "was" } else { "were" };
-            let text = format!("{place}: {said} of column {column} did not fit and {were} changed");
+            let text = format!("{place}: {counted} of column {column} did not fit and {were} changed");
             info!(event = "changed", place, column, values, "{text}");
         }
     }

@@ -72,12 +72,13 @@ mod tests {
         let mut at = |seconds: u64, records: u64, rows: u64| {
             let snapshot = Snapshot {
                 state: State::Running,
-                retrying: None,
+                retrying: Default::default(),
                 records,
                 offsets: 0,
                 total: None,
                 rows,
                 dead_letters: 0,
+                changed: Vec::new(),
                 topics: Vec::new(),
                 last: None,
                 worked: Worked::default(),

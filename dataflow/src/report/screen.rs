@@ -17,6 +17,8 @@ use super::{
 use checkpoint::Micros;
 use operators::threads::named;
 
+/// How much of what is tried again is shown.
+const RETRIES: usize = 3;
 /// Topics that have a line of their own; of more only the first are shown.
 const TOPICS: usize = 8;
 /// How long the view may take to go away when the process ends: whoever draws it may be what fails.
@@ -83,8 +85,11 @@ fn lines(snapshot: &Snapshot, rates: &Rates, colour: bool) -> Vec<String> {
         rates.rows_per_s,
         counted(snapshot.dead_letters, "dead letter")
     )];
-    if let Some((doing, why)) = &snapshot.retrying {
+    for (doing, why) in snapshot.retrying.iter().take(RETRIES) {
         lines.push(format!("  trying again {doing}: {why}"));
+    }
+    if snapshot.retrying.len() > RETRIES {
+        lines.push(format!("  and {} more", snapshot.retrying.len() - RETRIES));
     }
     for topic in snapshot.topics.iter().take(TOPICS) {
         lines.push(format!("  {}", lag(topic)));
@@ -113,6 +118,8 @@ fn lines(snapshot: &Snapshot, rates: &Rates, colour: bool) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{report::facts::TopicLag, state::State};
     use operators::events::Stage;
@@ -122,12 +129,13 @@ mod tests {
         let topic = |n: u64| TopicLag { topic: format!("t{n}"), unloaded: Some(n), behind_ms: None };
         let snapshot = Snapshot {
             state: State::Retrying,
-            retrying: Some(("loading epochs 1 to 1".into(), "no answer".into())),
+            retrying: BTreeMap::from([("loading epochs 1 to 1".into(), "no answer".into())]),
             records: 100,
             offsets: 100,
             total: None,
             rows: 90,
             dead_letters: 1,
+            changed: Vec::new(),
             topics: (0..10).map(topic).collect(),
             last: None,
             worked: Vec::new(),
