@@ -82,7 +82,7 @@ pub enum CutError {
     /// The span starts above the cut: records would be missing.
     #[error("{partition}: offsets {end}..{start} would be skipped ({})", Invariant::I2)]
     Gap {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// The cut's end.
         end: i64,
@@ -92,7 +92,7 @@ pub enum CutError {
     /// The span starts below the cut: records would be loaded twice.
     #[error("{partition}: offsets {start}..{end} are in the cut already ({})", Invariant::I2)]
     Overlap {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// The span's start.
         start: i64,
@@ -102,7 +102,7 @@ pub enum CutError {
     /// The span ends before it starts, or it is to be empty and is not.
     #[error("{partition}: a span of this kind cannot run from {start} to {end}")]
     Backwards {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// The span's start.
         start: i64,
@@ -112,7 +112,7 @@ pub enum CutError {
     /// The topic is another one of the same name.
     #[error("{partition}: topic id {found} where the cut has {known}")]
     OtherTopic {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// The id in the cut.
         known: String,

@@ -60,7 +60,7 @@ impl Fate {
 pub struct Tally {
     /// How many.
     pub count: u64,
-    /// Which.
+    /// The wrapping sum of their hashes.
     pub sum: u64,
 }
 

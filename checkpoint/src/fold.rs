@@ -14,7 +14,7 @@ use crate::{Epoch, Kind, Micros};
 /// An epoch with which the cut was written as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WholeCut {
-    /// Which.
+    /// The epoch.
     pub epoch: Epoch,
     /// What it is.
     pub kind: Kind,

@@ -46,7 +46,7 @@ impl fmt::Display for Invariant {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{seen} ({invariant})")]
 pub struct Broken {
-    /// Which.
+    /// The invariant.
     pub invariant: Invariant,
     /// What was seen, with the numbers.
     pub seen: String,
@@ -66,7 +66,7 @@ macro_rules! check {
 mod tests {
     use super::*;
 
-    /// By what each is kept, and what attacks it.
+    /// The page names what keeps each invariant, and what attacks it.
     #[test]
     fn the_page_on_the_design_has_each() {
         let page = include_str!("../../docs/design.md");

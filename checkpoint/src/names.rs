@@ -68,7 +68,7 @@ pub fn read_witness(child: &str) -> Option<Generation> {
     (generation.to_string() == digits).then_some(generation)
 }
 
-/// What a name below [`all_of`] says; `None` if it is none of ours.
+/// What a name below [`all_of`] says; `None` if it is not one of ours.
 pub fn read(job: &str, fence_id: &str, key: &str) -> Option<Named> {
     let rest = key.strip_prefix(&all_of(job, fence_id))?.strip_prefix("/g=")?;
     let (start, rest) = rest.split_once('/')?;

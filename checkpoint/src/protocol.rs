@@ -84,7 +84,7 @@ pub enum Halt {
     /// Records were deleted before they were read.
     #[error("{partition}: offsets {from}..{to} were deleted (retention) before they were loaded")]
     RecordsLost {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// First missing offset.
         from: i64,
@@ -94,7 +94,7 @@ pub enum Halt {
     /// A batch of the log cannot be read: its checksum is wrong, or its compression, or its form.
     #[error("{partition}: the batch at offset {offset} is damaged ({why}); offsets {from}..{to} cannot be read")]
     Damaged {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// First offset that is not loaded.
         from: i64,
@@ -108,7 +108,7 @@ pub enum Halt {
     /// The log ends before what was loaded from it.
     #[error("{partition}: the log ends at offset {high} and offsets up to {end} were read from it: it was cut off")]
     Truncated {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// The end of the log.
         high: i64,
@@ -118,7 +118,7 @@ pub enum Halt {
     /// Another record stands at an offset that was loaded.
     #[error("{partition}: the record at offset {offset} is not the one that was loaded: the log was written anew")]
     Rewritten {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// Its offset.
         offset: i64,
@@ -144,7 +144,7 @@ pub enum Halt {
     /// The client gave a record again.
     #[error("{partition}: the Kafka client gave offset {offset} where it stood at {position} already")]
     ReadTwice {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// The offset that came again.
         offset: i64,
@@ -154,7 +154,7 @@ pub enum Halt {
     /// An epoch that is closed is not whole.
     #[error("epoch {epoch} is not whole: {what}")]
     NotWhole {
-        /// Which.
+        /// The epoch.
         epoch: Epoch,
         /// What is missing.
         what: String,

@@ -37,7 +37,7 @@ pub trait Log: Send + Sync {
     fn records_at(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<LastRecord>>>;
 
     /// For partitions in which a reader stands (partition, position, offset): whether it was given every record below the offset,
-    /// which is none above the end of the log. A position alone does not say so: it may stay below records of aborted
+    /// and the offset is at most the end of the log. A position alone does not say so: it may stay below records of aborted
     /// transactions as long as a transaction after them is open. False where a record is left, and an error if it cannot be
     /// known within a while.
     fn is_read_up(&self, at: &[(TopicPartition, i64, i64)]) -> Result<Vec<bool>>;
@@ -96,7 +96,7 @@ pub enum Read {
     Lost {
         /// Its place in the list that was given to [`Log::read`].
         place: usize,
-        /// Why.
+        /// What it ended in.
         error: Error,
     },
 }

@@ -122,7 +122,7 @@ impl S3 {
     }
 }
 
-/// The status of the answer that is behind an error, if there was one. The crate keeps its type to itself, so its text must do.
+/// The status of the answer that caused an error, if there was one. The crate keeps its type to itself, so its text must do.
 fn status(error: &object_store::Error) -> Option<u16> {
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {

@@ -95,12 +95,14 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
             let (topic, number) = (&partition.topic, partition.partition);
             stream_of(job, topic)?;
             if !history.cut.knows_topic(topic) {
-                return usage(format!("--partition {topic}/{number}: no epoch has read topic {topic}"));
+                return usage(format!(
+                    "--partition {topic}/{number}: no epoch has read topic {topic}, so it begins where `start` of its stream says"
+                ));
             }
             let position = history.cut.get(partition);
             let stands = position.map_or(0, |position| position.end);
             if *from != stands {
-                return usage(format!("--from {from}: {partition} stands at offset {stands}"));
+                return usage(format!("--from {from}: {partition} stands at offset {stands}; write --from {stands}"));
             }
             if to <= from {
                 return usage(format!("--to {to}: it must be above --from {from}"));
@@ -110,7 +112,7 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
                 return Err(CodedError::new(Code::Names, format!("there is no partition {partition}")));
             };
             if *to > facts.high {
-                return usage(format!("--to {to}: {partition} ends at offset {}", facts.high));
+                return usage(format!("--to {to}: it must be at most {}, where {partition} ends", facts.high));
             }
             let topic_id = position.map_or(facts.topic_id, |position| position.topic_id.clone());
             let span =
@@ -132,7 +134,8 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
             };
             if !keep_offsets && partitions.iter().any(is_same) {
                 return usage(format!(
-                    "--topic {topic}: it is the topic that was read; from its beginning its records would be loaded twice"
+                    "--topic {topic}: it is the topic that was read; from its beginning its records would be loaded twice; \
+                     --keep-offsets goes on where it stands"
                 ));
             }
             let starts = if *keep_offsets { BTreeMap::new() } else { log.starts(topic, stream.start)? };
@@ -167,7 +170,12 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
 
 fn stream_of<'j>(job: &'j Job, topic: &str) -> Result<&'j StreamOptions> {
     let stream = job.streams.iter().find(|stream| stream.topics.iter().any(|t| t == topic));
-    stream.ok_or_else(|| CodedError::new(Code::Usage, format!("no stream of the job reads topic {topic}")))
+    stream.ok_or_else(|| {
+        CodedError::new(
+            Code::Usage,
+            format!("no stream of the job reads topic {topic}; the job file must name it first"),
+        )
+    })
 }
 
 /// Says what the decision does; and does it, if it is confirmed.
@@ -203,7 +211,7 @@ pub fn adopt(job: &Job, person: &Person<'_>) -> Result<Adopted> {
     // Only the name of the database may be another one; whatever else is wrong stays wrong.
     admit_here(&facts)?;
     let home = witness::home(job, &facts);
-    // Of one that cannot be understood nobody knows where it is from. It would halt each start, so it is adopted as well.
+    // Nobody knows where a witness is from that cannot be understood. It would halt each start, so it is adopted as well.
     let is_here =
         |body: &[u8]| Home::from_body(body).is_ok_and(|there| there.is(&home)) || Home::from_body(body).is_err();
     let of_here = witnesses.iter().filter(|w| w.fence_id != old && is_here(&w.body));

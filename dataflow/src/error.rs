@@ -65,7 +65,7 @@ catalogue! {
     Names "TG-1002" exit 3 "the job names something that does not exist"
         cause "A topic, table, column or bucket of the job file is not there, or not visible to the user." remedy "Correct the name, create it, or grant the right to see it.";
     NoTables "TG-1003" exit 3 "the job has no control tables"
-        cause "They are made once for each job." remedy "Run `tidegate init` with the job file.";
+        cause "The control tables of the job were not made yet, or are in another schema." remedy "Run `tidegate init` with the job file, or correct `schema` in [redshift].";
     OtherTables "TG-1006" exit 3 "the control tables are not of this program"
         cause "Some of them are missing, or they have no version row, or one of another format: an older program made them, or somebody removed one." remedy "Restore what is missing. Tables of an older program, or of another one: drop them, or give the job another name.";
     Target "TG-1004" exit 3 "the query does not fit the target table"
@@ -75,11 +75,11 @@ catalogue! {
     Unconfirmed "TG-1007" exit 4 "nothing was decided"
         cause "What the decision would do is shown above." remedy "Run the same command with --yes, if that is what is meant.";
     Unreachable "TG-2001" exit 5 "another system cannot be reached"
-        cause "A broker, the object store or the warehouse did not answer, or with an error that may pass." remedy "Check addresses, network and that it runs; then start again.";
+        cause "A broker, the object store or the warehouse did not answer, or answered with an error that may pass." remedy "Check addresses, network and that it runs; then start again.";
     Denied "TG-2002" exit 6 "not allowed"
         cause "Credentials are wrong or a right is missing." remedy "Check user, password, keys and role; the message names the statement or object.";
     Outage "TG-2003" exit 12 "an outage outlasted its deadline"
-        cause "Another system failed for longer than Tidegate waits." remedy "Start again once it answers; nothing is lost.";
+        cause "Another system failed for longer than Tidegate waits." remedy "Start again once the other system answers; nothing is lost.";
     Drain "TG-2004" exit 12 "the job could not be drained in time"
         cause "After the signal to stop, the open epoch was not loaded before the deadline." remedy "Start again; the epoch is read anew.";
     Refused "TG-2005" exit 22 "the warehouse refused the load"
@@ -93,7 +93,7 @@ catalogue! {
     Fenced "TG-3001" exit 20 "another process has taken over"
         cause "A newer start of the same job holds the fence." remedy "Nothing, if that was meant. Else find out who started the job a second time.";
     Running "TG-3002" exit 20 "a process of the job runs"
-        cause "It holds the fence and has a session open in Redshift." remedy "Stop it first. If it is gone and its session is not, wait until Redshift ends that, or end it by hand.";
+        cause "It holds the fence and has a session open in Redshift." remedy "Stop it first. If it is gone and its session is not, wait until Redshift ends the session, or end it with `SELECT pg_terminate_backend(PID)`. `run --take-over` does not wait.";
     SourceReplaced "TG-3101" exit 21 "the topic is another one"
         cause "A topic or partition that was read before is gone, or was made anew under the same name." remedy "If the new topic is to be read on under this name, run the command that is shown: it says what it will do. Else load it under another job name. A topic that is gone for good: take it out of the job file.";
     RecordsLost "TG-3102" exit 21 "records were deleted before they were loaded"
@@ -158,7 +158,7 @@ impl Code {
 /// An error of the program: its code, and what led to it.
 #[derive(Debug)]
 pub struct CodedError {
-    /// Which.
+    /// Its code.
     pub code: Code,
     /// This one, in particular.
     pub what: String,
@@ -183,7 +183,7 @@ impl CodedError {
         CodedError { code, what: what.into(), source: None }
     }
 
-    /// Of a question to the control tables: what is missing is them.
+    /// The error of a question to the control tables: where something is missing, the tables are.
     pub fn of_tables(error: connectors::Error) -> CodedError {
         match error.fault {
             Fault::Missing => CodedError { code: Code::NoTables, ..error.into() },

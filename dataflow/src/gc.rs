@@ -24,7 +24,7 @@ pub const KEEP_MINUTES: u32 = 10;
 pub struct Collected {
     /// The files that are gone, or with `--dry-run` would be.
     pub garbage: Vec<String>,
-    /// Files that are needed, or that are none of ours.
+    /// Files that are needed, or not ours.
     pub kept: u64,
 }
 

@@ -307,7 +307,7 @@ pub fn load_alone(warehouse: &mut dyn Warehouse, load: &Load) -> Result<()> {
 
 /// What Kafka says of the topics of a job.
 pub struct Source {
-    /// Of every partition, and of its newest loaded record.
+    /// The facts of every partition, and of its newest loaded record.
     pub facts: BTreeMap<TopicPartition, SourceFacts>,
     /// Where each partition of a topic that the cut does not know begins.
     pub starts: BTreeMap<TopicPartition, Start>,

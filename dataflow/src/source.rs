@@ -115,10 +115,9 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                         Instant::now()
                     });
                     if since.elapsed() >= OUTAGE_WITHIN {
-                        fail(Failure::Port {
-                            doing: format!("no answer to {} for {} minutes", doing(), OUTAGE_WITHIN.as_secs() / 60),
-                            source,
-                        });
+                        let minutes = OUTAGE_WITHIN.as_secs() / 60;
+                        let doing = format!("Kafka has not said for {minutes} minutes how far its topics go");
+                        fail(Failure::Port { doing, source });
                     }
                 }
                 None => {

@@ -223,7 +223,7 @@ mod tests {
         assert_eq!(letters.columns[4].as_primitive::<arrow_array::types::Int64Type>().values(), &[102, 104]);
         assert!(
             letters.columns[6].is_null(0) && letters.columns[6].is_valid(1),
-            "a timestamp far in the future is none"
+            "a timestamp far in the future is not kept"
         );
         assert_eq!(letters.columns[5].as_primitive::<arrow_array::types::Int32Type>().values(), &[0, 0]);
         assert_eq!((text(7), text(8)), (vec![Some("fit"); 2], vec![None, Some("c")]));

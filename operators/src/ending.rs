@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use checkpoint::{TopicPartition, protocol::Halt};
 use serde::{Deserialize, Serialize};
 
-/// Why.
+/// Why a job ends by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Ending {
     /// A topic has more partitions than at the start.
@@ -31,7 +31,7 @@ pub enum Ending {
     /// Retention has overtaken the reader.
     #[error("{partition}: offsets {from}..{to} were deleted (retention) before they were read")]
     RecordsLost {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// The first offset that was not read.
         from: i64,
@@ -41,7 +41,7 @@ pub enum Ending {
     /// A batch of the log is damaged.
     #[error("{partition}: the batch at offset {offset} is damaged ({why})")]
     Damaged {
-        /// Where.
+        /// The partition.
         partition: TopicPartition,
         /// The first offset that was not read.
         from: i64,

@@ -116,7 +116,7 @@ pub enum Event {
     },
     /// Old epochs could not be folded, or sessions not forgotten. It will be tried again.
     Unfolded {
-        /// Why.
+        /// Why they could not.
         why: String,
     },
     /// Something failed and is tried again.
@@ -135,7 +135,7 @@ pub enum Event {
     },
     /// The job ends by itself, and loads what it has read.
     Draining {
-        /// Why.
+        /// Why it ends.
         why: String,
     },
     /// This thread, which is not a worker's, begins to work for a stage.

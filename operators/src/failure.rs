@@ -31,7 +31,7 @@ pub enum Failure {
         .column.as_ref().map_or(String::new(), |c| format!(" (column {c})"))
     )]
     TooManyBadRecords {
-        /// How many.
+        /// How many cannot be loaded.
         bad: u64,
         /// How many records were looked at.
         seen: u64,

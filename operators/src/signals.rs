@@ -24,7 +24,7 @@ pub struct Close {
 /// What a worker tells the clock, at the epoch that is open for it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stat {
-    /// Which.
+    /// The worker's number.
     pub worker: usize,
     /// Records since the last one.
     pub rows: u64,
@@ -89,7 +89,7 @@ pub enum Piece {
     Fates {
         /// Whose they are.
         of: Of,
-        /// Which.
+        /// The fates.
         fates: Fates,
     },
 }

@@ -2,8 +2,8 @@
 //!
 //! * Rows and dead letters leave at the time of their batch.
 //! * What became of records travels beside them, straight to seal: it is added up by epoch and sent when the input's frontier has
-//!   passed it; until then a capability is held. It does not travel in the batches, because one that has no rows any more is
-//!   none, and one that is parted between workers has to be counted the same before and after.
+//!   passed it; until then a capability is held. It does not travel in the batches, because a batch without rows is not sent
+//!   on, and one that is split between workers has to be counted the same before and after.
 
 use std::collections::BTreeMap;
 

@@ -17,7 +17,7 @@ pub enum StackError {
     /// A program that the part needs is not there.
     #[error("{program} was not found. {remedy}")]
     Missing {
-        /// Which.
+        /// Its name.
         program: &'static str,
         /// What to install.
         remedy: &'static str,
@@ -25,7 +25,7 @@ pub enum StackError {
     /// A server ended, or did not answer in time.
     #[error("{server} did not start: {why}; its log: {log}")]
     NotStarted {
-        /// Which.
+        /// Its name.
         server: &'static str,
         /// What was seen.
         why: String,

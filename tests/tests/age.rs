@@ -182,7 +182,7 @@ fn a_part_of_the_history_is_verified() {
             (
                 format!("DELETE FROM {name} WHERE {}", row(at)),
                 format!("INSERT INTO {name} (id, kafka_partition, kafka_offset) VALUES (1, 3, {at})"),
-                "other rows of an epoch than were counted",
+                "as many rows of an epoch as were counted",
             ),
             (
                 format!("INSERT INTO {name} (id, kafka_partition, kafka_offset) VALUES (77, 3, {at})"),

@@ -345,7 +345,7 @@ fn a_cluster_that_makes_no_sense_is_refused() {
     for (arguments, why) in [
         (&["--processes", "2"][..], "needs --hosts and --process"),
         (&["--hosts", "a:1,b:2"], "--hosts needs --process"),
-        (&["--hosts", "a:1,b:2", "--process", "2"], "numbered from 0"),
+        (&["--hosts", "a:1,b:2", "--process", "2"], "numbered from 0 to 1"),
         (&["--hosts", "a:1,b:2", "--process", "0", "--processes", "3"], "--hosts names 2"),
     ] {
         let ended = world.run(1, arguments).end(Duration::from_secs(10));

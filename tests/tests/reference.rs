@@ -120,6 +120,7 @@ fn every_field_of_json_is_in_the_page_and_the_other_way_round() {
     let (code, findings, _) = world.finish(&["verify", &job, "--json"]);
     assert_eq!(code, Some(4), "{findings}");
     has_fields("### `tidegate verify --json`", &findings);
+    has_fields("### `tidegate init --adopt --json`", &world.output(&["init", &job, "--adopt", "--json"]));
 
     control_tables(&world);
     job_file(&world, &job);

@@ -80,7 +80,7 @@ fn kinds() -> Vec<(&'static str, Record, Fate)> {
         (
             "deep",
             Record::of(format!("{{\"x\":{}", "[".repeat(100_000))),
-            Dead("decode", None, "more than 128 objects and arrays"),
+            Dead("decode", None, "objects and arrays nested more than 128 deep"),
         ),
         ("a key twice", of(r#"{"id":-7,"s":"a","s":"b","id":-1}"#), row(&[("s", "b")])),
         (

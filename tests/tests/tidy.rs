@@ -45,7 +45,7 @@ fn arrows_point_one_way() {
             "tidegate-connectors",
             "kafka,s3,redshift",
             &["tidegate-checkpoint"],
-            &["timely", "arrow-array", "parquet", "toml"],
+            &["timely", "arrow-array", "arrow-schema", "parquet", "toml"],
         ),
         (
             "tidegate-operators",

@@ -32,7 +32,7 @@ fn each_change_of_the_tables_is_found() {
     let (manifest, offsets, rows, letters, fence) =
         (control("manifest"), control("offsets"), control("rows"), control("dead_letters"), control("fence"));
     for (what, change, finding) in [
-        ("a row deleted", format!("DELETE FROM {name} WHERE id = 7"), "other rows of an epoch than were counted"),
+        ("a row deleted", format!("DELETE FROM {name} WHERE id = 7"), "as many rows of an epoch as were counted"),
         ("a row doubled", format!("INSERT INTO {name} SELECT * FROM {name} WHERE id = 7"), "twice"),
         (
             "a row deleted and another doubled",

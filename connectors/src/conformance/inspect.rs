@@ -26,7 +26,7 @@ pub struct SetAside {
     pub stage: String,
     /// The column, if one is to blame.
     pub column: Option<String>,
-    /// Why.
+    /// Why it failed.
     pub reason: String,
     /// The record's bytes.
     pub bytes: Vec<u8>,

@@ -109,7 +109,7 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
 
     let found = record_at(log, &a0, 5).unwrap();
     assert_eq!((found.offset, found.fingerprint), (5, manifest::fingerprint(None, Some(b"yes"))));
-    assert_eq!(record_at(log, &a0, 2), None, "an aborted record is none");
+    assert_eq!(record_at(log, &a0, 2), None, "an aborted record is not given");
 
     // Many at once, in their order, of one topic and of another.
     let b0 = TopicPartition::new(b, 0);

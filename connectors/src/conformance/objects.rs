@@ -78,7 +78,7 @@ pub fn troubled_objects(objects: &dyn Objects, cause: &mut dyn FnMut(Trouble)) {
 pub fn barred_objects(objects: &dyn Objects, fault: Fault) {
     let put = objects.put("job/barred", "abc".into()).unwrap_err();
     assert_eq!(put.fault, fault, "{put:?}");
-    // Of a request that got no answer nobody knows what it did.
+    // Nobody knows what a request without an answer did.
     assert!(put.happened == Happened::No || fault == Fault::Outage, "{put:?}");
     did_not(&objects.list("job", &mut |key| panic!("{key}")).unwrap_err(), fault);
     did_not(&objects.children("job").unwrap_err(), fault);

@@ -62,7 +62,7 @@ impl EndReader {
         let (mut batches, mut ends) = (vec![RawBatch::default(); self.assigned.groups()], Vec::new());
         let broken = self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends), &mut self.lost)?;
         if let Some(said) = self.client.said().filter(Said::is_denied) {
-            return Err(Error::new(Fault::Denied, "cannot read").because(said));
+            return Err(Error::new(Fault::Denied, "cannot read from Kafka").because(said));
         }
         Ok((batches, ends, broken))
     }

@@ -183,7 +183,7 @@ impl Queue {
                 let place = topic.as_ref().and_then(|topic| assigned.place(topic, message.partition));
                 let at = topic
                     .map_or(String::new(), |t| format!("{t}[{}] at offset {}: ", message.partition, message.offset));
-                let error = failed(format!("{at}cannot read"), KafkaError::MessageConsumption(code), None);
+                let error = failed(format!("{at}cannot read from Kafka"), KafkaError::MessageConsumption(code), None);
                 let error = match place {
                     Some(place) if DAMAGE.contains(&code) => {
                         // SAFETY: the payload of a message that is an error is its text.

@@ -127,7 +127,7 @@ impl KafkaReader {
         }
         // Brokers that are away are waited for. Those that do not let us in will not do so later.
         if let Some(said) = self.client.said().filter(Said::is_denied) {
-            return Err(Error::new(Fault::Denied, "cannot read").because(said));
+            return Err(Error::new(Fault::Denied, "cannot read from Kafka").because(said));
         }
         self.hear();
         self.place(&mut batches)?;

@@ -55,7 +55,7 @@ impl Redshift {
     }
 }
 
-/// Pairs of hex digits; what is none ends it.
+/// Pairs of hex digits; anything else ends it.
 fn from_hex(text: &str) -> Vec<u8> {
     let digit = |b: u8| (b as char).to_digit(16).map(|d| d as u8);
     let pairs = text.as_bytes().chunks_exact(2).map(|pair| Some(digit(pair[0])? * 16 + digit(pair[1])?));

@@ -84,7 +84,11 @@ impl Redshift {
             (Ok(Some(answer)), None, _) => Ok(Ok(answer)),
             (Ok(None), None, _) => Err(Error::bug("a statement that nobody waits for")),
             (Err(error), _, Some(pid)) => {
-                let what = format!("{}: session {pid} holds the fence, and does not belong to this job", error.what);
+                let what = format!(
+                    "{}: session {pid} holds the fence, and does not belong to this job; SELECT pg_terminate_backend({pid}) \
+                     ends it",
+                    error.what
+                );
                 Err(Error { what, ..error })
             }
             (Err(error), ..) => Err(error),

@@ -14,6 +14,7 @@ use super::{
     database::Redshift,
     load::ROWS_PER_INSERT,
     session::{self, Session},
+    snapshot::kind,
     tables::{Tables, counts_columns, number},
     text::literal,
 };
@@ -76,8 +77,7 @@ impl Redshift {
              WHERE epoch > {after} AND epoch <= {to}) c ON c.epoch = m.epoch WHERE m.epoch > {after} AND m.epoch <= {to}"
         ))?;
         let cut = |row: &session::Row| -> Result<WholeCut> {
-            let kind = Kind::parse(row.text(1)?).ok_or_else(|| Error::new(Fault::Corrupt, "a kind of the manifest"))?;
-            Ok(WholeCut { epoch: Epoch(row.number(0)?), kind, closed_at: row.moment(2)? })
+            Ok(WholeCut { epoch: Epoch(row.number(0)?), kind: kind(row, 1)?, closed_at: row.moment(2)? })
         };
         rows.rows.iter().map(cut).collect()
     }

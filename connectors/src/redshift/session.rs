@@ -2,6 +2,7 @@
 
 use std::{
     future::Future,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -75,33 +76,40 @@ pub(super) struct Answer {
 
 /// A row as text.
 #[derive(Debug)]
-pub(super) struct Row(Vec<Option<String>>);
+pub(super) struct Row {
+    values: Vec<Option<String>>,
+    /// The beginning of the statement that gave it.
+    sql: Arc<str>,
+}
 
 impl Row {
     pub(super) fn optional(&self, column: usize) -> Option<String> {
-        self.0.get(column).cloned().flatten()
+        self.values.get(column).cloned().flatten()
     }
 
     /// All values, for a person.
     pub(super) fn joined(&self) -> String {
-        self.0.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(", ")
+        self.values.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(", ")
     }
 
     pub(super) fn text(&self, column: usize) -> Result<&str> {
-        let value = self.0.get(column).and_then(|v| v.as_deref());
-        value.ok_or_else(|| Error::new(Fault::Corrupt, format!("column {column} of a control table is NULL")))
+        let value = self.values.get(column).and_then(|v| v.as_deref());
+        value.ok_or_else(|| self.corrupt(&format!("value {} is NULL", column + 1)))
     }
 
     pub(super) fn number<T: std::str::FromStr>(&self, column: usize) -> Result<T> {
         let text = self.text(column)?;
-        text.parse().map_err(|_| Error::new(Fault::Corrupt, format!("{text:?} in a control table is not a number")))
+        text.parse().map_err(|_| self.corrupt(&format!("{text:?} is not a number")))
     }
 
     /// A moment in UTC, as the server shows it.
     pub(super) fn moment(&self, column: usize) -> Result<Micros> {
         let text = self.text(column)?;
-        Micros::from_text(text)
-            .ok_or_else(|| Error::new(Fault::Corrupt, format!("{text:?} in a control table is not a moment")))
+        Micros::from_text(text).ok_or_else(|| self.corrupt(&format!("{text:?} is not a moment")))
+    }
+
+    fn corrupt(&self, what: &str) -> Error {
+        Error::new(Fault::Corrupt, format!("{what}, in a row of the control tables: {}", self.sql))
     }
 
     pub(super) fn maybe_number<T: std::str::FromStr>(&self, column: usize) -> Result<Option<T>> {
@@ -186,7 +194,7 @@ impl Session {
         let answer = within(&self.runtime, self.limit + GRACE, self.client.simple_query(sql))
             .map_err(|e| Error { what: what(), ..e })?
             .map_err(|e| refused(what(), e))?;
-        Ok(collect(answer))
+        Ok(collect(answer, sql))
     }
 
     /// Runs a statement, and asks every so often whether it is to be waited for. `None` if not: then the session is of no further use.
@@ -201,7 +209,7 @@ impl Session {
         let mut answer = Box::pin(self.client.simple_query(sql));
         loop {
             match within(&runtime, every, &mut answer) {
-                Ok(answer) => return answer.map(|answer| Some(collect(answer))).map_err(|e| refused(what(), e)),
+                Ok(answer) => return answer.map(|answer| Some(collect(answer, sql))).map_err(|e| refused(what(), e)),
                 Err(error) if since.elapsed() > self.limit + GRACE => return Err(Error { what: what(), ..error }),
                 Err(_) if go_on()? => {}
                 Err(_) => return Ok(None),
@@ -242,12 +250,14 @@ impl Drop for Session {
     }
 }
 
-fn collect(answer: Vec<SimpleQueryMessage>) -> Answer {
-    let mut result = Answer::default();
+fn collect(answer: Vec<SimpleQueryMessage>, sql: &str) -> Answer {
+    let (mut result, mut statement) = (Answer::default(), None::<Arc<str>>);
     for message in answer {
         match message {
             SimpleQueryMessage::Row(row) => {
-                result.rows.push(Row((0..row.len()).map(|i| row.get(i).map(String::from)).collect()));
+                let values = (0..row.len()).map(|i| row.get(i).map(String::from)).collect();
+                let sql = statement.get_or_insert_with(|| short(sql).into()).clone();
+                result.rows.push(Row { values, sql });
             }
             SimpleQueryMessage::CommandComplete(count) => result.count = count,
             _ => {}

@@ -92,12 +92,17 @@ pub(super) fn position(row: &Row) -> Result<(TopicPartition, Position)> {
     Ok((TopicPartition::new(row.text(0)?, row.number(1)?), position))
 }
 
+/// The kind of an epoch, in this column.
+pub(super) fn kind(row: &Row, column: usize) -> Result<Kind> {
+    let text = row.text(column)?;
+    Kind::parse(text).ok_or_else(|| {
+        Error::new(Fault::Corrupt, format!("{text:?} in the manifest is not a kind that this program knows"))
+    })
+}
+
 /// A row of the manifest, without its spans.
 pub(super) fn manifest_row(row: &Row) -> Result<ManifestRow> {
-    let kind = row.text(1)?;
-    let kind = Kind::parse(kind).ok_or_else(|| {
-        Error::new(Fault::Corrupt, format!("{kind:?} in the manifest is not a kind that this program knows"))
-    })?;
+    let kind = kind(row, 1)?;
     let decision = row.optional(8).map(|by| Decision {
         by,
         why: row.optional(9).unwrap_or_default(),

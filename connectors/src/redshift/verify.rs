@@ -214,7 +214,7 @@ fn of_target(tables: &Tables, target: &Filled, renewed: &[String], part: Part) -
          WHERE end_offset > start_offset AND {only} AND {in_part}"
     );
     checks.push(check(
-        format!("table {shown} has other rows of an epoch than were counted"),
+        format!("table {shown} does not have as many rows of an epoch as were counted"),
         format!(
             "SELECT r.epoch, r.loaded, coalesce(p.there, 0) FROM (SELECT epoch, loaded FROM {rows} WHERE target = {known} \
              AND {in_part}) r LEFT JOIN (SELECT epoch, count(*) AS there FROM (SELECT is_row, max(epoch) OVER (PARTITION BY topic, \

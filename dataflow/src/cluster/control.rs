@@ -7,8 +7,8 @@
 //! * Silence of [`DEAD_AFTER`], or a link that breaks, ends whoever notices. A host that is stopped or cut off closes no socket.
 //! * A worker that stands still for [`STANDS_AFTER`] ends all: operators never block, so it is caught in something that does not end.
 //! * Who is told to stop tells process 0, whose clock decides where the job ends.
-//! * Who ends says with what. Process 0 tells the others. What needs a person ends all with the same code, on every machine.
-//! * Who is complete says that as its last word, and is not missed from then on.
+//! * A process that ends sends its exit code and why, and process 0 passes it on. What needs a person ends all with the same code, on every machine.
+//! * A process that has loaded everything says so in its last message, and nobody waits for it after that.
 
 use std::{
     collections::BTreeMap,

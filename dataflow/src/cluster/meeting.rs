@@ -305,7 +305,7 @@ mod tests {
         let wrong = join(&second, hello(&second, "other", "m")).err().unwrap().render();
         assert!(wrong.contains("refuses this process: its job is other, and here it is j"), "{wrong}");
         let wrong = join(&second, hello(&second, "j", "other")).err().unwrap().render();
-        assert!(wrong.contains("its job file means something else"), "{wrong}");
+        assert!(wrong.contains("its job file means something else than the one here"), "{wrong}");
         let right = join(&second, hello(&second, "j", "m")).unwrap().meet(&second).unwrap();
         assert_eq!((right.sockets.len(), gathering.join().unwrap().sockets.len()), (2, 2));
     }

@@ -125,7 +125,7 @@ pub fn supervise(commands: &Commands<'_>, signals: &AtomicUsize) -> Result<i32> 
     }
 }
 
-/// In which state a process was, as it said last.
+/// The state that a process reported last.
 fn state_of(handed: &Handed, process: usize) -> Option<&'static str> {
     handed.of(process).map(|snapshot| snapshot.state.name())
 }

@@ -56,7 +56,7 @@ pub enum Answer {
     Ended(Exit),
 }
 
-/// With what a process ends, as it tells the others.
+/// The exit code and the reason with which a process ends, as it tells the others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Exit {
     /// Which one.
@@ -95,7 +95,7 @@ pub fn needs_a_person(code: Code) -> bool {
 /// Everything that a start is.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Welcome {
-    /// Which.
+    /// The start to which all belong.
     pub start: StartId,
     /// The fence id of the control tables.
     pub fence_id: String,
@@ -149,7 +149,7 @@ pub fn refuse(us: &Hello, peer: &Hello) -> Option<String> {
         return differs("program", &us.version, &peer.version);
     }
     if peer.meaning != us.meaning {
-        return Some("its job file means something else".into());
+        return Some("its job file means something else than the one here: give all processes the same file".into());
     }
     if (peer.processes, peer.workers) != (us.processes, us.workers) {
         let say = |hello: &Hello| format!("{} processes of {} workers", hello.processes, hello.workers);
@@ -167,7 +167,9 @@ pub fn refuse(us: &Hello, peer: &Hello) -> Option<String> {
 /// Writes a message.
 pub fn write(to: &mut impl Write, message: &impl Serialize) -> Result<()> {
     let body = serde_json::to_vec(message)?;
-    let length = u32::try_from(body.len()).map_err(|_| io::Error::new(ErrorKind::InvalidData, "too long a message"))?;
+    let length = u32::try_from(body.len()).map_err(|_| {
+        io::Error::new(ErrorKind::InvalidData, format!("a message of {} bytes is too long", body.len()))
+    })?;
     let whole = [MARK.as_slice(), &length.to_be_bytes(), &body].concat();
     to.write_all(&whole)?;
     to.flush()
@@ -179,11 +181,17 @@ pub fn read<M: DeserializeOwned>(from: &mut impl Read, most: usize) -> Result<M>
     from.read_exact(&mut head)?;
     let (mark, length) = head.split_at(MARK.len());
     if mark != MARK {
-        return Err(io::Error::new(ErrorKind::InvalidData, "this is not a Tidegate of this version"));
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            concat!("what connected is not Tidegate ", env!("CARGO_PKG_VERSION")),
+        ));
     }
     let length = length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte));
     if length > most {
-        return Err(io::Error::new(ErrorKind::InvalidData, format!("a message of {length} bytes")));
+        return Err(io::Error::new(
+            ErrorKind::InvalidData,
+            format!("a message of {length} bytes is longer than {most}"),
+        ));
     }
     let mut body = Vec::new();
     from.take(length as u64).read_to_end(&mut body)?;
@@ -207,7 +215,7 @@ mod tests {
         for (peer, why) in [
             (Hello { job: "orders".into(), ..hello(1) }, "its job is orders, and here it is clicks"),
             (Hello { version: "0.2.0".into(), ..hello(1) }, "its program is 0.2.0"),
-            (Hello { meaning: "x".into(), ..hello(1) }, "its job file means something else"),
+            (Hello { meaning: "x".into(), ..hello(1) }, "give all processes the same file"),
             (Hello { processes: 2, ..hello(1) }, "its cluster is 2 processes of 2 workers"),
             (Hello { workers: 1, ..hello(1) }, "its cluster is 3 processes of 1 workers"),
             (Hello { start, ..hello(1) }, "it belongs to another start"),
@@ -225,7 +233,7 @@ mod tests {
         write(&mut bytes, &hello(1)).unwrap();
         assert_eq!(read::<Hello>(&mut bytes.as_slice(), HELLO_BYTES).unwrap(), hello(1));
         let said = |bytes: &[u8]| read::<Hello>(&mut &*bytes, HELLO_BYTES).unwrap_err().to_string();
-        assert!(said(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").contains("not a Tidegate"));
+        assert!(said(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").contains("what connected is not Tidegate"));
         assert!(said(&[MARK.as_slice(), &[0xff; 4]].concat()).contains("a message of 4294967295 bytes"));
         for end in 0..bytes.len() {
             assert!(read::<Hello>(&mut &bytes[..end], HELLO_BYTES).is_err(), "{end}");

@@ -38,7 +38,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let person = Person::new(&arguments.why, arguments.yes, arguments.nobody_runs)?;
     let named = partition.rsplit_once('/').and_then(|(topic, number)| Some((topic, number.parse().ok()?)));
     let Some((topic, number)) = named else {
-        return Err(CodedError::new(Code::Usage, format!("--partition {partition}: it is written as TOPIC/NUMBER")));
+        return Err(CodedError::new(
+            Code::Usage,
+            format!("--partition {partition}: write it as TOPIC/NUMBER, like orders/2"),
+        ));
     };
     let loss = Accept::Loss { partition: checkpoint::TopicPartition::new(topic, number), from: *from, to: *to };
     log::start(log::Format::Text, log::Detail::Normal);

@@ -78,7 +78,7 @@ struct Checked {
 
 /// How many records of a stream are read to see whether they decode.
 const SAMPLE: usize = 200;
-/// How long is waited for them.
+/// How long `check` waits for them.
 const SAMPLE_WITHIN: Duration = Duration::from_secs(5);
 
 impl Checked {

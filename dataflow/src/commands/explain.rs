@@ -11,7 +11,7 @@ use crate::{
 pub(super) struct Arguments {
     /// A job file, or a code like TG-1001; without either, all codes.
     what: Option<String>,
-    /// Print one JSON object; of all codes, one a line.
+    /// Print JSON: one object for a job file or a code, one a line for all codes.
     #[arg(long)]
     json: bool,
 }

@@ -32,7 +32,7 @@ pub(super) struct Arguments {
     /// How long the processes may take to meet, in seconds.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3600))]
     meet_within: u64,
-    /// Start the processes as children, and start them again after exit codes 10 to 13, after a kill, and after 5 once they ran.
+    /// Start the processes as children, and start them again after exit codes 5 and 10 to 13, and after a kill.
     #[arg(long)]
     supervise: bool,
     /// Stop at the end of standard input, which is how a supervisor speaks to its children.
@@ -102,10 +102,14 @@ fn cluster(arguments: &Arguments) -> Result<Cluster> {
         _ => {}
     }
     let Some(process) = arguments.process.map(usize::from) else {
-        return usage("--hosts needs --process, the place of this one in it".into());
+        return usage("--hosts needs --process: the place of this process in the list, from 0".into());
     };
     if process >= hosts.len() {
-        return usage(format!("--process {process} of {} processes, which are numbered from 0", hosts.len()));
+        let most = hosts.len() - 1;
+        return usage(format!(
+            "--process {process}: --hosts names {} processes, numbered from 0 to {most}",
+            hosts.len()
+        ));
     }
     if hosts.len() == 1 {
         return Ok(Cluster::alone(workers));

@@ -79,7 +79,9 @@ struct FindingLine<'a> {
 fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
     for table in edited {
         if !job.targets.iter().any(|target| target.table.to_string() == *table) {
-            return Err(CodedError::new(Code::Usage, format!("--edited {table}: the job has no such target")));
+            let targets: Vec<String> = job.targets.iter().map(|target| target.table.to_string()).collect();
+            let what = format!("--edited {table}: the job has no such target; it has {}", targets.join(", "));
+            return Err(CodedError::new(Code::Usage, what));
         }
     }
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();

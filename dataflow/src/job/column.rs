@@ -49,9 +49,13 @@ pub fn read(section: &mut Section<'_>, findings: &mut Findings) -> Vec<SourceCol
             );
         }
         if name.value.starts_with('_') {
-            findings.add(name.span.clone(), "names that begin with _ are those of the record's own values", "");
+            findings.add(
+                name.span.clone(),
+                format!("column {:?} begins with _, as only the record's own values do", name.value),
+                "give it another name, and say with `path` which key of the record it is",
+            );
         }
-        // Of a type that is not understood it is there all the same, so that a query may name it.
+        // A column whose type is not understood is kept, so that a query may name it.
         let declared = SourceColumn::new(&name.value, kind.unwrap_or(ColumnKind::Boolean));
         let path = path.unwrap_or(declared.path);
         columns.push(SourceColumn { path, policy: policy.unwrap_or_default(), ..declared });

@@ -267,7 +267,7 @@ mod tests {
         first
     }
 
-    /// Of each key there is something to say, set or not.
+    /// Explain shows each key, set or not.
     #[test]
     fn no_key_is_forgotten() {
         let text = super::super::tests::GOOD

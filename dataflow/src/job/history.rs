@@ -11,7 +11,7 @@ const KEEP_MIN: Duration = Duration::from_secs(24 * 3600);
 pub fn read(mut history: Section<'_>, findings: &mut Findings) -> Option<Duration> {
     let (span, keep) = (history.span(), history.duration(findings, "keep"));
     if let Some(short) = keep.filter(|keep| *keep < KEEP_MIN) {
-        findings.add(span, format!("`keep` is too short: {} s", short.as_secs()), "at least \"1d\"");
+        findings.add(span, format!("`keep` is too short: {} s", short.as_secs()), "write \"1d\" or more");
     }
     history.finish(findings);
     keep

@@ -75,6 +75,18 @@ pub enum Absent {
 }
 
 impl Key {
+    /// Its line of documentation, with the words that it may be.
+    pub fn documentation(&self) -> String {
+        match self.kind {
+            Kind::Words([word]) => format!("{}; only `\"{word}\"`", self.what),
+            Kind::Words(words) => {
+                let words: Vec<String> = words.iter().map(|word| format!("`\"{word}\"`")).collect();
+                format!("{}; one of {}", self.what, words.join(", "))
+            }
+            _ => self.what.into(),
+        }
+    }
+
     /// Its name with that of its section.
     pub fn path(&self) -> String {
         if self.section.is_empty() { self.name.to_string() } else { format!("{}.{}", self.section, self.name) }
@@ -137,10 +149,10 @@ keys! {
     "topic": Text, Or("topics"), since "0.1", "its topic; instead of `topics`";
     "topics": Texts, Nothing, since "0.1", "its topics, whose records have the same columns; a topic belongs to one stream";
     "format": Words(Format::WORDS), Written("json"), since "0.1",
-        "how values are written; also `\"raw\"`: the bytes as they are, in the one column of the stream";
+        "how values are written; raw values are loaded as they are, into the one column of the stream";
     "start": Start, Written("earliest"), since "0.1",
         "where a topic begins that the job has not read yet: also `\"latest\"`, or `{ time = \"2026-11-24T00:00:00Z\" }`";
-    "columns": Tables("stream.columns"), Required, since "0.1", "list of `{ name, type, path, on }`: see [types](types.md)";
+    "columns": Tables("stream.columns"), Required, since "0.1", "columns of its records: a list of `{ name, type, path, on }`; see [types](types.md)";
     "event_time": NotYet, Nothing, since "0.1", "event time and late rows";
     "dedup": NotYet, Nothing, since "0.1", "removing duplicates";
     "key": NotYet, Nothing, since "0.1", "columns out of the record's key";
@@ -153,7 +165,7 @@ keys! {
 
     ["target"]
     "table": Text, Required, since "0.1", "`schema.table`; a table belongs to one target";
-    "mode": Words(Mode::WORDS), Written("append"), since "0.1", "how rows get into the table: each is added; nothing else yet";
+    "mode": Words(Mode::WORDS), Written("append"), since "0.1", "how rows get into the table: each is added";
     "query": Text, Required, since "0.1", "a SELECT over one stream: see [queries](sql.md)";
     "on": Named("on"), Said("as the stream's columns say"), since "0.1",
         "by column, what is done with a value that does not fit";
@@ -163,7 +175,7 @@ keys! {
     "key": NotYet, Nothing, since "0.1", "the key of an upsert";
 
     ["on"]
-    "long": Words(&["reject", "truncate", "null"]), Said("of a stream's column `\"reject\"`, of a target's what the stream says"), since "0.1",
+    "long": Words(&["reject", "truncate", "null"]), Said("`\"reject\"` for a stream's column; what the stream says for a target's"), since "0.1",
         "a text that is too long";
     "range": Words(&["reject", "null"]), Said("as for `long`"), since "0.1", "a number or time out of range";
     "scale": Words(&["reject", "round", "truncate", "null"]), Said("as for `long`"), since "0.1", "a number with too many decimal places";
@@ -183,7 +195,7 @@ keys! {
         "a secret; both keys or neither";
     "secret_access_key": Secret, With("access_key_id"), since "0.1", "a secret";
     "compression": Words(Compression::WORDS), Written("zstd"), since "0.1",
-        "of the Parquet files; also `\"snappy\"`, `\"none\"`";
+        "compression of the Parquet files";
     "file_size": Size, Written("128 MB"), since "0.1", "the size at which a file is closed";
 
     ["redshift"]
@@ -194,14 +206,14 @@ keys! {
     "password": Secret, Required, since "0.1", "a secret";
     "iam_role": Text, Required, since "0.1", "the role by which COPY reads what is staged";
     "schema": Text, Written("tidegate"), since "0.1", "schema of the control tables";
-    "tls": Words(&["verify-full", "off"]), Written("verify-full"), since "0.1", "also `\"off\"`, for loopback and tunnels";
+    "tls": Words(&["verify-full", "off"]), Written("verify-full"), since "0.1", "how the connection is encrypted; `\"off\"` is for loopback and tunnels";
     "ca_file": Text, Said("the authorities of the system"), since "0.1", "authorities in PEM form";
     "statement_timeout": Time, Written("15m"), since "0.1", "the longest a statement of a load may run";
     "query_group": NotYet, Nothing, since "0.1", "workload management";
 
     ["errors"]
     "reject": Words(&["dead-letter", "halt"]), Written("dead-letter"), since "0.1",
-        "what becomes of a record that cannot be loaded; also `\"halt\"`";
+        "what becomes of a record that cannot be loaded";
     "halt_above": Share, Written("off"), since "0.1",
         "halts when more than this share of a worker's last 10,000 records cannot be loaded, like `\"5%\"`";
 
@@ -266,7 +278,7 @@ mod tests {
                 }),
                 _ => String::new(),
             };
-            table += &format!("| `{}` | {default} | {} | {} |\n", key.path(), key.since, key.what);
+            table += &format!("| `{}` | {default} | {} | {} |\n", key.path(), key.since, key.documentation());
         }
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference.md");
         let page = std::fs::read_to_string(path).unwrap();

@@ -11,7 +11,11 @@ pub fn read(mut memory: Section<'_>, findings: &mut Findings) -> Option<u64> {
     if let Some(budget) = &budget
         && budget.value < BUDGET_BYTES_MIN
     {
-        findings.add(budget.span.clone(), format!("`budget` is too small: {} bytes", budget.value), "at least 32 MB");
+        findings.add(
+            budget.span.clone(),
+            format!("`budget` is too small: {} bytes", budget.value),
+            "write \"32 MB\" or more",
+        );
     }
     memory.finish(findings);
     budget.map(|budget| budget.value)

@@ -151,7 +151,7 @@ fn read(mut root: Section<'_>, text: &str, findings: &mut Findings) -> Option<Jo
         findings.add(
             name.span.clone(),
             format!("{:?} cannot be the name of a job", name.value),
-            "a letter, then letters, digits and _, all lower case, at most 41",
+            "write a letter, then letters, digits and _, all lower case, at most 41",
         );
     }
     let kafka = root.section(findings, "kafka").and_then(|s| kafka::read(s, findings));

@@ -58,7 +58,7 @@ impl<'a> Section<'a> {
         let section = Section { table, span, name, path, asked: BTreeSet::new() };
         for key in keys::of(path).filter(|key| key.kind == Kind::NotYet) {
             if let Some(span) = section.key_span(key.name) {
-                findings.add(span, format!("`{}` ({}) is not supported yet", key.name, key.what), "");
+                findings.add(span, format!("`{}` ({}) is not supported yet", key.name, key.what), "remove it");
             }
         }
         section
@@ -167,7 +167,8 @@ impl<'a> Section<'a> {
         match text.value.parse() {
             Ok(number) => Some(Placed { value: number, span: text.span }),
             Err(_) => {
-                findings.add(text.span, format!("`{}`: {} is not a whole number", key.name, text.value), "");
+                let what = format!("`{}`: {} is not a whole number", key.name, text.value);
+                findings.add(text.span, what, format!("write it like {} = 1000", key.name));
                 None
             }
         }
@@ -266,7 +267,11 @@ impl<'a> Section<'a> {
             None => {}
         }
         if key.default == Absent::Required {
-            findings.add(self.span(), format!("the {} has no [{}]", self.name, key.name), "");
+            findings.add(
+                self.span(),
+                format!("the {} has no [{}]", self.name, key.name),
+                format!("add [{}]", key.name),
+            );
             return None;
         }
         Some(Section::new(findings, None, self.span(), key.name, path))

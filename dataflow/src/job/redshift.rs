@@ -33,8 +33,11 @@ pub struct RedshiftOptions {
 pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<RedshiftOptions> {
     let host = redshift.text(findings, "host");
     let port = redshift.number(findings, "port").and_then(|port| {
-        let is_not_a_port = |_| findings.add(port.span, format!("{} is not a port", port.value), "");
-        u16::try_from(port.value).map_err(is_not_a_port).ok()
+        let found = u16::try_from(port.value).ok().filter(|port| *port > 0);
+        if found.is_none() {
+            findings.add(port.span, format!("{} is not a port", port.value), "write a number from 1 to 65535");
+        }
+        found
     });
     let database = redshift.text(findings, "database");
     let user = redshift.text(findings, "user");
@@ -44,7 +47,11 @@ pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshi
     let ca_file = redshift.text(findings, "ca_file").map(|f| f.value);
     let verify = redshift.one_of(findings, "tls", &[("verify-full", true), ("off", false)]);
     if verify == Some(false) && ca_file.is_some() {
-        findings.add(redshift.span(), "`ca_file` has no meaning with tls = \"off\"", "");
+        findings.add(
+            redshift.span(),
+            "`ca_file` has no meaning with tls = \"off\"",
+            "remove it, or write tls = \"verify-full\"",
+        );
     }
     let tls = if verify.unwrap_or(true) { Tls::VerifyFull { ca_file } } else { Tls::Off };
     let statement_timeout = redshift.duration(findings, "statement_timeout");

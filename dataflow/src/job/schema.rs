@@ -38,8 +38,8 @@ fn section(path: &str) -> Value {
 fn property(key: &Key) -> Value {
     let mut property = value(key.kind);
     let what = match key.default {
-        Absent::Said(default) => format!("{} (default: {default})", key.what),
-        _ => key.what.to_string(),
+        Absent::Said(default) => format!("{} (default: {default})", key.documentation()),
+        _ => key.documentation(),
     };
     property["description"] = json!(what);
     property["$comment"] = json!(format!("since {}", key.since));

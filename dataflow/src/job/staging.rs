@@ -42,7 +42,11 @@ pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<Staging
     });
     let (id, secret) = (staging.secret(findings, "access_key_id"), staging.secret(findings, "secret_access_key"));
     if id.is_some() != secret.is_some() {
-        findings.add(staging.span(), "access_key_id and secret_access_key go together", "");
+        findings.add(
+            staging.span(),
+            "`access_key_id` and `secret_access_key` go together, and one of them is missing",
+            "add the other one, or remove this one: then the environment's own chain is used",
+        );
     }
     let compressions: Vec<_> = Compression::ALL.iter().map(|compression| (compression.word(), *compression)).collect();
     let compression = staging.one_of(findings, "compression", &compressions);

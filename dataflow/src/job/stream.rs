@@ -29,7 +29,7 @@ pub struct StreamOptions {
 pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOptions> {
     let sections = root.sections(findings, "stream");
     if sections.is_empty() {
-        findings.add(root.span(), "the job file has no [[stream]]", "");
+        findings.add(root.span(), "the job file has no [[stream]]", "add one with name, topic and columns");
     }
     let mut streams: Vec<StreamOptions> = Vec::new();
     for mut section in sections {
@@ -60,7 +60,7 @@ pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOption
                     true => format!("topic {} is listed twice", topic.value),
                     false => format!("topic {} belongs to another stream already", topic.value),
                 };
-                findings.add(topic.span.clone(), what, "");
+                findings.add(topic.span.clone(), what, "remove it from one of the two places");
             }
         }
         section.finish(findings);

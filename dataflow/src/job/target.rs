@@ -41,7 +41,7 @@ pub fn read(
 ) -> Vec<TargetOptions> {
     let sections = root.sections(findings, "target");
     if sections.is_empty() {
-        findings.add(root.span(), "the job file has no [[target]]", "");
+        findings.add(root.span(), "the job file has no [[target]]", "add one with table and query");
     }
     let known: Vec<(String, Vec<SourceColumn>)> = streams.iter().map(|s| (s.name.clone(), s.columns.clone())).collect();
     let mut targets: Vec<TargetOptions> = Vec::new();
@@ -56,7 +56,11 @@ pub fn read(
         if let Some((table, span)) = &table
             && targets.iter().any(|t| t.table == *table)
         {
-            findings.add(span.clone(), format!("table {table} belongs to another target already"), "");
+            findings.add(
+                span.clone(),
+                format!("table {table} belongs to another target already"),
+                "give each target its own table",
+            );
         }
         // A broken stream has findings of its own.
         let selection = query.filter(|_| !streams.is_empty()).and_then(|query| {
@@ -100,7 +104,10 @@ fn read_policies(on: Vec<(&str, Range<usize>, NamedSection<'_>)>, selection: &mu
         let column = selection.columns.iter_mut().find(|c| c.name == name.to_lowercase());
         match (column, policy.section(findings)) {
             (Some(column), Some(section)) => column.policy = policy::read(section, column.policy, findings),
-            (None, _) => findings.add(span, format!("the query selects no column {name}"), ""),
+            (None, _) => {
+                let what = format!("the query selects no column {name}");
+                findings.add(span, what, "select it, or remove it from `on`");
+            }
             (_, None) => {}
         }
     }

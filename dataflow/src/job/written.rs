@@ -11,14 +11,15 @@ pub fn expand(findings: &mut Findings, text: &str, span: Range<usize>) -> Option
     while let Some(start) = rest.find("${") {
         out += &rest[..start];
         let Some(end) = rest[start..].find('}') else {
-            findings.add(span, "`${` without `}`", "");
+            findings.add(span, format!("{text:?} has `${{` without `}}`"), "write it like ${NAME}");
             return None;
         };
         let name = &rest[start + 2..start + end];
         match std::env::var(name) {
             Ok(value) => out += &value,
             Err(_) => {
-                findings.add(span, format!("the environment has no variable {name}"), "");
+                let help = format!("set {name}, or write the value itself");
+                findings.add(span, format!("the environment has no variable {name}"), help);
                 return None;
             }
         }

@@ -21,7 +21,7 @@ use crate::{
 pub struct BadRecord {
     /// The column, if one is to blame.
     pub column: Option<usize>,
-    /// Why.
+    /// Why it cannot become a row.
     pub reason: String,
 }
 

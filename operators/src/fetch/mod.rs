@@ -129,7 +129,7 @@ pub struct FetchOptions {
     pub first: Epoch,
     /// All partitions of the job, sorted. Partition i is read by worker i modulo workers.
     pub places: Arc<[Place]>,
-    /// Of each stream how many targets it feeds.
+    /// How many targets each stream feeds.
     pub targets: Arc<[usize]>,
     /// How many bytes this worker may hold.
     pub budget_bytes: u64,

@@ -76,7 +76,11 @@ impl<'a> Compiler<'a> {
             Expr::Identifier(column) => column,
             Expr::CompoundIdentifier(parts) => match parts.as_slice() {
                 [table, column] if self.tables.contains(&fold(table).as_str()) => column,
-                _ => return Some(Err(Refusal::at(expression, format!("there is no table of {expression}"), ""))),
+                parts => {
+                    let column = parts.last().map_or(String::new(), |column| format!("write {column} alone"));
+                    let what = format!("{expression} names a table that the query does not read");
+                    return Some(Err(Refusal::at(expression, what, column)));
+                }
             },
             _ => return None,
         };
@@ -104,9 +108,11 @@ impl<'a> Compiler<'a> {
             None | Some(ColumnKind::Boolean) => {
                 Ok(typed.to(&ColumnKind::Boolean).map_err(|why| Refusal::at(expression, why, ""))?.expr)
             }
-            Some(other) => {
-                Err(Refusal::at(expression, format!("{expression} is {other} and not true or false"), "compare it"))
-            }
+            Some(other) => Err(Refusal::at(
+                expression,
+                format!("{expression} is {other} and not boolean"),
+                "compare it with a value",
+            )),
         }
     }
 
@@ -284,7 +290,7 @@ impl<'a> Compiler<'a> {
         let logical = matches!(op, BinaryOperator::And | BinaryOperator::Or).then_some(op);
         if let Some(op) = logical {
             let mut parts = chain(whole, op).into_iter();
-            let Some(first) = parts.next() else { return Err(refuse("an operator without sides".into())) };
+            let Some(first) = parts.next() else { return Err(refuse("the operator has no sides".into())) };
             let mut all = Typed::new(self.boolean(first, depth)?, ColumnKind::Boolean);
             for part in parts {
                 let part = self.boolean(part, depth)?;
@@ -358,7 +364,7 @@ impl<'a> Compiler<'a> {
                     Some(any) => logic::or(any.expr, equal.expr),
                 });
             }
-            let any = any.ok_or("a list of nothing")?;
+            let any = any.ok_or("IN () has no values")?;
             return Ok(if negated { not(any) } else { any });
         }
         let ready = |typed: Typed| comparable(typed, &kind).map(|typed| typed.expr);
@@ -557,7 +563,7 @@ fn no_function(whole: &Expr, name: &str) -> Refusal {
     }
     let all =
         functions::all().flat_map(|f| f.names.iter().copied()).chain(["nvl", "coalesce", "nvl2", "nullif", "decode"]);
-    Refusal::at(whole, format!("there is no function {name} here"), nearest(name, all))
+    Refusal::at(whole, format!("function {name} is not supported"), nearest(name, all))
 }
 
 const AGGREGATES: &[&str] = &[
@@ -706,7 +712,7 @@ fn choose(branches: Vec<(Arc<dyn PhysicalExpr>, Typed)>, otherwise: Option<Typed
 /// `decode(value, search, result, ..., default)`, where NULL finds NULL.
 fn decode(arguments: Vec<Typed>) -> Result<Typed, String> {
     let mut rest = arguments.into_iter();
-    let Some(value) = rest.next() else { return Err("decode() of nothing".into()) };
+    let Some(value) = rest.next() else { return Err("decode() has no arguments".into()) };
     let mut branches = Vec::new();
     let mut otherwise = None;
     while let Some(search) = rest.next() {
@@ -750,7 +756,7 @@ fn kind_of(data_type: &sqlparser::ast::DataType) -> Result<ColumnKind, String> {
         _ => {}
     }
     match ColumnKind::parse(&spelled)? {
-        ColumnKind::Other(_) => Err(format!("there is no type {spelled} here")),
+        ColumnKind::Other(_) => Err(format!("type {spelled} is not supported")),
         kind => Ok(kind),
     }
 }

@@ -240,7 +240,7 @@ fn attempt(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Attempt {
     Attempt { values, failed }
 }
 
-/// The value of each row. Of no rows there is none to fail on, whatever constants the expression has.
+/// The value of each row. Without rows nothing fails, whatever constants the expression has.
 fn whole(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, DataFusionError> {
     match batch.num_rows() {
         0 => Ok(new_empty_array(&expr.data_type(batch.schema_ref())?)),

@@ -385,7 +385,7 @@ impl Loader {
     fn bear_witness(&self, range: &Range) -> Result<(), Failure> {
         let key = self.options.staging.loaded(range.last);
         put(&*self.objects, &key, Default::default(), &self.watch)
-            .map_err(|source| Failure::Port { doing: "cannot bear witness of a load".into(), source })
+            .map_err(|source| Failure::Port { doing: "cannot write the witness of a load".into(), source })
     }
 
     /// Whether what was read is of the topics that the cut speaks of.
@@ -398,8 +398,10 @@ impl Loader {
             // A topic that is gone for good was read before, and is loaded. But a broker that does not know it may not know yet
             // that it was made anew.
             let ask = || self.options.log.topic_id(topic);
-            let found = until_known(|| try_again(&doing, self.options.retry, &self.watch, ask))
-                .map_err(|source| Failure::Port { doing: doing.clone(), source })?;
+            let found = until_known(|| try_again(&doing, self.options.retry, &self.watch, ask)).map_err(|source| {
+                let doing = format!("cannot ask Kafka whether topic {topic} is still the same");
+                Failure::Port { doing, source }
+            })?;
             if let Some(found) = found {
                 protocol::check_topic(topic, known, &found)?;
             }

@@ -210,7 +210,7 @@ impl PhysicalExpr for Call {
     fn evaluate(&self, batch: &RecordBatch) -> datafusion_common::Result<ColumnarValue> {
         let values: Vec<ColumnarValue> =
             self.arguments.iter().map(|argument| argument.evaluate(batch)).collect::<Result<_, _>>()?;
-        // Of constants there is one row.
+        // A constant has one row.
         let constant = values.iter().all(|value| matches!(value, ColumnarValue::Scalar(_)));
         let rows = if constant { 1 } else { batch.num_rows() };
         let arrays: Vec<ArrayRef> = values.into_iter().map(|value| value.into_array(rows)).collect::<Result<_, _>>()?;
