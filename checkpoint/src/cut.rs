@@ -72,7 +72,7 @@ pub struct Position {
     pub last: Option<LastRecord>,
 }
 
-/// For every partition the end of an epoch.
+/// The end of an epoch in every partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Cut(BTreeMap<TopicPartition, Position>);
 

@@ -46,7 +46,7 @@ impl fmt::Display for Generation {
 pub struct Nonce(String);
 
 impl Nonce {
-    /// From 16 random bytes.
+    /// A nonce of 16 random bytes.
     pub fn new(random: [u8; 16]) -> Nonce {
         Nonce(hex(&random))
     }

@@ -39,7 +39,7 @@ pub struct Link {
 }
 
 impl History {
-    /// Before the first epoch.
+    /// The history before the first epoch.
     pub fn new(fence_id: &str) -> History {
         History { next_epoch: Epoch(0), digest: Digest::first(fence_id), cut: Cut::default(), cut_epoch: None }
     }

@@ -68,7 +68,7 @@ impl Error {
         Error::new(Fault::Bug, what)
     }
 
-    /// With its cause.
+    /// The same error with its cause.
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         self.source = Some(source.into());
         self

@@ -145,7 +145,7 @@ impl BytesColumn {
 /// length.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawBatch {
-    /// For each record the place of its partition in the list that was given to [`Log::read`].
+    /// The place of each record's partition in the list that was given to [`Log::read`].
     pub partitions: Vec<i32>,
     /// Offsets.
     pub offsets: Vec<i64>,

@@ -34,7 +34,7 @@ pub enum ColumnKind {
     Char(u32),
     /// UTF-8 text of at most so many bytes.
     Varchar(u32),
-    /// At most so many bytes.
+    /// Bytes, at most so many.
     Varbyte(u32),
     /// A day.
     Date,

@@ -233,7 +233,7 @@ pub fn adopt(job: &Job, person: &Person<'_>) -> Result<Adopted> {
 /// What an adoption came to.
 #[derive(Debug, serde::Serialize)]
 pub struct Adopted {
-    /// From which epoch on.
+    /// The first epoch under the new fence id.
     #[serde(serialize_with = "number")]
     pub epoch: Epoch,
     /// The new fence id.

@@ -32,7 +32,7 @@ macro_rules! catalogue {
                 match self { $(Code::$name => $code,)* }
             }
 
-            /// In a few words.
+            /// The title: the fault in a few words.
             pub fn title(self) -> &'static str {
                 match self { $(Code::$name => $title,)* }
             }
@@ -169,7 +169,7 @@ pub struct CodedError {
 /// The job file of this process, for the commands that messages show.
 static JOB_FILE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 
-/// From here on messages show commands with this job file.
+/// Messages show commands with this job file from here on.
 pub fn set_job_file(path: &str) {
     let _ = JOB_FILE.set(path.into()); // a process has one
 }
@@ -178,7 +178,7 @@ pub fn set_job_file(path: &str) {
 pub type Result<T, E = CodedError> = std::result::Result<T, E>;
 
 impl CodedError {
-    /// Without a cause below it.
+    /// An error without a cause below it.
     pub fn new(code: Code, what: impl Into<String>) -> CodedError {
         CodedError { code, what: what.into(), source: None }
     }
@@ -308,7 +308,7 @@ impl From<Halt> for CodedError {
     }
 }
 
-/// For a job that has drained because it cannot be read on.
+/// The error of a job that has drained because it cannot be read on.
 impl From<Ending> for CodedError {
     fn from(ending: Ending) -> CodedError {
         match ending.halt() {
@@ -318,7 +318,7 @@ impl From<Ending> for CodedError {
     }
 }
 
-/// For failures while the job runs.
+/// The error of a failure while the job runs.
 impl From<Failure> for CodedError {
     fn from(failure: Failure) -> CodedError {
         let code = match &failure {

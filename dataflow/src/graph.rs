@@ -73,7 +73,7 @@ pub struct Context {
     pub seal: SealOptions,
     /// The options of load.
     pub load: LoadOptions,
-    /// For tests: who stands between the operators.
+    /// Who stands between the operators, in tests.
     pub between: Option<Between>,
 }
 
@@ -93,7 +93,7 @@ pub struct Ends {
 }
 
 impl Context {
-    /// For a start that has the fence.
+    /// The context of a start that has the fence.
     pub fn new(
         job: &Job,
         plan: Plan,

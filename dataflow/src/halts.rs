@@ -27,7 +27,7 @@ static WRITE: OnceLock<Write> = OnceLock::new();
 static GENERATION: AtomicU64 = AtomicU64::new(0);
 static TOOK: AtomicBool = AtomicBool::new(false);
 
-/// From here on this process leaves its halts.
+/// This process leaves its halts from here on.
 pub fn arm(job: &Job) {
     let job = job.clone();
     let write = move |note: &HaltNote| {

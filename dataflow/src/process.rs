@@ -41,7 +41,7 @@ pub fn begin() {
     *WORKING.lock().unwrap_or_else(PoisonError::into_inner) = true;
 }
 
-/// From here on the other processes are told with what this one ends.
+/// The other processes are told from here on with which error this one ends.
 pub fn tell_others_by(control: Control) {
     let _ = CONTROL.set(control); // once in a process
 }

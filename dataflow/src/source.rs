@@ -29,7 +29,7 @@ use crate::{error::Result, process::spawn, report::Report};
 
 /// How often Kafka is asked.
 const EVERY: Duration = Duration::from_secs(5);
-/// For how many looks in a row a topic must be gone until that is believed: a broker that has just started may not know it yet.
+/// How many looks in a row a topic must be gone until that is believed: a broker that has just started may not know it yet.
 const GONE_AFTER_LOOKS: u32 = 5;
 
 /// A topic as the run knows it.

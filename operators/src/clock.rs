@@ -228,7 +228,7 @@ pub fn clock<'s>(
             }
         }
     });
-    // To each worker its own.
+    // Each worker gets its own.
     commands.unary::<CapacityContainerBuilder<Vec<(usize, Close)>>, _, _, _>(
         Exchange::new(|c: &(usize, Close)| c.0 as u64),
         "Broadcast",

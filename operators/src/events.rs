@@ -98,7 +98,7 @@ pub enum Event {
         records: u64,
         /// Bytes of its files.
         bytes: u64,
-        /// From BEGIN to the read-back.
+        /// The time from BEGIN to the read-back.
         took: Duration,
         /// How often it was tried.
         attempts: u32,

@@ -66,7 +66,7 @@ pub enum Failure {
     PeerLost {
         /// Its number.
         process: usize,
-        /// For how long it was silent.
+        /// How long it was silent.
         silent: std::time::Duration,
     },
     /// What the job promises can no longer be kept.

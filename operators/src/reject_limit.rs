@@ -22,7 +22,7 @@ pub(crate) type Record = (i32, i64);
 #[derive(Default)]
 struct Counted {
     records: u64,
-    /// For each place the first and the last offset in it.
+    /// The first and the last offset in it, by place.
     spans: BTreeMap<i32, (i64, i64)>,
     /// A record that fails for several targets is one.
     bad: HashSet<Record>,

@@ -46,7 +46,7 @@ pub struct Rows {
 /// Rows that their target takes as they are.
 #[derive(Clone, Default)]
 pub struct Fitted {
-    /// In the order of the target's columns.
+    /// The columns, in the order of the target's.
     pub columns: Vec<ArrayRef>,
     /// Which records they are of.
     pub records: Records,

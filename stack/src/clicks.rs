@@ -14,7 +14,7 @@ pub struct Clicks {
     pub brokers: String,
     /// The topic; it is made if it is not there.
     pub topic: Topic,
-    /// For how long.
+    /// How long it goes on.
     pub seconds: u64,
     /// Records a second.
     pub rate: u64,

@@ -44,7 +44,7 @@ pub enum StackError {
 pub type Result<T, E = StackError> = std::result::Result<T, E>;
 
 impl StackError {
-    /// For `map_err`: says what was tried.
+    /// Says what was tried, for `map_err`.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> StackError {
         move |source| StackError::Io { doing: doing.into(), source }
     }

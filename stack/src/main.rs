@@ -43,7 +43,7 @@ struct Clicks {
     /// The topic; it is made if it is not there.
     #[arg(long, default_value = "clicks:6", value_name = "NAME[:PARTITIONS]")]
     topic: kafka::Topic,
-    /// For how long.
+    /// How long to go on.
     #[arg(long, default_value_t = 30)]
     seconds: u64,
     /// Records a second.

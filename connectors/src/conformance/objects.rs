@@ -16,7 +16,7 @@ pub fn objects(objects: &dyn Objects) {
     assert_eq!(objects.get(key).unwrap().as_deref(), Some(&b"abc"[..]));
     assert!(objects.url(key).starts_with("s3://") && objects.url(key).ends_with(key));
     objects.put("empty", "".into()).unwrap();
-    // Of a folder all that is in it, and nothing of one whose name begins alike.
+    // All that is in a folder, and nothing of one whose name begins alike.
     let others = ["job/f/g=1-0/e=2/t=0/w=0-b.parquet", "job/f/g=10-0/e=2/t=0/w=0-c.parquet"];
     others.iter().for_each(|other| objects.put(other, "x".into()).unwrap());
     let listed = |folder: &str| {

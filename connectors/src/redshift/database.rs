@@ -53,7 +53,7 @@ impl Redshift {
         self.logins.judge(Session::connect(&self.settings, self.runtime.handle()))
     }
 
-    /// For questions whose answer may take longer than a login.
+    /// A session for questions whose answer may take longer than a login.
     pub(super) fn connect_to_read(&self) -> Result<Session> {
         let mut session = self.connect()?;
         session.limit(self.settings.statement_timeout)?;

@@ -49,7 +49,7 @@ pub struct Steps {
 }
 
 impl Steps {
-    /// Of so many workers, which all begin now.
+    /// The steps of so many workers, which all begin now.
     pub fn new(workers: usize) -> Steps {
         Steps { base: Instant::now(), began: (0..workers).map(|_| AtomicU64::new(1)).collect() }
     }

@@ -162,7 +162,7 @@ fn dial_once(address: &str) -> Result<Link> {
     Err(last)
 }
 
-/// From here on reading and writing fail after so long.
+/// Reading and writing fail after so long from here on.
 pub fn deadline(link: &mut Link, within: Duration) -> Result<()> {
     link.set_read_timeout(Some(within))?;
     link.set_write_timeout(Some(within))

@@ -102,7 +102,7 @@ impl Checked {
         self.not_checked.push(format!("{what}: {because}"));
     }
 
-    /// For a person.
+    /// The text for a person.
     pub fn text(&self) -> String {
         let mut text = String::new();
         for good in &self.good {

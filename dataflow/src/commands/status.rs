@@ -139,7 +139,7 @@ fn status(job: &Job, json: bool) -> Result<String> {
     Ok(text)
 }
 
-/// To the second.
+/// A time as text, to the second.
 fn seconds(at: Micros) -> String {
     at.to_text().split('.').next().unwrap_or_default().into()
 }

@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
 
 /// What a verification says.
 struct Verified {
-    /// For a person.
+    /// The text for a person.
     text: String,
     /// One object a line.
     json: String,

@@ -7,9 +7,9 @@ use super::findings::Findings;
 /// A secret: where it is to be found, never the secret itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Secret {
-    /// In a variable of the environment.
+    /// A variable of the environment.
     Env(String),
-    /// In a file; line ends at its end do not belong to it.
+    /// A file; line ends at its end do not belong to it.
     File(String),
 }
 

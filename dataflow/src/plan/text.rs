@@ -99,7 +99,7 @@ fn stream_part(stream: &job::StreamOptions) -> Result<Part> {
     part(format!("stream {name}"), &Stream { stream: name, format: format.word(), topics }, columns)
 }
 
-/// Without `fitted` as far as the job file says it.
+/// The part of a target; without `fitted` as far as the job file says it.
 fn target_part(target: &job::TargetOptions, fitted: Option<&Target>) -> Result<Part> {
     // From where on it is verified does not decide which rows come out.
     let job::TargetOptions { table, mode, selection, verify_from: _ } = target;

@@ -44,7 +44,7 @@ pub struct Facts {
 }
 
 struct Rare {
-    /// By the number of their place, which is the order of their names.
+    /// The partitions by the number of their place, which is the order of their names.
     partitions: Vec<PartitionFacts>,
     /// Whether Kafka has said where the topics end.
     ends_known: bool,
@@ -117,7 +117,7 @@ pub struct TopicLag {
 /// The job at a moment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Snapshot {
-    /// In one word.
+    /// The state in one word.
     pub state: State,
     /// What is tried again, and why it failed.
     pub retrying: BTreeMap<String, String>,
@@ -176,7 +176,7 @@ impl Snapshot {
 }
 
 impl Facts {
-    /// Before anything happened.
+    /// The facts before anything happened.
     pub fn new(
         places: &[Place],
         workers: usize,

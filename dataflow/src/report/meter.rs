@@ -31,7 +31,7 @@ pub type Worked = Vec<Work>;
 pub struct Work {
     /// Whose time it is.
     pub thread: Thread,
-    /// For which stage.
+    /// The stage that it works for.
     pub stage: Stage,
     /// How long.
     pub worked_us: u64,
@@ -55,7 +55,7 @@ pub struct Meter {
     id: u64,
     /// Moments are counted from here.
     started: Instant,
-    /// In the order in which they began.
+    /// The threads in the order in which they began.
     others: Mutex<Vec<Arc<Other>>>,
 }
 
@@ -70,7 +70,7 @@ struct Other {
 /// How many meters there were.
 static METERS: AtomicU64 = AtomicU64::new(0);
 
-/// In the place of a moment.
+/// What stands in the place of a moment.
 const RESTS: u64 = u64::MAX;
 
 thread_local! {
@@ -79,7 +79,7 @@ thread_local! {
 }
 
 impl Meter {
-    /// For so many workers.
+    /// The meter of so many workers.
     pub fn new(workers: usize) -> Meter {
         Meter {
             workers: (0..workers).map(|_| Default::default()).collect(),

@@ -51,18 +51,18 @@ pub struct Report {
     live: bool,
     /// When the last line was said.
     said_at: Mutex<Instant>,
-    /// Of how many changed values it was said that they were, by stream or table, and column.
+    /// How many changed values were said already, by stream or table, and column.
     said_changed: Mutex<BTreeMap<(String, String), u64>>,
 }
 
 impl Report {
-    /// With a live view if `live`.
+    /// A report, with a live view if `live`.
     pub fn new(facts: Facts, live: bool) -> Arc<Report> {
         let now = Instant::now();
         Arc::new(Report { facts, since: now, live, said_at: Mutex::new(now), said_changed: Mutex::default() })
     }
 
-    /// For the operators.
+    /// The watch that operators call.
     pub fn watch(self: &Arc<Report>) -> Watch {
         let report = self.clone();
         Arc::new(move |event| {

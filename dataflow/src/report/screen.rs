@@ -31,7 +31,7 @@ pub fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// From here on there is a live view; with a bar if the end is known.
+/// Starts the live view; with a bar if the end is known.
 pub fn start(total: Option<u64>) {
     let view = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
     let template = match total {

@@ -17,7 +17,7 @@ use crate::{
 pub struct Decoder {
     /// What is wanted of a record; the first is the record itself.
     nodes: Vec<Node>,
-    /// For text with escapes.
+    /// Room for text with escapes.
     unescaped: String,
 }
 
@@ -42,7 +42,7 @@ struct Node {
 }
 
 impl Decoder {
-    /// For these columns.
+    /// A decoder for these columns.
     pub fn new(columns: &[SourceColumn]) -> Decoder {
         let mut nodes = vec![Node::default()];
         for (column, declared) in columns.iter().enumerate() {

@@ -123,7 +123,7 @@ pub struct Decode {
 }
 
 impl Decode {
-    /// For one stream.
+    /// The decoder of one stream.
     pub fn new(options: DecodeOptions, rejects: Rejects, watch: Watch) -> Decode {
         let decoder = Decoder::new(options.format, &options.columns);
         let builders = Builders::new(&options.columns);

@@ -143,9 +143,9 @@ pub struct FetchOptions {
 pub struct Fetched<'s> {
     /// Raw batches, by stream.
     pub streams: Vec<Stream<'s, Time, Raw>>,
-    /// For seal.
+    /// What was read, for seal.
     pub reports: Stream<'s, Time, Vec<ReadReport>>,
-    /// For the clock.
+    /// What the clock is told.
     pub stats: Stream<'s, Time, Vec<Stat>>,
 }
 

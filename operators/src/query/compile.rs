@@ -33,7 +33,7 @@ const EXPRESSIONS_MAX: usize = 10_000;
 /// A name that a query may use, and what it stands for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Name {
-    /// In lower case.
+    /// The name, in lower case.
     pub name: String,
     /// What it stands for.
     pub input: Input,

@@ -26,12 +26,12 @@ impl Refusal {
         Refusal { line: 0, column: 0, what: what.into(), help: help.into() }
     }
 
-    /// At a piece of the query.
+    /// A refusal at a piece of the query.
     pub fn at(piece: &impl Spanned, what: impl Into<String>, help: impl Into<String>) -> Refusal {
         Refusal::span(piece.span(), what, help)
     }
 
-    /// At a place of the query.
+    /// A refusal at a place of the query.
     pub fn span(span: Span, what: impl Into<String>, help: impl Into<String>) -> Refusal {
         let Location { line, column } = span.start;
         Refusal { line, column, what: what.into(), help: help.into() }

@@ -60,7 +60,7 @@ pub struct SelectedColumn {
     pub value: Value,
     /// Its type.
     pub kind: ColumnKind,
-    /// Of a column of the stream what is done with values that do not fit; for the target as well.
+    /// What is done with values that do not fit: what the stream's column says, for the target as well.
     pub policy: Policy,
 }
 

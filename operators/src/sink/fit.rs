@@ -108,7 +108,7 @@ impl Fit {
 struct FitColumns {
     /// The columns of all rows, those that are rejected too.
     columns: Vec<ArrayRef>,
-    /// Of each column how many values a policy changed, in rows that stay.
+    /// How many values of each column a policy changed, in rows that stay.
     changed: Vec<u64>,
     /// The rows that do not fit, each with the first column that is to blame.
     rejected: Vec<Rejected>,

@@ -38,7 +38,7 @@ pub(crate) struct Text<'a> {
 }
 
 impl<'a> Text<'a> {
-    /// From the beginning.
+    /// The text from the beginning.
     pub(crate) fn new(text: &'a str) -> Text<'a> {
         Text { text, at: 0, depth: 0 }
     }

@@ -22,7 +22,7 @@ pub enum Problem {
     Scale(String),
     /// Text with a NUL character, which Redshift takes into no text.
     Nul,
-    /// Of another kind altogether; no policy applies.
+    /// A value of another kind altogether; no policy applies.
     Kind(String),
 }
 

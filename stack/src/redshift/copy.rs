@@ -35,7 +35,7 @@ pub(super) struct Prepared {
 /// An object and what the COPY manifest says of it.
 pub(super) struct File {
     key: String,
-    /// From the COPY manifest.
+    /// Its length, as the COPY manifest says it.
     length: Option<u64>,
 }
 
