@@ -4,7 +4,7 @@ use connectors::{ColumnKind, TableName, TargetColumn};
 
 use crate::{
     time::Time,
-    values::{Policy, path::Path},
+    values::{Policy, path::Path, reading::Reading},
 };
 
 /// A declared column.
@@ -16,6 +16,8 @@ pub struct SourceColumn {
     pub path: Path,
     /// Its type; never [`ColumnKind::Other`].
     pub kind: ColumnKind,
+    /// How its values are read.
+    pub reading: Reading,
     /// What is done with values that do not fit the type.
     pub policy: Policy,
 }
@@ -23,7 +25,8 @@ pub struct SourceColumn {
 impl SourceColumn {
     /// The top-level key `name`, and every value that does not fit rejected.
     pub fn new(name: &str, kind: ColumnKind) -> SourceColumn {
-        SourceColumn { name: name.to_lowercase(), path: Path::key(name), kind, policy: Policy::default() }
+        let (reading, policy) = (Reading::default(), Policy::default());
+        SourceColumn { name: name.to_lowercase(), path: Path::key(name), kind, reading, policy }
     }
 }
 

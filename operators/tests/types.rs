@@ -10,7 +10,7 @@ use operators::{
     decode::columns::{Builders, Value},
     schema::SourceColumn,
     sink::fit,
-    values::{Action, Policy, Problem},
+    values::{Action, Policy, Problem, reading::Reading},
 };
 
 const PAGE: &str = include_str!("../../docs/types.md");
@@ -78,18 +78,62 @@ fn push(kind: &ColumnKind, value: Value<'_>) -> String {
 /// What each word of the table means for these values, as JSON has them: what is left of each.
 fn from_string(kind: &ColumnKind, cell: &str) -> Vec<(&'static str, &'static str)> {
     match (cell, kind) {
-        ("refused", _) => vec![("1", "refused"), ("", "refused"), ("NaN", "refused"), ("true", "refused")],
-        ("NaN, Infinity", _) => {
-            vec![("1", "refused"), ("nan", "refused"), ("NaN", "NaN"), ("Infinity", "inf"), ("-Infinity", "-inf")]
-        }
+        ("a number", ColumnKind::Decimal(..)) => vec![
+            ("12.34", "12.34"),
+            (" +1e2 ", "100.00"),
+            ("1.005", "refused"),
+            ("1,5", "refused"),
+            ("", "refused"),
+            ("NaN", "refused"),
+        ],
+        ("a number", _) => vec![
+            ("7", "7"),
+            (" +12 ", "12"),
+            ("7E+3", "7000"),
+            ("1.0", "1"),
+            ("12.34", "refused"),
+            ("0x1f", "refused"),
+            ("", "refused"),
+            ("NaN", "refused"),
+        ],
+        ("a number, NaN, Infinity", _) => vec![
+            ("1", "1"),
+            (" -2.5e1", "-25"),
+            ("nan", "refused"),
+            ("1,5", "refused"),
+            ("", "refused"),
+            ("NaN", "NaN"),
+            ("Infinity", "inf"),
+            ("-Infinity", "-inf"),
+        ],
+        ("true, false", _) => vec![
+            ("true", "true"),
+            (" FALSE", "false"),
+            ("t", "true"),
+            ("No", "false"),
+            ("y", "true"),
+            ("0", "false"),
+            ("on", "refused"),
+            ("", "refused"),
+        ],
         ("base64", _) => vec![("AAEC", "[0, 1, 2]"), ("", "[]"), ("!", "refused")],
-        ("its value", ColumnKind::Date) => vec![("2026-11-24", "20781"), ("1", "refused")],
-        ("its value", ColumnKind::Timestamp) => {
-            vec![("2026-11-24T10:54:54.5", "1795517694500000"), ("2026-11-24T10:54:54Z", "refused")]
-        }
-        ("its value", ColumnKind::TimestampTz) => {
-            vec![("2026-11-24T10:54:54+01:00", "1795514094000000"), ("2026-11-24T10:54:54", "refused")]
-        }
+        ("its value", ColumnKind::Date) => vec![
+            ("2026-11-24", "20781"),
+            ("2026-11-24T00:00:00Z", "20781"),
+            ("2026-11-24 00:00", "20781"),
+            ("2026-11-24T01:00", "refused"),
+            ("1", "refused"),
+        ],
+        ("its value", ColumnKind::Timestamp) => vec![
+            ("2026-11-24T10:54:54.5", "1795517694500000"),
+            ("2026-11-24 10:54", "1795517640000000"),
+            ("2026-11-24T10:54:54Z", "refused"),
+        ],
+        ("its value", ColumnKind::TimestampTz) => vec![
+            ("2026-11-24T10:54:54+01:00", "1795514094000000"),
+            ("2026-11-24T10:54Z", "1795517640000000"),
+            ("2026-11-24T10:54:54", "refused"),
+        ],
         ("its value", ColumnKind::Char(_) | ColumnKind::Varchar(_)) => vec![("a b", "a b"), ("", ""), ("1.50", "1.50")],
         (cell, kind) => panic!("{cell:?} for a string as {kind}"),
     }
@@ -103,7 +147,10 @@ fn from_number(kind: &ColumnKind, cell: &str) -> Vec<(&'static str, &'static str
         ("its value", ColumnKind::Real | ColumnKind::Double) => {
             vec![("1.50", "1.5"), ("-2e1", "-20"), ("1e400", "refused")]
         }
-        ("its value", _) => vec![("-7", "-7"), ("1.0", "refused"), ("1e3", "refused"), ("1e30", "refused")],
+        ("0 and 1", _) => vec![("0", "false"), ("1", "true"), ("2", "refused"), ("1.0", "refused")],
+        ("its value", _) => {
+            vec![("-7", "-7"), ("1.0", "1"), ("1e3", "1000"), ("1.5", "refused"), ("1e30", "refused")]
+        }
         (cell, kind) => panic!("{cell:?} for a number as {kind}"),
     }
 }
@@ -142,6 +189,31 @@ fn from_json_to_the_declared_type() {
     }
 }
 
+/// With `strict` a column takes what it took before: its type's own form.
+#[test]
+fn strict_columns_take_one_form() {
+    let reading = Reading { strict: true, ..Reading::default() };
+    for (kind, value) in [
+        (ColumnKind::SmallInt, Value::Text("7")),
+        (ColumnKind::Integer, Value::Number("1.0")),
+        (ColumnKind::BigInt, Value::Number("1e3")),
+        (ColumnKind::Decimal(9, 2), Value::Text("12.34")),
+        (ColumnKind::Real, Value::Text("1")),
+        (ColumnKind::Double, Value::Text("1")),
+        (ColumnKind::Boolean, Value::Text("true")),
+        (ColumnKind::Boolean, Value::Number("1")),
+        (ColumnKind::Date, Value::Text("2026-11-24T00:00:00Z")),
+        (ColumnKind::Timestamp, Value::Text("2026-11-24T10:54")),
+        (ColumnKind::TimestampTz, Value::Text("2026-11-24T10:54Z")),
+    ] {
+        let loose = SourceColumn::new("c", kind.clone());
+        assert!(Builders::new(std::slice::from_ref(&loose)).set(0, value).is_ok(), "{kind}: {value:?}");
+        let strict = SourceColumn { reading: reading.clone(), ..loose };
+        let problem = Builders::new(&[strict]).set(0, value).unwrap_err();
+        assert!(matches!(problem, Problem::Kind(_)), "{kind}: {value:?}: {problem:?}");
+    }
+}
+
 #[test]
 fn from_the_querys_type_to_the_targets() {
     let rows = table("query gives");
@@ -167,6 +239,7 @@ fn what_a_policy_may_say() {
         ("range", (ColumnKind::SmallInt, Value::Number("40000"))),
         ("scale", (ColumnKind::Decimal(5, 1), Value::Number("1.25"))),
         ("nul", (ColumnKind::Varchar(9), Value::Text("a\0b"))),
+        ("empty", (ColumnKind::Integer, Value::Text(" "))),
     ]
     .into();
     assert_eq!(rows.len(), problems.len() + 1);
@@ -178,6 +251,7 @@ fn what_a_policy_may_say() {
                 "long" => Policy { long: action, ..Policy::default() },
                 "range" => Policy { range: action, ..Policy::default() },
                 "scale" => Policy { scale: action, ..Policy::default() },
+                "empty" => Policy { empty: action, ..Policy::default() },
                 _ => Policy { nul: action, ..Policy::default() },
             };
             let column = SourceColumn { policy, ..SourceColumn::new("c", kind.clone()) };

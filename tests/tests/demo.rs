@@ -21,7 +21,7 @@ fn the_demonstration_ends_well() {
         "generation 2",
         "18000 clicks sent, 180 of them broken",
         "no problems",
-        "45 at decode column price: a string where a decimal is declared",
+        "45 at decode column price: a string that is not a number",
         "180 dead letters of 4 kinds",
         "turnover",
         "== done",

@@ -76,7 +76,7 @@ fn every_command_of_the_guide_works() {
         "no findings\n",
         "topic orders: 4 partitions, 0 offsets not loaded",
         "count  sum\n5000   ",
-        "1 at decode column customer_id: a string where an integer is declared",
+        "1 at decode column customer_id: a string that is not a number",
         "no problems",
         "tls = \"verify-full\"  # default\n",
     ] {

@@ -100,7 +100,7 @@ fn kinds() -> Vec<(&'static str, Record, Fate)> {
         (
             "a decimal that is none",
             of(r#"{"id":-1,"n":"NaN"}"#),
-            Dead("decode", Some("n"), "a string where a decimal is declared"),
+            Dead("decode", Some("n"), "a string that is not a number: \"NaN\""),
         ),
         (
             "too many places",
@@ -174,8 +174,22 @@ fn kinds() -> Vec<(&'static str, Record, Fate)> {
         ("the year 292278994", at(i64::MAX), row(&[("kafka_timestamp", "\\N")])),
         (
             "text where a number is declared",
-            of(r#"{"id":"-1"}"#),
-            Dead("decode", Some("id"), "a string where an integer is declared"),
+            of(r#"{"id":"one"}"#),
+            Dead("decode", Some("id"), "a string that is not a number: \"one\""),
+        ),
+        (
+            "values in other clothes",
+            of(
+                r#"{"id":"-1","small":1e2,"n":" +12.50","d":"0.5","flag":"Yes","day":"2026-11-24T00:00:00Z","wall":"2026-11-24 10:54"}"#,
+            ),
+            row(&[
+                ("small", "100"),
+                ("n", "12.50"),
+                ("d", "0.5"),
+                ("flag", "t"),
+                ("day", "2026-11-24"),
+                ("wall", "2026-11-24 10:54:00"),
+            ]),
         ),
         ("a number where text is declared", of(r#"{"id":-1,"s":1.50}"#), row(&[("s", "1.50")])),
         ("a list where text is declared", of(r#"{"id":-1,"s":[1, 2]}"#), row(&[("s", "[1, 2]")])),

@@ -1,10 +1,17 @@
 //! `columns` of a stream.
 
+use std::ops::Range;
+
 use connectors::ColumnKind;
 use operators::{
     schema::SourceColumn,
     sink::fit,
-    values::{Policy, path::Path},
+    values::{
+        Policy,
+        path::{Path, Segment},
+        reading::{Epoch, Layout, Reading},
+        zone::Zone,
+    },
 };
 
 use super::{
@@ -13,8 +20,8 @@ use super::{
     reader::{Placed, Section},
 };
 
-/// All of them.
-pub fn read(section: &mut Section<'_>, findings: &mut Findings) -> Vec<SourceColumn> {
+/// All of them. `base` is how their stream says that they are read.
+pub fn read(section: &mut Section<'_>, base: Reading, findings: &mut Findings) -> Vec<SourceColumn> {
     let sections = section.sections(findings, "columns");
     if sections.is_empty() {
         findings.add(
@@ -37,9 +44,13 @@ pub fn read(section: &mut Section<'_>, findings: &mut Findings) -> Vec<SourceCol
             })
             .ok()
         });
+        let read = read_reading(&mut column, &base, findings);
         let policy = column.section(findings, "on").map(|on| policy::read(on, Policy::default(), findings));
-        column.finish(findings);
         let kind = kind.and_then(|kind| read_kind(&kind, findings));
+        if let Some(kind) = &kind {
+            check_reading(&read, kind, column.span(), findings);
+        }
+        column.finish(findings);
         let Some(name) = name else { continue };
         if columns.iter().any(|c| c.name == name.value.to_lowercase()) {
             findings.add(
@@ -58,9 +69,71 @@ pub fn read(section: &mut Section<'_>, findings: &mut Findings) -> Vec<SourceCol
         // A column whose type is not understood is kept, so that a query may name it.
         let declared = SourceColumn::new(&name.value, kind.unwrap_or(ColumnKind::Boolean));
         let path = path.unwrap_or(declared.path);
-        columns.push(SourceColumn { path, policy: policy.unwrap_or_default(), ..declared });
+        if let Some(other) = columns.iter().find(|other| base.any_case && clash(&other.path, &path)) {
+            findings.add(
+                name.span.clone(),
+                format!(
+                    "columns {} and {} are read from keys that differ in their case alone",
+                    other.name, declared.name
+                ),
+                "write both keys alike, or leave keys = \"ignore-case\" out",
+            );
+        }
+        columns.push(SourceColumn { path, reading: read, policy: policy.unwrap_or_default(), ..declared });
     }
     columns
+}
+
+/// How a column is read.
+fn read_reading(column: &mut Section<'_>, base: &Reading, findings: &mut Findings) -> Reading {
+    let epochs: Vec<(&str, Epoch)> = Epoch::ALL.iter().map(|epoch| (epoch.word(), *epoch)).collect();
+    let epoch = column.one_of(findings, "time", &epochs);
+    let layout = column.text(findings, "layout").and_then(|text| {
+        let help = "write it like \"DD/MM/YYYY HH24:MI\", with the parts of to_timestamp()";
+        Layout::parse(&text.value).map_err(|why| findings.add(text.span, format!("`layout`: {why}"), help)).ok()
+    });
+    let zone = column.text(findings, "zone").and_then(|text| {
+        let zone = Zone::parse(&text.value);
+        if zone.is_none() {
+            let what = format!("`zone`: {:?} is not a time zone", text.value);
+            findings.add(text.span, what, "write the name of one, like \"Europe/Tallinn\" or \"UTC\"");
+        }
+        zone
+    });
+    let strict = column.flag(findings, "strict").unwrap_or(base.strict);
+    Reading { strict, epoch, layout, zone, ..base.clone() }
+}
+
+/// Whether what a column says of how it is read means something for its type.
+fn check_reading(reading: &Reading, kind: &ColumnKind, span: Range<usize>, findings: &mut Findings) {
+    let is_time = matches!(kind, ColumnKind::Timestamp | ColumnKind::TimestampTz);
+    let said = [
+        ("time", reading.epoch.is_some(), is_time),
+        ("zone", reading.zone.is_some(), is_time),
+        ("layout", reading.layout.is_some(), is_time || *kind == ColumnKind::Date),
+    ];
+    for (key, _, _) in said.into_iter().filter(|(_, is_said, has_meaning)| *is_said && !has_meaning) {
+        findings.add(
+            span.clone(),
+            format!("`{key}` has no meaning for type {kind}"),
+            format!("remove `{key}`, or declare a timestamp"),
+        );
+    }
+    if reading.layout.is_some() && reading.zone.is_none() && *kind == ColumnKind::TimestampTz {
+        let help = "add zone = \"UTC\", or the zone whose clock the times are from";
+        findings.add(span, "`layout` names no time zone, and type timestamptz needs one", help);
+    }
+}
+
+/// Whether two paths have keys that differ in their case alone.
+fn clash(a: &Path, b: &Path) -> bool {
+    let alike = |(a, b): (&Segment, &Segment)| match (a, b) {
+        (Segment::Key(a), Segment::Key(b)) => a.eq_ignore_ascii_case(b),
+        (a, b) => a == b,
+    };
+    // Up to the first part in which they lead apart.
+    let common = a.0.iter().zip(&b.0).take_while(|(a, b)| alike((a, b)));
+    common.into_iter().any(|(a, b)| a != b)
 }
 
 fn read_kind(text: &Placed<String>, findings: &mut Findings) -> Option<ColumnKind> {

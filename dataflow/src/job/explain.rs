@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use checkpoint::Micros;
 use connectors::{StartAt, redshift::Tls};
-use operators::values::{Action, Policy, path::Path};
+use operators::values::{Action, Policy, path::Path, reading::Reading};
 use toml::de::DeTable;
 
 use super::{
@@ -163,12 +163,16 @@ fn stream_text(stream: &StreamOptions, set: &DeTable<'_>) -> String {
         }
     };
     let mut out = format!(
-        "\n[[stream]]\nname = {}\ntopics = [{}]\nformat = {}{}\nstart = {start}{}\ncolumns = [\n",
+        "\n[[stream]]\nname = {}\ntopics = [{}]\nformat = {}{}\nstart = {start}{}\nstrict = {}{}\nkeys = {}{}\ncolumns = [\n",
         quoted(&stream.name),
         topics.join(", "),
         quoted(stream.format.word()),
         mark("format"),
-        mark("start")
+        mark("start"),
+        stream.strict,
+        mark("strict"),
+        quoted(if stream.any_case { "ignore-case" } else { "exact" }),
+        mark("keys")
     );
     for column in &stream.columns {
         let path = match column.path == Path::key(&column.name) {
@@ -176,7 +180,8 @@ fn stream_text(stream: &StreamOptions, set: &DeTable<'_>) -> String {
             false => format!(", path = {}", quoted(&column.path.to_string())),
         };
         let on = policy_text(&column.policy).map_or(String::new(), |on| format!(", on = {on}"));
-        out += &format!("  {{ name = {}, type = \"{}\"{path}{on} }},\n", quoted(&column.name), column.kind);
+        let read = reading_text(&column.reading, stream.strict);
+        out += &format!("  {{ name = {}, type = \"{}\"{path}{read}{on} }},\n", quoted(&column.name), column.kind);
     }
     out + "]\n"
 }
@@ -201,6 +206,25 @@ fn target_text(target: &TargetOptions) -> String {
         selection.stream,
         own.join(", ")
     )
+}
+
+/// How a column is read, where it is not as its type and its stream say.
+fn reading_text(reading: &Reading, stream_strict: bool) -> String {
+    let Reading { strict, any_case: _, epoch, layout, zone } = reading;
+    let mut text = String::new();
+    if let Some(epoch) = epoch {
+        text += &format!(", time = {}", quoted(epoch.word()));
+    }
+    if let Some(layout) = layout {
+        text += &format!(", layout = {}", quoted(layout.text()));
+    }
+    if let Some(zone) = zone {
+        text += &format!(", zone = {}", quoted(&zone.to_string()));
+    }
+    if *strict != stream_strict {
+        text += &format!(", strict = {strict}");
+    }
+    text
 }
 
 /// What a policy says beyond the default, which is to reject.
@@ -273,7 +297,8 @@ mod tests {
         let text = super::super::tests::GOOD
             .replace(
                 "name = \"userId\", type = \"bigint\"",
-                "name = \"userId\", type = \"bigint\", path = \"a\", on = { range = \"null\" }",
+                "name = \"userId\", type = \"timestamp\", path = \"a\", time = \"epoch_s\", layout = \"YYYY\", zone = \"UTC\", \
+                 strict = true, on = { range = \"null\", empty = \"null\" }",
             )
             .replace(
                 "mode = \"append\"",

@@ -1,7 +1,7 @@
 //! The keys of the job file, each declared once: what it is called, what it may be, its default, since when there is it, and a line of
 //! documentation. The reader, `tidegate explain`, the reference page, suggestions and `tidegate schema` come from here.
 
-use operators::{decode::Format, schema::Mode, sink::encode::Compression};
+use operators::{decode::Format, schema::Mode, sink::encode::Compression, values::reading::Epoch};
 
 /// A key of the job file.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +29,8 @@ pub enum Kind {
     Text,
     /// A whole number, or a string that holds one.
     Number,
+    /// True or false.
+    Flag,
     /// Such as `30s`.
     Time,
     /// Such as `64 MB`.
@@ -119,8 +121,8 @@ macro_rules! keys {
 
 use Absent::{Nothing, Or, Required, Said, With, Written};
 use Kind::{
-    Moment, Named, NotYet, Number, Properties, Secret, Share, Size, Start, Table, Tables, Text, Texts, Time, Version,
-    Words,
+    Flag, Moment, Named, NotYet, Number, Properties, Secret, Share, Size, Start, Table, Tables, Text, Texts, Time,
+    Version, Words,
 };
 
 keys! {
@@ -152,7 +154,10 @@ keys! {
         "how values are written; raw values are loaded as they are, into the one column of the stream";
     "start": Start, Written("earliest"), since "0.1",
         "where a topic begins that the job has not read yet: also `\"latest\"`, or `{ time = \"2026-11-24T00:00:00Z\" }`";
-    "columns": Tables("stream.columns"), Required, since "0.1", "columns of its records: a list of `{ name, type, path, on }`; see [types](types.md)";
+    "columns": Tables("stream.columns"), Required, since "0.1", "columns of its records: a list of `{ name, type, path, time, layout, zone, strict, on }`; see [types](types.md)";
+    "strict": Flag, Written("false"), since "0.1",
+        "takes a value in its type's own form alone, for columns that do not say otherwise: see [types](types.md)";
+    "keys": Words(&["exact", "ignore-case"]), Written("exact"), since "0.1", "how the keys of a record match those of columns; the case is that of ASCII";
     "event_time": NotYet, Nothing, since "0.1", "event time and late rows";
     "dedup": NotYet, Nothing, since "0.1", "removing duplicates";
     "key": NotYet, Nothing, since "0.1", "columns out of the record's key";
@@ -161,6 +166,10 @@ keys! {
     "name": Text, Required, since "0.1", "its name in queries; not case-sensitive";
     "type": Text, Required, since "0.1", "its type, as Redshift writes it: see [types](types.md)";
     "path": Text, Said("its name"), since "0.1", "where the record has it, like `\"a.b[0].c\"`";
+    "time": Words(Epoch::WORDS), Nothing, since "0.1", "what a number counts since 1970, where a time is declared";
+    "layout": Text, Nothing, since "0.1", "how times and dates are written, as a pattern of `to_timestamp`";
+    "zone": Text, Nothing, since "0.1", "the time zone of times that name none";
+    "strict": Flag, Said("as its stream says"), since "0.1", "takes a value in its type's own form alone";
     "on": Table("on"), Nothing, since "0.1", "what is done with a value that does not fit";
 
     ["target"]
@@ -180,6 +189,7 @@ keys! {
     "range": Words(&["reject", "null"]), Said("as for `long`"), since "0.1", "a number or time out of range";
     "scale": Words(&["reject", "round", "truncate", "null"]), Said("as for `long`"), since "0.1", "a number with too many decimal places";
     "nul": Words(&["reject", "strip", "null"]), Said("as for `long`"), since "0.1", "a text with a NUL in it";
+    "empty": Words(&["reject", "null"]), Said("as for `long`"), since "0.1", "an empty text where the type has no such value";
 
     ["epoch"]
     "interval": Time, Written("30s"), since "0.1", "the longest an epoch stays open";
@@ -237,6 +247,7 @@ mod tests {
             let is_good = match key.kind {
                 Text | Start => true,
                 Number => text.parse::<u64>().is_ok(),
+                Flag => text.parse::<bool>().is_ok(),
                 Time => parse_duration(text).is_some(),
                 Size => parse_size(text).is_some(),
                 Share => parse_share(text).is_some(),
@@ -269,7 +280,7 @@ mod tests {
         };
         for key in KEYS.iter().filter(is_shown) {
             let default = match (key.default, key.kind) {
-                (Written(text), Number) => format!("`{text}`"),
+                (Written(text), Number | Flag) => format!("`{text}`"),
                 (Written(text), _) => format!("`\"{text}\"`"),
                 (Said(text), _) => text.to_string(),
                 (With(other), _) => find(key.section, other).map_or(String::new(), |other| match other.default {

@@ -14,6 +14,7 @@ pub fn read(mut on: Section<'_>, base: Policy, findings: &mut Findings) -> Polic
         range: on.one_of(findings, "range", &[reject, null]).unwrap_or(base.range),
         scale: on.one_of(findings, "scale", &[reject, round, truncate, null]).unwrap_or(base.scale),
         nul: on.one_of(findings, "nul", &[reject, strip, null]).unwrap_or(base.nul),
+        empty: on.one_of(findings, "empty", &[reject, null]).unwrap_or(base.empty),
     };
     on.finish(findings);
     policy

@@ -191,6 +191,20 @@ impl<'a> Section<'a> {
         Some(Placed { value, span: text.span })
     }
 
+    /// True or false, or the default.
+    pub fn flag(&mut self, findings: &mut Findings, key: &'static str) -> Option<bool> {
+        let (key, value) = self.of_kind(findings, key, Kind::Flag)?;
+        match (value.map(|value| (value, value.get_ref())), key.default) {
+            (Some((_, DeValue::Boolean(flag))), _) => return Some(*flag),
+            (Some((value, _)), _) => {
+                wrong_type(findings, key.name, value, ("true or false", &format!("{} = true", key.name)))
+            }
+            (None, Absent::Written(text)) => return text.parse().ok(),
+            (None, _) => {}
+        }
+        None
+    }
+
     /// A time such as `30s`.
     pub fn duration(&mut self, findings: &mut Findings, key: &'static str) -> Option<Duration> {
         let help = "write it like \"500ms\", \"30s\", \"10m\", \"1h\" or \"90d\"";

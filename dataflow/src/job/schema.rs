@@ -46,6 +46,7 @@ fn property(key: &Key) -> Value {
     if let Absent::Written(default) = key.default {
         property["default"] = match key.kind {
             Kind::Number => default.parse::<u64>().map_or(json!(default), |number| json!(number)),
+            Kind::Flag => json!(default == "true"),
             _ => json!(default),
         };
     }
@@ -62,6 +63,7 @@ fn value(kind: Kind) -> Value {
         Kind::Version => json!({ "const": 1 }),
         Kind::Text | Kind::Moment => json!({ "type": "string" }),
         Kind::Number => json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, pattern("[0-9]+")] }),
+        Kind::Flag => json!({ "type": "boolean" }),
         Kind::Time => pattern("[0-9]+ *(ms|s|m|h|d)"),
         Kind::Size => pattern("[0-9]+ *([KMG]i?)?B"),
         Kind::Share => pattern(r"off|[0-9]+(\.[0-9]+)? *%"),
@@ -167,6 +169,9 @@ mod tests {
             ("max_bytes = \"64 MB\"", "max_bytes = 64"),
             ("secret_access_key = { file = \"/run/secret\" }", ""),
             ("password = { env = \"P\" }", "password = \"secret\""),
+            ("format = \"json\"", "strict = \"true\""),
+            ("format = \"json\"", "keys = \"any\""),
+            ("name = \"userId\"", "name = \"userId\", time = \"epoch\""),
         ] {
             let text = good.replacen(from, to, 1);
             assert_ne!(text, good, "{from} is not in the file");
@@ -178,6 +183,8 @@ mod tests {
             ("tls = \"off\"", "port = 5000"),
             ("start = { time = \"2026-11-24T00:00:00Z\" }", "start = \"latest\""),
             ("format = \"json\"", "format = \"raw\""),
+            ("format = \"json\"", "strict = true\nkeys = \"ignore-case\""),
+            ("name = \"userId\"", "name = \"userId\", time = \"epoch_ms\", strict = false"),
         ] {
             assert!(accepts(&good.replacen(from, to, 1)), "{to}");
         }

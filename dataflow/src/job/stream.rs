@@ -1,7 +1,11 @@
 //! `[[stream]]`: what is read.
 
 use connectors::StartAt;
-use operators::{decode::Format, schema::SourceColumn, values::timestamp};
+use operators::{
+    decode::Format,
+    schema::SourceColumn,
+    values::{reading::Reading, timestamp},
+};
 use toml::de::DeValue;
 
 use super::{
@@ -21,6 +25,10 @@ pub struct StreamOptions {
     pub format: Format,
     /// Where a topic begins when no epoch has read it yet.
     pub start: StartAt,
+    /// Whether columns that do not say otherwise take a value in its type's own form alone.
+    pub strict: bool,
+    /// Whether the keys of a record match in any case.
+    pub any_case: bool,
     /// The declared columns.
     pub columns: Vec<SourceColumn>,
 }
@@ -38,7 +46,13 @@ pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOption
         let formats: Vec<(&str, Format)> = Format::ALL.iter().map(|format| (format.word(), *format)).collect();
         let format = section.one_of(findings, "format", &formats);
         let start = read_start(&mut section, findings);
-        let columns = column::read(&mut section, findings);
+        let strict = section.flag(findings, "strict").unwrap_or_default();
+        let any_case = section.one_of(findings, "keys", &[("exact", false), ("ignore-case", true)]).unwrap_or_default();
+        if any_case && format == Some(Format::Raw) {
+            let what = "`keys` has no meaning with format = \"raw\", whose records have no keys";
+            findings.add(section.span(), what, "remove `keys`");
+        }
+        let columns = column::read(&mut section, Reading { strict, any_case, ..Reading::default() }, findings);
         if !columns.is_empty()
             && let Some(Err(why)) = format.map(|format| format.check(&columns))
         {
@@ -66,7 +80,8 @@ pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOption
         section.finish(findings);
         if let (Some(name), Some(format)) = (name, format) {
             let topics = topics.into_iter().map(|topic| topic.value).collect();
-            streams.push(StreamOptions { name: name.value.to_lowercase(), topics, format, start, columns });
+            let name = name.value.to_lowercase();
+            streams.push(StreamOptions { name, topics, format, start, strict, any_case, columns });
         }
     }
     streams

@@ -108,6 +108,30 @@ fn each_mistake_is_found_and_named() {
         ),
         ("type = \"bigint\" }", "type = \"bigint\" }, { name = \"_key\", type = \"bigint\" }", "begins with _", ""),
         ("name = \"userId\"", "name = \"userId\", path = \"a.[0]\"", "`path`", "a.b[0].c"),
+        (
+            "name = \"userId\"",
+            "name = \"userId\", time = \"epoch_s\"",
+            "`time` has no meaning for type bigint",
+            "remove",
+        ),
+        ("type = \"bigint\"", "type = \"date\", zone = \"UTC\"", "`zone` has no meaning for type date", "remove"),
+        ("type = \"bigint\"", "type = \"timestamp\", time = \"ms\"", "`time` cannot be \"ms\"", "\"epoch_ms\""),
+        ("type = \"bigint\"", "type = \"timestamp\", zone = \"CET5\"", "\"CET5\" is not a time zone", "Europe/"),
+        ("type = \"bigint\"", "type = \"date\", layout = \"DD.MM.YYY\"", "`layout`: ", "DD/MM/YYYY"),
+        (
+            "type = \"bigint\"",
+            "type = \"date\", layout = \"IYYY\"",
+            "`layout`: IYYY can be shown and not read",
+            "DD/MM",
+        ),
+        (
+            "type = \"bigint\"",
+            "type = \"timestamptz\", layout = \"YYYY-MM-DD\"",
+            "`layout` names no time zone",
+            "zone = \"UTC\"",
+        ),
+        ("type = \"bigint\"", "type = \"bigint\", strict = \"yes\"", "`strict` must be true or false", "strict = true"),
+        ("format = \"json\"", "format = \"json\"\nkeys = \"any\"", "`keys` cannot be \"any\"", "ignore-case"),
         ("name = \"userId\"", "name = \"userId\", on = { lnog = \"null\" }", "unknown key `lnog`", "`long`"),
         ("name = \"userId\"", "name = \"userId\", on = { range = \"round\" }", "`range` cannot be", "\"null\""),
         ("type = \"bigint\"", "type = \"super\"", "come later", "varchar(n)"),
@@ -200,4 +224,22 @@ fn an_empty_file_says_what_is_missing() {
     for part in ["`version`", "`job`", "[kafka]", "[staging]", "[redshift]", "[[stream]]", "[[target]]"] {
         assert!(findings.iter().any(|f| f.what.contains(part)), "{part}");
     }
+}
+
+#[test]
+fn keys_that_differ_in_their_case_alone() {
+    let with = |keys: &str, path: &str| {
+        let text = GOOD.replace("format = \"json\"", &format!("format = \"json\"\nkeys = \"{keys}\""));
+        let other = format!("{{ name = \"other\", type = \"date\", path = \"{path}\" }}, {{ name = \"userId\"");
+        let text = text.replace("{ name = \"userId\"", &other);
+        parse(&text).map(|job| job.streams[0].columns.iter().all(|column| column.reading.any_case))
+    };
+    assert!(matches!(with("ignore-case", "created"), Ok(true)));
+    assert!(matches!(with("exact", "USERID"), Ok(false)));
+    assert!(matches!(with("ignore-case", "userId"), Ok(true)), "the same key twice");
+    let findings = with("ignore-case", "USERID").unwrap_err();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].what.contains("columns other and userid are read from keys that differ"), "{findings:?}");
+    let raw = GOOD.replace("format = \"json\"", "format = \"raw\"\nkeys = \"ignore-case\"");
+    assert!(parse(&raw).unwrap_err().iter().any(|finding| finding.what.contains("`keys` has no meaning")));
 }

@@ -20,7 +20,12 @@ use operators::{
     dead_letters::RejectOptions,
     query::select::SelectedColumn,
     schema::{SourceColumn, Target},
-    values::{Action, Policy, path::Segment},
+    values::{
+        Action, Policy,
+        path::Segment,
+        reading::{Epoch, Layout, Reading},
+        zone,
+    },
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -85,16 +90,23 @@ fn listed(head: &str, parts: &[Part]) -> Result<String> {
 // Everything a stream or a target has is named below, so that nothing new is forgotten.
 
 fn stream_part(stream: &job::StreamOptions) -> Result<Part> {
-    let job::StreamOptions { name, topics, format, start: _, columns } = stream;
+    // What a stream says of how it is read stands in its columns.
+    let job::StreamOptions { name, topics, format, start: _, strict: _, any_case: _, columns } = stream;
     let mut topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     topics.sort_unstable();
     let columns = columns.iter().map(|column| {
-        let SourceColumn { name, path, kind, policy } = column;
+        let SourceColumn { name, path, kind, reading, policy } = column;
         let path = path.0.iter().map(|step| match step {
             Segment::Key(key) => PathStep::Key(key),
             Segment::Item(number) => PathStep::Item(*number),
         });
-        json(&Declared { name, kind: kind.to_string(), path: path.collect(), on: On::new(policy) })
+        json(&Declared {
+            name,
+            kind: kind.to_string(),
+            path: path.collect(),
+            read: Read::new(reading),
+            on: On::new(policy),
+        })
     });
     part(format!("stream {name}"), &Stream { stream: name, format: format.word(), topics }, columns)
 }
@@ -140,7 +152,38 @@ struct Declared<'a> {
     kind: String,
     path: Vec<PathStep<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    read: Option<Read<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     on: Option<On>,
+}
+
+/// How a column is read, where its type alone does not say it.
+#[derive(Serialize)]
+struct Read<'a> {
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    strict: bool,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    any_case: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    time: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layout: Option<&'a str>,
+    /// With the version of the database that says what it means.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zone: Option<String>,
+}
+
+impl<'a> Read<'a> {
+    fn new(reading: &'a Reading) -> Option<Read<'a>> {
+        let Reading { strict, any_case, epoch, layout, zone } = reading;
+        (*reading != Reading::default()).then(|| Read {
+            strict: *strict,
+            any_case: *any_case,
+            time: epoch.map(Epoch::word),
+            layout: layout.as_ref().map(Layout::text),
+            zone: zone.map(|zone| format!("{zone} {}", zone::DATABASE)),
+        })
+    }
 }
 
 #[derive(Serialize)]
@@ -182,13 +225,15 @@ struct On {
     scale: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     nul: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    empty: Option<&'static str>,
 }
 
 impl On {
     fn new(policy: &Policy) -> Option<On> {
-        let [long, range, scale, nul] =
+        let [long, range, scale, nul, empty] =
             policy.words().map(|(_, action, word)| (action != Action::Reject).then_some(word));
-        (*policy != Policy::default()).then_some(On { long, range, scale, nul })
+        (*policy != Policy::default()).then_some(On { long, range, scale, nul, empty })
     }
 }
 

@@ -13,7 +13,7 @@ use connectors::ColumnKind;
 use crate::{
     failure::{Failure, fail},
     schema::SourceColumn,
-    values::{Action, Policy, Problem, fit_text, number, timestamp},
+    values::{Action, Policy, Problem, fit_text, lenient, number, reading::Reading, timestamp},
 };
 
 /// Why a record cannot become a row. Begins with words that do not depend on the record, then a colon.
@@ -236,6 +236,9 @@ struct Builder {
     values: Values,
     valid: Valid,
     policy: Policy,
+    reading: Reading,
+    /// Whether times are read as their type says it.
+    plain: bool,
 }
 
 impl Builder {
@@ -258,7 +261,8 @@ impl Builder {
             ColumnKind::TimestampTz => Values::Micros { zoned: true, micros: Vec::new() },
             ColumnKind::Other(name) => fail(Failure::Bug(format!("a declared column of type {name}"))),
         };
-        Builder { values, valid: Valid::default(), policy: column.policy }
+        let (policy, reading) = (column.policy, column.reading.clone());
+        Builder { values, valid: Valid::default(), policy, plain: reading.is_plain() && !reading.strict, reading }
     }
 
     /// Whether a policy changed the value. What a type takes, `docs/types.md` says as well.
@@ -269,14 +273,34 @@ impl Builder {
             return Ok(false);
         }
         let refused = |kind: &str| Err(Problem::Kind(format!("{} where {kind} is declared", value.name())));
-        let mut changed = false;
+        let (mut changed, strict) = (false, self.reading.strict);
         match (&mut self.values, value) {
-            (Values::Int16(values), Value::Number(text)) => values.push(number::integer(text, "smallint")?),
-            (Values::Int32(values), Value::Number(text)) => values.push(number::integer(text, "integer")?),
-            (Values::Int64(values), Value::Number(text)) => values.push(number::integer(text, "bigint")?),
+            (Values::Int16(values), Value::Number(text)) => values.push(integer(text, "smallint", strict)?),
+            (Values::Int32(values), Value::Number(text)) => values.push(integer(text, "integer", strict)?),
+            (Values::Int64(values), Value::Number(text)) => values.push(integer(text, "bigint", strict)?),
+            (Values::Int16(values), Value::Text(text)) if !strict => {
+                values.push(integer(lenient::number(text)?, "smallint", strict)?);
+            }
+            (Values::Int32(values), Value::Text(text)) if !strict => {
+                values.push(integer(lenient::number(text)?, "integer", strict)?);
+            }
+            (Values::Int64(values), Value::Text(text)) if !strict => {
+                values.push(integer(lenient::number(text)?, "bigint", strict)?);
+            }
             (Values::Int16(_) | Values::Int32(_) | Values::Int64(_), _) => return refused("an integer"),
             (Values::Decimal { precision, scale, units }, Value::Number(text)) => {
-                let (value, lost) = number::decimal(text, *precision, *scale, self.policy.scale)?;
+                let (value, lost) = match number::usual_decimal(text, *precision, *scale) {
+                    Some(value) => (value, false),
+                    None => number::decimal(text, *precision, *scale, self.policy.scale)?,
+                };
+                units.push(value);
+                changed = lost;
+            }
+            (Values::Decimal { precision, scale, units }, Value::Text(text)) if !strict => {
+                let (value, lost) = match number::usual_decimal(text, *precision, *scale) {
+                    Some(value) => (value, false),
+                    None => number::decimal(lenient::number(text)?, *precision, *scale, self.policy.scale)?,
+                };
                 units.push(value);
                 changed = lost;
             }
@@ -285,15 +309,19 @@ impl Builder {
             (Values::Double(values), Value::Number(text)) => values.push(number::double(text)?),
             (Values::Real(values), Value::Text(text)) => match number::special(text) {
                 Some(value) => values.push(value as f32),
-                None => return refused("real"),
+                None if strict => return refused("real"),
+                None => values.push(number::real(lenient::number(text)?)?),
             },
             (Values::Double(values), Value::Text(text)) => match number::special(text) {
                 Some(value) => values.push(value),
-                None => return refused("double precision"),
+                None if strict => return refused("double precision"),
+                None => values.push(number::double(lenient::number(text)?)?),
             },
             (Values::Real(_), _) => return refused("real"),
             (Values::Double(_), _) => return refused("double precision"),
             (Values::Boolean(values), Value::Boolean(value)) => values.push(value),
+            (Values::Boolean(values), Value::Text(text)) if !strict => values.push(lenient::boolean(text)?),
+            (Values::Boolean(values), Value::Number(text)) if !strict => values.push(lenient::truth(text)?),
             (Values::Boolean(_), _) => return refused("boolean"),
             (Values::Text { single, bytes }, value) => {
                 let text = match value {
@@ -319,10 +347,27 @@ impl Builder {
                 changed = end_bytes(start, bytes, &self.policy)?;
             }
             (Values::Binary(_), _) => return refused("varbyte (as base64)"),
-            (Values::Days(values), Value::Text(text)) => values.push(timestamp::day(text)?),
+            (Values::Days(values), Value::Text(text)) => values.push(match &self.reading.layout {
+                None if strict => timestamp::day(text)?,
+                None => timestamp::day(text).or_else(|problem| lenient::day(text, problem))?,
+                Some(layout) => layout.day(text)?,
+            }),
             (Values::Days(_), _) => return refused("date"),
             (Values::Micros { zoned, micros }, Value::Text(text)) => {
-                let (value, lost) = if *zoned { timestamp::moment(text)? } else { timestamp::wall_clock(text)? };
+                let (value, lost) = match (self.plain, *zoned) {
+                    (true, true) => {
+                        timestamp::moment(text).map_err(|problem| or_empty(problem, text, "timestamptz"))?
+                    }
+                    (true, false) => {
+                        timestamp::wall_clock(text).map_err(|problem| or_empty(problem, text, "timestamp"))?
+                    }
+                    (false, zoned) => self.reading.time(text, zoned)?,
+                };
+                micros.push(value);
+                changed = lost;
+            }
+            (Values::Micros { zoned, micros }, Value::Number(text)) => {
+                let (value, lost) = self.reading.count(text, *zoned)?;
                 micros.push(value);
                 changed = lost;
             }
@@ -413,6 +458,21 @@ impl Builder {
 }
 
 /// Bytes are written as base64 in JSON. Whether they were cut.
+/// A whole number, or one that is written with a point or an exponent and is whole, unless it is to be `strict`.
+#[inline]
+fn integer<T: std::str::FromStr + TryFrom<i128>>(text: &str, kind: &str, strict: bool) -> Result<T, Problem> {
+    number::integer(text, kind).or_else(|problem| match problem {
+        Problem::Kind(_) if !strict => lenient::whole(text, kind),
+        other => Err(other),
+    })
+}
+
+/// What is wrong with a text that is not a time: perhaps that there is none.
+#[cold]
+fn or_empty(problem: Problem, text: &str, kind: &str) -> Problem {
+    if lenient::is_empty(text) { lenient::empty(kind) } else { problem }
+}
+
 fn push_base64(text: &str, bytes: &mut Bytes, policy: &Policy) -> Result<bool, Problem> {
     let start = bytes.data.len();
     BASE64_STANDARD.decode_vec(text, &mut bytes.data).map_err(|e| Problem::Kind(format!("not base64: {e}")))?;
@@ -529,21 +589,32 @@ mod tests {
         for (column, value, reason) in [
             (0, Value::Number("32768"), "out of range for smallint: 32768"),
             (2, Value::Number("9223372036854775808"), "out of range for bigint: 9223372036854775808"),
-            (1, Value::Number("1.0"), "a number that is not written as an integer: 1.0"),
-            (1, Value::Text("1"), "a string where an integer is declared"),
+            (1, Value::Number("1.5"), "a number that is not whole: 1.5"),
+            (1, Value::Text("12.34"), "a number that is not whole: 12.34"),
+            (1, Value::Text("one"), "a string that is not a number: \"one\""),
+            (1, Value::Text(" "), "an empty string where a number is declared"),
+            (1, Value::Boolean(true), "a boolean where an integer is declared"),
             (3, Value::Number("1e999"), "out of range for double precision: 1e999"),
-            (3, Value::Text("nan"), "a string where double precision is declared"),
-            (4, Value::Number("1"), "a number where boolean is declared"),
+            (3, Value::Text("nan"), "a string that is not a number: \"nan\""),
+            (4, Value::Number("2"), "a number where boolean is declared, and not 0 or 1: 2"),
+            (4, Value::Text("on"), "a string that is not true or false: \"on\""),
             (5, Value::Text("äöü"), "longer than varchar(4): 6 bytes"),
             (5, Value::Text("a\0b"), "text with a NUL character"),
-            (6, Value::Number("1"), "a number where timestamptz is declared"),
+            (
+                6,
+                Value::Number("1"),
+                "a number where timestamptz is declared, without `time` = epoch_s, epoch_ms, epoch_us, epoch_ns: 1",
+            ),
+            (6, Value::Text(""), "an empty string where timestamptz is declared"),
             (7, Value::Number("0.000001"), "more digits after the point than decimal(38,5): 0.000001"),
-            (7, Value::Text("NaN"), "a string where a decimal is declared"),
+            (7, Value::Text("NaN"), "a string that is not a number: \"NaN\""),
+            (7, Value::Text("1,5"), "a string that is not a number: \"1,5\""),
             (8, Value::Number("1e39"), "out of range for real: 1e39"),
             (9, Value::Text("abcd"), "longer than char(3): 4 bytes"),
             (9, Value::Text("ä"), "a character of several bytes where char takes only those of one"),
             (10, Value::Text("AAECAw=="), "longer than varbyte(3): 4 bytes"),
             (10, Value::Nested("[1]"), "an object or array where varbyte (as base64) is declared"),
+            (11, Value::Text("2026-11-24T10:00Z"), "not a date: \"2026-11-24T10:00Z\" (it is not midnight)"),
             (11, Value::Text("2026-11-24T"), "not a date: \"2026-11-24T\" (it is not written YYYY-MM-DD)"),
             (12, Value::Boolean(true), "a boolean where timestamp is declared"),
         ] {
@@ -555,7 +626,13 @@ mod tests {
 
     #[test]
     fn what_a_policy_changes_is_counted() {
-        let all = Policy { long: Action::Truncate, range: Action::Null, scale: Action::Round, nul: Action::Truncate };
+        let all = Policy {
+            long: Action::Truncate,
+            range: Action::Null,
+            scale: Action::Round,
+            nul: Action::Truncate,
+            empty: Action::Null,
+        };
         let columns: Vec<SourceColumn> = all_kinds().into_iter().map(|c| SourceColumn { policy: all, ..c }).collect();
         let mut builders = Builders::new(&columns);
         for (column, value) in [
@@ -566,6 +643,7 @@ mod tests {
             (9, Value::Text("abcd")),
             (10, Value::Text("AAECAw==")),
             (12, Value::Text("2026-11-24T10:54:54.0000019")),
+            (11, Value::Text("")),
         ] {
             builders.set(column, value).unwrap();
         }
@@ -579,7 +657,7 @@ mod tests {
         builders.set(5, Value::Text("abc")).unwrap();
         builders.end_row();
         let (arrays, changed) = builders.finish();
-        assert_eq!(changed, [2, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 0, 1]);
+        assert_eq!(changed, [2, 0, 0, 0, 0, 1, 1, 1, 0, 1, 1, 1, 1]);
         assert!(arrays[0].is_null(0) && arrays[6].is_null(0));
         assert_eq!(arrays[5].as_string::<i32>().value(0), "abcd");
         assert_eq!(arrays[7].as_primitive::<Decimal128Type>().value(0), 1);

@@ -19,6 +19,8 @@ pub struct Decoder {
     nodes: Vec<Node>,
     /// Room for text with escapes.
     unescaped: String,
+    /// Whether keys match in any case.
+    any_case: bool,
 }
 
 /// A record may have any keys, so a stream may have any columns.
@@ -45,11 +47,12 @@ impl Decoder {
     /// A decoder for these columns.
     pub fn new(columns: &[SourceColumn]) -> Decoder {
         let mut nodes = vec![Node::default()];
+        let any_case = columns.iter().any(|column| column.reading.any_case);
         for (column, declared) in columns.iter().enumerate() {
             let mut at = 0;
             for step in &declared.path.0 {
                 nodes[at].below.push(column);
-                at = child(&mut nodes, at, step);
+                at = child(&mut nodes, at, step, any_case);
             }
             nodes[at].columns.push(column);
         }
@@ -57,7 +60,7 @@ impl Decoder {
             node.follows = (0..=node.keys.len()).collect();
             node.items.sort_unstable();
         }
-        Decoder { nodes, unescaped: String::new() }
+        Decoder { nodes, unescaped: String::new(), any_case }
     }
 
     /// Decodes one record into one row. When it fails the row is taken back.
@@ -137,7 +140,8 @@ impl Decoder {
         }
         text.expect(b'"')?;
         let key = text.string(&mut self.unescaped)?;
-        Ok(keys.iter().position(|(name, _)| **name == *key.as_bytes()))
+        let any_case = self.any_case;
+        Ok(keys.iter().position(|(name, _)| is_key(name, key, any_case)))
     }
 
     /// A value that is wanted, or something below it.
@@ -194,17 +198,21 @@ impl Decoder {
     }
 }
 
+fn is_key(name: &[u8], key: &str, any_case: bool) -> bool {
+    *name == *key.as_bytes() || any_case && name.eq_ignore_ascii_case(key.as_bytes())
+}
+
 /// Whether a key is written as it is. One that needs an escape is looked for by what the record's key says.
 fn is_plain(name: &[u8]) -> bool {
     name.iter().all(|b| !matches!(b, b'"' | b'\\') && *b >= 0x20)
 }
 
 /// The node that a step leads to, made if it is not there yet.
-fn child(nodes: &mut Vec<Node>, at: usize, step: &Segment) -> usize {
+fn child(nodes: &mut Vec<Node>, at: usize, step: &Segment, any_case: bool) -> usize {
     let new = nodes.len();
     match step {
         Segment::Key(name) => {
-            if let Some((_, node)) = nodes[at].keys.iter().find(|(key, _)| **key == *name.as_bytes()) {
+            if let Some((_, node)) = nodes[at].keys.iter().find(|(key, _)| is_key(key, name, any_case)) {
                 return *node;
             }
             nodes[at].keys.push((name.as_bytes().into(), new));
@@ -226,7 +234,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::values::path::Path;
+    use crate::values::{path::Path, reading::Reading};
     use connectors::ColumnKind;
 
     fn columns() -> Vec<SourceColumn> {
@@ -278,6 +286,31 @@ mod tests {
     }
 
     #[test]
+    fn keys_in_any_case() {
+        let any_case = |name: &str, path: &str| SourceColumn {
+            path: Path::parse(path).unwrap(),
+            reading: Reading { any_case: true, ..Reading::default() },
+            ..SourceColumn::new(name, ColumnKind::BigInt)
+        };
+        let columns = [any_case("id", "Id"), any_case("inner", "a.B"), any_case("again", "ID")];
+        let (mut decoder, mut builders) = (Decoder::new(&columns), Builders::new(&columns));
+        let records = [
+            (r#"{"id":1,"A":{"b":2}}"#, [Some(1), Some(2)]),
+            (r#"{"Id":3,"a":{"B":4}}"#, [Some(3), Some(4)]),
+            (r#"{"ID":5,"iD":6,"a":{"B":1},"A":{}}"#, [Some(6), None]),
+            (r#"{"ID":7}"#, [Some(7), None]),
+            (r#"{"ıd":7}"#, [None, None]),
+        ];
+        for (record, expected) in records {
+            decoder.decode(record.as_bytes(), &mut builders).unwrap();
+            let (arrays, _) = builders.finish();
+            let found = |i: usize| arrays[i].is_valid(0).then(|| arrays[i].as_primitive::<Int64Type>().value(0));
+            assert_eq!([found(0), found(1)], expected, "{record}");
+            assert_eq!(found(2), found(0), "{record}: two columns of one key");
+        }
+    }
+
+    #[test]
     fn the_order_of_keys_does_not_matter_to_what_comes_out() {
         let records = [
             r#"{"id":1,"name":"a"}"#,
@@ -303,7 +336,7 @@ mod tests {
             r#"{"id":4,"name":"d"}"#,
         ]);
         assert!(got[0].is_ok() && got[3] == Ok((Some(4), Some("d".into()))));
-        assert_eq!(got[1], Err("a number that is not written as an integer: 1.5".into()));
+        assert_eq!(got[1], Err("a number that is not whole: 1.5".into()));
         assert_eq!(got[2], Err("not JSON: the end at byte 15 where a value should be".into()));
     }
 

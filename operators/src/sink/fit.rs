@@ -457,8 +457,13 @@ mod tests {
 
     #[test]
     fn what_a_policy_changes_is_counted_where_the_row_stays() {
-        let policy =
-            Policy { long: Action::Truncate, range: Action::Null, scale: Action::Round, nul: Action::Truncate };
+        let policy = Policy {
+            long: Action::Truncate,
+            range: Action::Null,
+            scale: Action::Round,
+            nul: Action::Truncate,
+            ..Policy::default()
+        };
         let decimals = Decimal128Array::from(vec![155, 99_950, 1]).with_precision_and_scale(5, 2).unwrap();
         let wanted = [
             column(ColumnKind::Decimal(4, 1), false),

@@ -12,6 +12,12 @@ pub fn is_json(text: &str) -> bool {
     text.skip().and_then(|()| text.end()).is_ok()
 }
 
+/// Whether a text is one JSON number and nothing else.
+pub fn is_number(text: &str) -> bool {
+    let mut text = Text::new(text);
+    text.number().is_ok() && text.end().is_ok()
+}
+
 /// The value at a path as it is written, where it is there; `None` where it is not; an error where the text is not JSON.
 pub fn find<'a>(text: &'a str, path: &[Segment]) -> Result<Option<&'a str>, String> {
     let mut text = Text::new(text);

@@ -6,9 +6,13 @@
 
 pub mod arrow;
 pub mod json;
+pub mod lenient;
 pub mod number;
 pub mod path;
+pub mod pattern;
+pub mod reading;
 pub mod timestamp;
+pub mod zone;
 
 /// What is wrong with a value. Its text begins with words that do not depend on the value, then a colon and what was
 /// found, so that dead letters can be counted by reason.
@@ -22,6 +26,8 @@ pub enum Problem {
     Scale(String),
     /// Text with a NUL character, which Redshift takes into no text.
     Nul,
+    /// A text without anything in it, where the type has no such value.
+    Empty(String),
     /// A value of another kind altogether; no policy applies.
     Kind(String),
 }
@@ -30,7 +36,11 @@ impl Problem {
     /// As the reason of a dead letter.
     pub fn reason(self) -> String {
         match self {
-            Problem::Long(text) | Problem::Range(text) | Problem::Scale(text) | Problem::Kind(text) => text,
+            Problem::Long(text)
+            | Problem::Range(text)
+            | Problem::Scale(text)
+            | Problem::Empty(text)
+            | Problem::Kind(text) => text,
             Problem::Nul => "text with a NUL character".into(),
         }
     }
@@ -72,16 +82,18 @@ pub struct Policy {
     pub scale: Action,
     /// NUL characters: reject, truncate (they are left out) or null.
     pub nul: Action,
+    /// A text without anything in it, where that is not a value: reject or null.
+    pub empty: Action,
 }
 
 impl Policy {
     /// What it says, as a job file writes it: by key, the action and its word.
-    pub fn words(&self) -> [(&'static str, Action, &'static str); 4] {
-        let Policy { long, range, scale, nul } = *self;
+    pub fn words(&self) -> [(&'static str, Action, &'static str); 5] {
+        let Policy { long, range, scale, nul, empty } = *self;
         // To leave a character out is to strip it.
         let of_nul = if nul == Action::Truncate { "strip" } else { nul.word() };
         let said = |key, action: Action| (key, action, action.word());
-        [said("long", long), said("range", range), said("scale", scale), ("nul", nul, of_nul)]
+        [said("long", long), said("range", range), said("scale", scale), ("nul", nul, of_nul), said("empty", empty)]
     }
 
     /// What it says of a problem.
@@ -91,6 +103,7 @@ impl Policy {
             Problem::Range(_) => self.range,
             Problem::Scale(_) => self.scale,
             Problem::Nul => self.nul,
+            Problem::Empty(_) => self.empty,
             Problem::Kind(_) => Action::Reject,
         }
     }

@@ -44,6 +44,48 @@ pub fn special(text: &str) -> Option<f64> {
     }
 }
 
+/// The powers of ten below 2 to the 127th.
+const POWERS: [i128; 39] = {
+    let (mut powers, mut i) = ([1; 39], 1);
+    while i < 39 {
+        powers[i] = powers[i - 1] * 10;
+        i += 1;
+    }
+    powers
+};
+
+/// What [`decimal`] makes of the usual case, in one pass: a JSON number of at most 18 digits without an exponent, none of which is lost.
+/// `None` where it is something else, which need not be a number.
+#[inline]
+pub fn usual_decimal(text: &str, precision: u8, scale: u8) -> Option<i128> {
+    let bytes = text.as_bytes();
+    let (negative, digits) = match bytes.strip_prefix(b"-") {
+        Some(digits) => (true, digits),
+        None => (false, bytes),
+    };
+    if digits.len() > 19 {
+        return None;
+    }
+    let (mut value, mut point) = (0u64, None);
+    for (place, byte) in digits.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value.wrapping_mul(10) + u64::from(byte - b'0'),
+            b'.' if point.is_none() => point = Some(place),
+            _ => return None,
+        }
+    }
+    let whole = point.unwrap_or(digits.len());
+    let fraction = digits.len() - whole - usize::from(point.is_some());
+    let is_json = whole > 0 && (whole == 1 || digits[0] != b'0') && point.is_none() | (fraction > 0);
+    let more = usize::from(scale).checked_sub(fraction)?;
+    if !is_json || whole + fraction > 18 {
+        return None;
+    }
+    let units = i128::from(value).checked_mul(POWERS[more])?;
+    let fits = units < POWERS[usize::from(precision)];
+    fits.then_some(if negative { -units } else { units })
+}
+
 /// A JSON number as a decimal of so many digits, in units of its last place; and whether digits were lost, which only
 /// happens when `on_scale` allows it.
 pub fn decimal(text: &str, precision: u8, scale: u8, on_scale: Action) -> Result<(i128, bool), Problem> {
@@ -167,6 +209,19 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_case_is_taken() {
+        for (text, units) in [("12.34", 1234), ("-0.5", -50), ("0", 0), ("999999999999999.99", 99_999_999_999_999_999)]
+        {
+            assert_eq!(usual_decimal(text, 17, 2), Some(units), "{text}");
+        }
+        for text in
+            ["", "-", ".", "1.", ".5", "007", "1.234", "1e2", " 1", "+1", "1000000000000000", "9999999999999999999"]
+        {
+            assert_eq!(usual_decimal(text, 17, 2), None, "{text}");
+        }
+    }
+
+    #[test]
     fn what_a_policy_allows_to_lose() {
         for (text, rounded, cut) in [
             ("1.005", 101, 100),
@@ -229,6 +284,16 @@ mod tests {
             let shifted = format!("{units}{}e-{}", "0".repeat(shift as usize), shift + 3);
             prop_assert_eq!(decimal(&plain, 9, 3, Action::Reject), Ok((i128::from(units), false)));
             prop_assert_eq!(decimal(&shifted, 9, 3, Action::Reject), Ok((i128::from(units), false)));
+        }
+
+        /// The usual case is a case of the other, and is not what is not JSON.
+        #[test]
+        fn the_usual_decimal_is_a_decimal(text in "-?[0-9]{0,20}([.][0-9]{0,8})?(e1)?", precision in 1u8..=38, scale in 0u8..=37) {
+            let scale = scale.min(precision);
+            if let Some(units) = usual_decimal(&text, precision, scale) {
+                prop_assert!(super::super::json::is_number(&text), "{}", text);
+                prop_assert_eq!(decimal(&text, precision, scale, Action::Reject), Ok((units, false)));
+            }
         }
     }
 }

@@ -4,11 +4,13 @@ use super::Problem;
 
 /// Microseconds since 1970 of `0001-01-01T00:00:00Z`, the first moment that is taken.
 pub const FIRST: i64 = -62_135_596_800_000_000;
+/// Microseconds of a day.
+const DAY: i64 = 86_400_000_000;
 /// Microseconds since 1970 of `9999-12-31T23:59:59.999999Z`, the last one.
 pub const LAST: i64 = 253_402_300_799_999_999;
 
 /// A moment such as `2026-11-24T10:54:54.123456+01:00` in microseconds since 1970, and whether digits were lost. Between
-/// date and time a `T` or a blank; 0 to 9 digits of a second, of which those after the sixth are cut off; an offset `Z`,
+/// date and time a `T` or a blank; seconds may be left out, or have 0 to 9 digits more, of which those after the sixth are cut off; an offset `Z`,
 /// `+hh:mm`, `+hhmm` or `+hh`.
 pub fn moment(text: &str) -> Result<(i64, bool), Problem> {
     let refused = |why| NotATime { kind: "timestamp with an offset", text, why };
@@ -38,6 +40,33 @@ pub fn wall_clock(text: &str) -> Result<(i64, bool), Problem> {
         (false, Some(_)) => Err(refused("it has an offset, so it is a timestamptz").kind()),
         (false, None) => Err(refused("something follows the time that is not an offset").kind()),
     }
+}
+
+/// The day whose midnight in UTC, or on a clock, a text names, such as `2026-11-24T00:00:00Z`, in days since 1970; `None` if it names no
+/// time at all.
+pub fn midnight(text: &str) -> Option<Result<i32, Problem>> {
+    let refused = |why| NotATime { kind: "date", text, why };
+    let (micros, lost, rest) = match date_and_time(text) {
+        Ok(read) => read,
+        Err(Why::Range(why)) => return Some(Err(refused(why).range())),
+        Err(Why::Form(_)) => return None,
+    };
+    match (rest.is_empty(), offset(rest)) {
+        (false, None) => None,
+        (false, Some(minutes)) if minutes != 0 => Some(Err(refused("it has an offset other than that of UTC").kind())),
+        _ if lost || micros % DAY != 0 => Some(Err(refused("it is not midnight").kind())),
+        _ => Some(Ok((micros / DAY) as i32)),
+    }
+}
+
+/// Whether a text names a time and its offset.
+pub fn has_offset(text: &str) -> bool {
+    date_and_time(text).is_ok_and(|(_, _, rest)| offset(rest).is_some())
+}
+
+/// Whether a text with a time has no seconds.
+pub fn is_short(text: &str) -> bool {
+    text.len() >= 16 && text.as_bytes().get(16) != Some(&b':')
 }
 
 /// A day such as `2026-11-24`, in days since 1970.
@@ -117,19 +146,22 @@ fn date(bytes: &[u8]) -> Result<i64, Why> {
 fn date_and_time(text: &str) -> Result<(i64, bool, &[u8]), Why> {
     let bytes = text.as_bytes();
     let days = date(bytes)?;
-    if bytes.len() < 19 || !matches!(bytes[10], b'T' | b't' | b' ') || bytes[13] != b':' || bytes[16] != b':' {
-        return Err(Why::Form("it does not begin with YYYY-MM-DDThh:mm:ss"));
+    if bytes.len() < 16 || !matches!(bytes[10], b'T' | b't' | b' ') || bytes[13] != b':' {
+        return Err(Why::Form("it does not begin with YYYY-MM-DDThh:mm"));
     }
-    let fields = (number(&bytes[11..13]), number(&bytes[14..16]), number(&bytes[17..19]));
+    // Seconds may be left out.
+    let has_seconds = bytes.len() >= 19 && bytes[16] == b':';
+    let second = if has_seconds { number(&bytes[17..19]) } else { Some(0) };
+    let fields = (number(&bytes[11..13]), number(&bytes[14..16]), second);
     let (Some(hour), Some(minute), Some(second)) = fields else {
         return Err(Why::Form("there is something else where a digit should be"));
     };
     if hour > 23 || minute > 59 || second > 59 {
         return Err(Why::Range(if second == 60 { "a leap second" } else { "there is no such time" }));
     }
-    let mut rest = &bytes[19..];
+    let mut rest = if has_seconds { &bytes[19..] } else { &bytes[16..] };
     let (mut micros, mut lost) = (0, false);
-    if let Some(fraction) = rest.strip_prefix(b".") {
+    if let Some(fraction) = rest.strip_prefix(b".").filter(|_| has_seconds) {
         let digits = fraction.iter().take_while(|b| b.is_ascii_digit()).count();
         if digits == 0 || digits > 9 {
             return Err(Why::Form("a fraction has 1 to 9 digits"));
@@ -196,6 +228,24 @@ mod tests {
         assert_eq!(moment("1970-01-01T00:00:00.123456789Z"), Ok((123_456, true)), "what is lost is said");
         assert_eq!(moment("1969-12-31T23:59:59.9999999Z"), Ok((-1, true)), "cut off towards the past");
         assert_eq!(wall_clock("1970-01-01T00:00:00.5"), Ok((500_000, false)));
+        for text in ["1970-01-01T00:01", "1970-01-01 00:01"] {
+            assert_eq!((wall_clock(text), is_short(text)), (Ok((60_000_000, false)), true), "{text}");
+        }
+        for text in ["1970-01-01T00:01Z", "1970-01-01T01:01+01:00"] {
+            assert_eq!((moment(text), is_short(text)), (Ok((60_000_000, false)), true), "{text}");
+            assert!(has_offset(text), "{text}");
+        }
+        assert!(!is_short("1970-01-01T00:00:00Z") && !has_offset("1970-01-01T00:00:00"));
+        for text in ["1970-01-02T00:00:00Z", "1970-01-02 00:00", "1970-01-02T00:00:00.000+00:00"] {
+            assert_eq!(midnight(text), Some(Ok(1)), "{text}");
+        }
+        assert_eq!(midnight("1969-12-31T00:00"), Some(Ok(-1)));
+        for text in ["1970-01-02T00:00:00.000001", "1970-01-02T12:00Z", "1970-01-02T00:00+02:00", "1970-02-30T00:00"] {
+            assert!(matches!(midnight(text), Some(Err(_))), "{text}");
+        }
+        for text in ["1970-01-02", "02.01.1970", "1970-01-02T00:00x", ""] {
+            assert_eq!(midnight(text), None, "{text}");
+        }
         assert_eq!(wall_clock("2026-11-24 10:54:54"), Ok((1_795_517_694_000_000, false)));
         assert_eq!((day("1970-01-02"), day("0001-01-01"), day("9999-12-31")), (Ok(1), Ok(-719_162), Ok(2_932_896)));
     }
@@ -207,6 +257,9 @@ mod tests {
             "2026-11-24",
             "2026-11-24T10:54:54",
             "2026-11-24T10:54:54.Z",
+            "2026-11-24T10:54.5Z",
+            "2026-11-24T10:54:5Z",
+            "2026-11-24T10Z",
             "2026-11-24T10:54:54.1234567890Z",
             "2026-11-24T10:54:54+1",
             "2026-11-24T10:54:54+99:00",

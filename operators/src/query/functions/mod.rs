@@ -14,7 +14,6 @@ pub mod cast;
 mod json;
 mod kinds;
 pub mod logic;
-mod pattern;
 mod run;
 pub mod text;
 mod time;

@@ -15,11 +15,10 @@ use datafusion_physical_expr::PhysicalExpr;
 use super::{
     arguments::{Arguments, Function},
     kinds::{TEXT, is_number},
-    pattern::Pattern,
     run::{Run, integer_of, text_of, texts, values},
     typed::{Kind, Typed, call},
 };
-use crate::values::{arrow::arrow_type, timestamp};
+use crate::values::{arrow::arrow_type, pattern::Pattern, timestamp};
 
 /// The functions on times.
 pub const FUNCTIONS: &[Function] = &[

@@ -1,4 +1,4 @@
-//! The patterns of `to_char`, `to_date` and `to_timestamp`, compiled once.
+//! The patterns of `to_char`, `to_date` and `to_timestamp`, and of `layout` in the job file, compiled once.
 //! <https://docs.aws.amazon.com/redshift/latest/dg/r_FORMAT_strings.html>
 
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
@@ -97,11 +97,14 @@ const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday",
 
 /// A pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Pattern(Vec<Piece>);
+pub struct Pattern(Vec<Piece>);
 
 impl Pattern {
     /// Reads a pattern. A letter that is not a part of it must stand in double quotes.
-    pub(super) fn parse(text: &str) -> Result<Pattern, String> {
+    ///
+    /// # Errors
+    /// A letter or a quote that means nothing, in words.
+    pub fn parse(text: &str) -> Result<Pattern, String> {
         let mut pieces = Vec::new();
         let mut rest = text;
         let mut literal = String::new();
@@ -155,7 +158,7 @@ impl Pattern {
     }
 
     /// The time in this form.
-    pub(super) fn show(&self, time: &NaiveDateTime) -> String {
+    pub fn show(&self, time: &NaiveDateTime) -> String {
         let mut out = String::new();
         for piece in &self.0 {
             match piece {
@@ -168,7 +171,7 @@ impl Pattern {
 
     /// The time that a text in this form says: all of the text. Days that a month does not have, and hours, minutes and seconds
     /// beyond the last, run over into what comes next, unless it is to be `strict`.
-    pub(super) fn read(&self, text: &str, strict: bool) -> Result<NaiveDateTime, String> {
+    pub fn read(&self, text: &str, strict: bool) -> Result<NaiveDateTime, String> {
         let mut fields = Fields::default();
         let mut rest = text;
         for piece in &self.0 {
@@ -186,7 +189,7 @@ impl Pattern {
     }
 
     /// The first piece that can be shown and not read, if there is one.
-    pub(super) fn unreadable(&self) -> Option<&'static str> {
+    pub fn unreadable(&self) -> Option<&'static str> {
         self.0.iter().find_map(|piece| match piece {
             Piece::Part { part: Part::IsoYear, .. } => Some("IYYY"),
             Piece::Part { part: Part::IsoWeek, .. } => Some("IW"),
