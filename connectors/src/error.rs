@@ -29,6 +29,8 @@ pub enum Fault {
     },
     /// Credentials or rights.
     Denied,
+    /// How the job file says that the other system is reached: nobody was asked yet.
+    Settings,
     /// What the job names is not there, or not as it says.
     Missing,
     /// The data or the statement: the same again fails again.

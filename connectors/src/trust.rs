@@ -1,5 +1,5 @@
 //! What a refusal means once the same was allowed: not that somebody configured it wrong, but that something moved since. A password
-//! was changed, a token ran out, a clock went wrong, a role is being rewritten. That heals by itself, so it is an outage.
+//! was changed, a token ran out, a clock went wrong, a role or a key file is being rewritten. That heals by itself, so it is an outage.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,7 +18,7 @@ impl Trust {
                 Ok(value)
             }
             Err(mut error) => {
-                if error.fault == Fault::Denied && self.0.load(Ordering::Relaxed) {
+                if matches!(error.fault, Fault::Denied | Fault::Settings) && self.0.load(Ordering::Relaxed) {
                     error.fault = Fault::Outage;
                 }
                 Err(error)
@@ -45,6 +45,7 @@ mod tests {
         assert_eq!(refused(Fault::Denied), Fault::Denied, "a refusal earns nothing");
         trust.judge(Ok(())).unwrap();
         assert_eq!(refused(Fault::Denied), Fault::Outage);
+        assert_eq!(refused(Fault::Settings), Fault::Outage, "a key file is being written anew");
         assert_eq!(refused(Fault::Missing), Fault::Missing, "what is not there is not a refusal");
     }
 }

@@ -280,6 +280,7 @@ impl From<connectors::Error> for CodedError {
         let code = match error.fault {
             Fault::Outage | Fault::Strange | Fault::TooLong => Code::Unreachable,
             Fault::Denied => Code::Denied,
+            Fault::Settings => Code::JobFile,
             Fault::Missing => Code::Names,
             Fault::Damaged { .. } => Code::Damaged,
             Fault::Refused => Code::Refused,
@@ -336,6 +337,7 @@ impl From<Failure> for CodedError {
             Failure::Port { source, .. } => match source.fault {
                 Fault::Outage | Fault::Strange | Fault::TooLong => Code::Outage,
                 Fault::Denied => Code::Denied,
+                Fault::Settings => Code::JobFile,
                 Fault::Missing => Code::Names,
                 Fault::Damaged { .. } => Code::Damaged,
                 Fault::Refused => Code::Refused,

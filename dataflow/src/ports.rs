@@ -62,7 +62,9 @@ pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
 pub fn staging(job: &Job) -> Result<s3::S3> {
     let staging = &job.staging;
     let keys = match &staging.keys {
-        Some((id, secret)) => Some((secret_of(id, "[staging]")?, secret_of(secret, "[staging]")?)),
+        Some((id, secret)) => {
+            Some((secret_of(id, "[staging] access_key_id")?, secret_of(secret, "[staging] secret_access_key")?))
+        }
         None => None,
     };
     Ok(s3::S3::new(s3::Settings {

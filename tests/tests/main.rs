@@ -20,6 +20,7 @@ mod ports;
 mod reference;
 mod rooms;
 mod rows;
+mod secrets;
 mod source;
 mod sql;
 mod starts;

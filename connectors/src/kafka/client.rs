@@ -72,9 +72,14 @@ impl Client {
             config.set(*name, *value);
         }
         config.set_log_level(RDKafkaLogLevel::Error);
-        let consumer: BaseConsumer = config.create().map_err(|e| {
-            let fault = if matches!(e, KafkaError::ClientConfig(..)) { Fault::Refused } else { Fault::Outage };
-            Error::new(fault, "cannot make a Kafka client").because(e)
+        // What librdkafka says of a value has the value in it, and that may be a secret.
+        let consumer: BaseConsumer = config.create().map_err(|e| match e {
+            KafkaError::ClientConfig(_, _, name, _) => {
+                Error::new(Fault::Settings, format!("[kafka] properties: `{name}` cannot have the value that it has"))
+            }
+            other => {
+                Error::new(Fault::Settings, "[kafka] properties: no Kafka client can be made with these").because(other)
+            }
         })?;
         let consumer = Arc::new(consumer);
         Ok(Client {

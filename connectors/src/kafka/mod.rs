@@ -10,6 +10,7 @@ mod client;
 mod ends;
 mod error;
 mod native;
+mod properties;
 mod reader;
 mod settings;
 
@@ -34,6 +35,7 @@ use ends::{are_read_up, next_readable, records_at};
 use error::failed;
 use reader::KafkaReader;
 
+pub use properties::{NAMES, PropertyProblem, check_property};
 pub use settings::{ANSWER_WITHIN, DEFAULTS, OWNED, Settings};
 
 /// For the client that asks for topic ids. A request to the controller waits for its connection, and with sparse connections librdkafka
@@ -67,7 +69,7 @@ impl Kafka {
     /// A refusal after a first success is an outage. The client that was refused keeps its secrets, so the next question is for a
     /// new one.
     fn judge<T>(&self, result: Result<T>) -> Result<T> {
-        if result.as_ref().is_err_and(|error| error.fault == Fault::Denied) {
+        if result.as_ref().is_err_and(|error| matches!(error.fault, Fault::Denied | Fault::Settings)) {
             *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
         }
         self.rights.judge(result)

@@ -26,6 +26,7 @@ pub const OWNED: &[(&str, &str)] = &[
     ("enable.partition.eof", "an end-of-partition event moves librdkafka's position one too far"),
     ("allow.auto.create.topics", "a topic that is not there is an error of the job file"),
     ("queued.max.messages.kbytes", "it is part of `[memory] budget`"),
+    ("statistics.interval.ms", "the statistics of each second say where partitions end"),
 ];
 
 /// Properties that a job file may set, and what they are otherwise where that is not librdkafka's own default.

@@ -13,6 +13,8 @@ pub struct Finding {
     pub what: String,
     /// What to do about it; may be empty.
     pub help: String,
+    /// Bytes of the file that nobody may read in a message: a secret that is written out.
+    pub hidden: Option<Range<usize>>,
 }
 
 /// All findings of a file, in the order they were made.
@@ -22,12 +24,30 @@ pub struct Findings(pub Vec<Finding>);
 impl Findings {
     /// One more.
     pub fn add(&mut self, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) {
-        self.0.push(Finding { span, what: what.into(), help: help.into() });
+        self.0.push(Finding { span, what: what.into(), help: help.into(), hidden: None });
     }
+
+    /// A secret that is written out.
+    pub fn add_secret(&mut self, span: Range<usize>, key: &str, hidden: Range<usize>) {
+        let help = "write { env = \"NAME\" } or { file = \"path\" }, so that it is not in the job file";
+        self.0.push(Finding { span, what: format!("`{key}` is a secret"), help: help.into(), hidden: Some(hidden) });
+    }
+}
+
+/// The text of a file with stars for what is hidden, byte for byte.
+fn masked(text: &str, findings: &[Finding]) -> String {
+    let mut bytes = text.as_bytes().to_vec();
+    for hidden in findings.iter().filter_map(|finding| finding.hidden.clone()) {
+        let hidden = bytes.get_mut(hidden).into_iter().flatten();
+        hidden.filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
+    }
+    // A hidden value is a whole one, so what is left is text.
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// Each finding with its line of the file.
 pub fn render(path: &str, text: &str, findings: &[Finding]) -> String {
+    let text = &masked(text, findings);
     let renderer = Renderer::plain();
     let reports = findings.iter().map(|finding| {
         let end = finding.span.end.min(text.len());

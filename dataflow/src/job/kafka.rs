@@ -1,5 +1,6 @@
 //! `[kafka]`: the cluster of the topics.
 
+use connectors::kafka::{NAMES, PropertyProblem, check_property};
 use toml::de::DeValue;
 
 use super::{
@@ -21,22 +22,52 @@ pub enum Property {
 /// Properties of librdkafka.
 pub type Properties = Vec<(String, Property)>;
 
+/// A property that is refused, and the remedy.
+fn refused(name: &str, problem: PropertyProblem) -> (String, String) {
+    match problem {
+        PropertyProblem::Owned(why) => (format!("`{name}` cannot be set"), why.into()),
+        PropertyProblem::Java(instead) => {
+            (format!("`{name}` is a property of the Java client, and not of librdkafka"), instead.into())
+        }
+        PropertyProblem::Unknown => {
+            let near = NAMES.iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
+            let near = near.filter(|(distance, _)| *distance <= 1 + name.len() / 6);
+            let help = near.map_or("librdkafka's CONFIGURATION.md lists them".into(), |(_, near)| {
+                format!("did you mean `{near}`?")
+            });
+            (format!("librdkafka has no property `{name}`"), help)
+        }
+        PropertyProblem::Secret => (format!("`{name}` is a secret"), String::new()),
+        PropertyProblem::Value(why) => {
+            (format!("`{name}`: {why}"), "librdkafka's CONFIGURATION.md says what it may be".into())
+        }
+    }
+}
+
 /// Brokers and properties.
 pub fn read(mut kafka: Section<'_>, findings: &mut Findings) -> Option<(String, Properties)> {
     let brokers = kafka.text(findings, "brokers");
     let mut properties = Vec::new();
     for (name, span, value) in kafka.properties(findings, "properties") {
-        if let Some((_, reason)) = connectors::kafka::OWNED.iter().find(|(owned, _)| *owned == name) {
-            findings.add(span, format!("`{name}` cannot be set"), *reason);
-            continue;
-        }
         let property = match value.get_ref() {
             DeValue::String(text) => expand(findings, text, value.span()).map(Property::Plain),
             DeValue::Integer(number) => Some(Property::Plain(number.as_str().replace('_', ""))),
             DeValue::Boolean(value) => Some(Property::Plain(value.to_string())),
             _ => secret_of(findings, name, value).map(Property::Secret),
         };
-        properties.extend(property.map(|p| (name.to_string(), p)));
+        let Some(property) = property else { continue };
+        let plain = match &property {
+            Property::Plain(text) => Some(text.as_str()),
+            Property::Secret(_) => None,
+        };
+        match check_property(name, plain) {
+            Ok(()) => properties.push((name.to_string(), property)),
+            Err(PropertyProblem::Secret) => findings.add_secret(span, name, value.span()),
+            Err(problem) => {
+                let (what, help) = refused(name, problem);
+                findings.add(span, what, help);
+            }
+        }
     }
     kafka.finish(findings);
     Some((brokers?.value, properties))

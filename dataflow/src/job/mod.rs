@@ -114,6 +114,7 @@ fn parse(text: &str) -> Result<Job, Vec<Finding>> {
                 span: e.span().unwrap_or(0..0),
                 what: format!("not TOML: {}", e.message()),
                 help: String::new(),
+                hidden: None,
             })
             .collect());
     }

@@ -67,6 +67,13 @@ pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOption
                 "give each stream a name of its own",
             );
         }
+        for topic in topics.iter().filter(|topic| !is_topic_name(&topic.value)) {
+            findings.add(
+                topic.span.clone(),
+                format!("{:?} cannot be the name of a topic", topic.value),
+                "write a name as Kafka has it: letters, digits, `.`, `_` and `-`, at most 249; a pattern is not one",
+            );
+        }
         for (number, topic) in topics.iter().enumerate() {
             let earlier = topics[..number].iter().any(|t| t.value == topic.value);
             if earlier || streams.iter().any(|s| s.topics.contains(&topic.value)) {
@@ -85,6 +92,12 @@ pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOption
         }
     }
     streams
+}
+
+/// Whether Kafka can have a topic of this name (`org.apache.kafka.common.internals.Topic`).
+fn is_topic_name(name: &str) -> bool {
+    let is_legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    (1..=249).contains(&name.len()) && name.chars().all(is_legal) && !matches!(name, "." | "..")
 }
 
 /// `topic = "a"` or `topics = ["a", "b"]`.

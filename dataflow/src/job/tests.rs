@@ -81,6 +81,24 @@ fn each_mistake_is_found_and_named() {
         ("\"security.protocol\"", "\"group.id\"", "`group.id` cannot be set", "never by a consumer group"),
         ("{ env = \"KAFKA_PASSWORD\" }", "[]", "`sasl.password` is a secret", "env"),
         ("topic = \"clicks\"", "topic = \"clicks\"\ntopics = [\"other\"]", "exclude each other", "`topics`"),
+        (
+            "topic = \"clicks\"",
+            "topic = \"clicks.*\"",
+            "\"clicks.*\" cannot be the name of a topic",
+            "a pattern is not one",
+        ),
+        ("topic = \"clicks\"", "topic = \"\"", "\"\" cannot be the name of a topic", "Kafka"),
+        ("topic = \"clicks\"", "topics = [\"clicks \"]", "\"clicks \" cannot be the name of a topic", "Kafka"),
+        (
+            "\"fetch.max.bytes\"",
+            "\"fetch.max.byte\"",
+            "no property `fetch.max.byte`",
+            "did you mean `fetch.max.bytes`?",
+        ),
+        ("\"fetch.max.bytes\"", "\"max.poll.records\"", "a property of the Java client", "leave it out"),
+        ("{ env = \"KAFKA_PASSWORD\" }", "\"plain\"", "`sasl.password` is a secret", "env"),
+        ("\"fetch.max.bytes\" = ", "\"broker.address.family\" = ", "`broker.address.family`: ", "CONFIGURATION.md"),
+        ("\"fetch.max.bytes\" = ", "\"plugin.library.paths\" = ", "`plugin.library.paths` cannot be set", "code"),
         ("topic = \"clicks\"", "topics = []", "`topics` is empty", "[\"a\", \"b\"]"),
         ("topic = \"clicks\"", "topics = [\"a\", \"a\"]", "topic a is listed twice", ""),
         ("topic = \"clicks\"", "topics = [1]", "`topics` must be a list of strings, not an integer", "[\"...\"]"),
@@ -242,4 +260,19 @@ fn keys_that_differ_in_their_case_alone() {
     assert!(findings[0].what.contains("columns other and userid are read from keys that differ"), "{findings:?}");
     let raw = GOOD.replace("format = \"json\"", "format = \"raw\"\nkeys = \"ignore-case\"");
     assert!(parse(&raw).unwrap_err().iter().any(|finding| finding.what.contains("`keys` has no meaning")));
+}
+
+#[test]
+fn a_secret_that_is_written_out_is_not_shown() {
+    for (from, to) in [
+        ("password = { env = \"P\" }", "password = \"canary-ö\""),
+        ("{ env = \"KAFKA_PASSWORD\" }", "\"canary-ö\""),
+        ("secret_access_key = { file = \"/run/secret\" }", "secret_access_key = \"\"\"canary\nof two lines\"\"\""),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD);
+        let findings = parse(&text).unwrap_err();
+        let shown = render("clicks.toml", &text, &findings);
+        assert!(shown.contains("is a secret") && !shown.contains("canary") && !shown.contains("two lines"), "{shown}");
+    }
 }

@@ -108,7 +108,7 @@ fn remedy(fault: Fault, stands: impl Fn(usize) -> i64, met: Option<(usize, i64)>
         Fault::Damaged { place, offset } if met == Some((place, stands(place))) => Remedy::Pass { place, offset },
         Fault::Damaged { .. } | Fault::Outage | Fault::Strange | Fault::TooLong => Remedy::ReadAnew,
         Fault::Refused => Remedy::Ask,
-        Fault::Denied | Fault::Missing | Fault::Foreign | Fault::Corrupt | Fault::Bug => Remedy::Fail,
+        Fault::Denied | Fault::Settings | Fault::Missing | Fault::Foreign | Fault::Corrupt | Fault::Bug => Remedy::Fail,
     }
 }
 
