@@ -21,7 +21,11 @@ pub struct EpochOptions {
 pub fn read(mut epoch: Section<'_>, findings: &mut Findings) -> Option<EpochOptions> {
     let interval = epoch.duration(findings, "interval");
     let max_bytes = epoch.size(findings, "max_bytes");
-    let max_rows = epoch.number(findings, "max_rows").map_or(u64::MAX, |rows| rows.value.max(1));
+    let max_rows = epoch.number(findings, "max_rows");
+    if let Some(none) = max_rows.as_ref().filter(|rows| rows.value == 0) {
+        findings.add(none.span.clone(), "`max_rows` cannot be 0", "write 1 or more, or leave it out for no limit");
+    }
+    let max_rows = max_rows.map_or(u64::MAX, |rows| rows.value);
     let idle_interval = epoch.duration(findings, "idle_interval");
     epoch.finish(findings);
     Some(EpochOptions { interval: interval?, max_bytes: max_bytes?.value, max_rows, idle_interval: idle_interval? })

@@ -23,18 +23,25 @@ pub struct StagingOptions {
     pub file_bytes: u64,
 }
 
+/// Whether what stands after the bucket has whole parts only: a store takes `..` by its word, and others go up there.
+fn is_prefix(prefix: &str) -> bool {
+    prefix.is_empty() || prefix.split('/').all(|part| !matches!(part, "" | "." | ".."))
+}
+
 /// Its section.
 pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<StagingOptions> {
     let url = staging.text(findings, "url");
     let place = url.and_then(|url| {
         let rest = url.value.strip_prefix("s3://").map(|rest| rest.trim_end_matches('/'));
         match rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
-            Some((bucket, prefix)) if !bucket.is_empty() => Some((bucket.to_string(), prefix.to_string())),
+            Some((bucket, prefix)) if !bucket.is_empty() && is_prefix(prefix) => {
+                Some((bucket.to_string(), prefix.to_string()))
+            }
             _ => {
                 findings.add(
                     url.span,
                     format!("{:?} is not a place on S3", url.value),
-                    "write it like s3://bucket/prefix",
+                    "write it like s3://bucket/prefix, without empty parts and `.` or `..` in it",
                 );
                 None
             }

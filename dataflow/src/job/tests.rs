@@ -125,6 +125,15 @@ fn each_mistake_is_found_and_named() {
             "",
         ),
         ("type = \"bigint\" }", "type = \"bigint\" }, { name = \"_key\", type = \"bigint\" }", "begins with _", ""),
+        (
+            "name = \"userId\"",
+            "name = \"userId\", path = \"$.user.id\"",
+            "begins with `$`, as JSONPath does",
+            "a.b[0].c",
+        ),
+        ("interval = \"10s\"", "max_rows = 0", "`max_rows` cannot be 0", "1 or more"),
+        ("s3://bucket/some/prefix/", "s3://bucket//x", "\"s3://bucket//x\" is not a place on S3", "empty parts"),
+        ("s3://bucket/some/prefix/", "s3://bucket/a/../b", "is not a place on S3", "empty parts"),
         ("name = \"userId\"", "name = \"userId\", path = \"a.[0]\"", "`path`", "a.b[0].c"),
         (
             "name = \"userId\"",

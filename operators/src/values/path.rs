@@ -29,6 +29,9 @@ impl Path {
     pub fn parse(text: &str) -> Result<Path, String> {
         let mut steps = Vec::new();
         let mut rest = text;
+        if text == "$" || text.starts_with("$.") || text.starts_with("$[") {
+            return Err(format!("{text:?} begins with `$`, as JSONPath does; a path begins with the first key"));
+        }
         while !rest.is_empty() {
             if let Some(inside) = rest.strip_prefix('[') {
                 let (step, after) = bracket(inside).ok_or_else(|| format!("{rest:?} is not [0] or [\"key\"]"))?;
@@ -43,8 +46,7 @@ impl Path {
                 };
                 let end = key.find(['.', '[']).unwrap_or(key.len());
                 let (name, after) = key.split_at(end);
-                let plain = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '$' | ' ');
-                if name.is_empty() || !name.chars().all(plain) {
+                if name.is_empty() || !name.chars().all(is_plain) {
                     return Err(format!("{name:?} cannot stand by itself; write it in brackets, [\"...\"]"));
                 }
                 steps.push(Segment::Key(name.into()));
@@ -62,6 +64,11 @@ impl Path {
     }
 }
 
+/// Whether a key may have this character without brackets around it.
+fn is_plain(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-' | '@' | '$' | ' ')
+}
+
 fn bracket(inside: &str) -> Option<(Segment, &str)> {
     if inside.starts_with('"') {
         let mut values = serde_json::Deserializer::from_str(inside).into_iter::<String>();
@@ -74,8 +81,11 @@ fn bracket(inside: &str) -> Option<(Segment, &str)> {
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|step| match step {
-            Segment::Key(key) => write!(f, "[{key:?}]"),
+        self.0.iter().enumerate().try_for_each(|(place, step)| match step {
+            Segment::Key(key) if !key.is_empty() && key != "$" && key.chars().all(is_plain) => {
+                write!(f, "{}{key}", if place == 0 { "" } else { "." })
+            }
+            Segment::Key(key) => write!(f, "[{}]", serde_json::Value::from(key.as_str())),
             Segment::Item(number) => write!(f, "[{number}]"),
         })
     }
@@ -94,7 +104,16 @@ mod tests {
             (r#"["a.b"].c["]\""][12][3]"#, vec![key("a.b"), key("c"), key("]\""), Segment::Item(12), Segment::Item(3)]),
             ("user-Agent.Größe", vec![key("user-Agent"), key("Größe")]),
         ] {
-            assert_eq!(Path::parse(text), Ok(Path(steps)), "{text}");
+            let path = Path(steps);
+            assert_eq!(path.to_string(), text, "as a person writes it");
+            assert_eq!(Path::parse(text), Ok(path), "{text}");
+        }
+        for odd in ["$", "", "a b", "é", "\n", "[0]"] {
+            let path = Path(vec![key(odd), key("x"), Segment::Item(3), key(odd)]);
+            assert_eq!(Path::parse(&path.to_string()), Ok(path), "{odd:?}");
+        }
+        for text in ["$", "$.a", "$[0]", "$['a']"] {
+            assert!(Path::parse(text).unwrap_err().contains("JSONPath"), "{text}");
         }
         for text in ["", ".a", "a.", "a..b", "[0]", "a[", "a[x]", "a[-1]", "a[0]b", "a[\"x]", "a/b", "a[]"] {
             assert!(Path::parse(text).is_err(), "{text}");
