@@ -76,6 +76,8 @@ fn check(record: &[u8], ours: &mut Ours) {
         (Err(error), _) if error.reason.starts_with("objects and arrays nested more than 128") => return,
         (_, Err(error)) if error.to_string().starts_with("recursion limit") => return,
         (Ok(()), Ok(Value::Object(_))) => {}
+        // Half a surrogate pair in what nobody asks for is JSON, and no text of the reference's.
+        (Ok(()), Err(_)) if String::from_utf8_lossy(record).to_lowercase().contains("\\ud") => return,
         (Ok(()), theirs) => panic!("we take what is not a JSON object: {theirs:?}"),
         (Err(_), Err(_)) => return,
         (Err(error), Ok(Value::Object(_))) if error.column.is_none() => panic!("we refuse JSON: {}", error.reason),

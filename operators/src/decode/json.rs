@@ -103,7 +103,7 @@ impl Decoder {
                     self.nodes[node].follows[place] = key;
                     place = key + 1;
                 }
-                None => text.skip()?,
+                None => text.skip_unread()?,
             }
             text.blanks();
             if text.leave(b'}') {
@@ -125,7 +125,7 @@ impl Decoder {
                     next += 1;
                     self.value(child, text, builders)
                 }
-                None => Ok(text.skip()?),
+                None => Ok(text.skip_unread()?),
             }
         })
     }
@@ -162,7 +162,7 @@ impl Decoder {
         match text.peek() {
             Some(b'{') if !wanted.keys.is_empty() => self.object(node, text, builders)?,
             Some(b'[') if !wanted.items.is_empty() => self.array(node, text, builders)?,
-            _ => text.skip()?,
+            _ => text.skip_unread()?,
         }
         if self.nodes[node].columns.is_empty() {
             return Ok(());
@@ -280,6 +280,14 @@ mod tests {
         assert_eq!(one(r#"{"i\u0064":1,"name":"a"}"#), row(1, "a"));
         assert_eq!(one(r#"{"id":1,"name":{"a": [1, "x"]}}"#), row(1, r#"{"a": [1, "x"]}"#));
         assert_eq!(one(r#"{"id":1,"name":1.50}"#), row(1, "1.50"));
+        assert_eq!(
+            one(r#"{"u":"\ud800","y":[{"z":"\uDC00\""}],"id":1,"name":"a"}"#),
+            row(1, "a"),
+            "nobody asks for it"
+        );
+        for bad in [r#"{"u":"\u12"}"#, r#"{"u":"\x"}"#, r#"{"name":"\ud800"}"#, r#"{"name":["\ud800"]}"#] {
+            assert!(one(bad).is_err(), "{bad}");
+        }
         assert_eq!(one(r#"{"id":null}"#), Ok((None, None)));
         assert_eq!(one("{}"), Ok((None, None)));
         assert_eq!(one(r#"{"ID":1,"Name":"a"}"#), Ok((None, None)), "keys have their case");
@@ -371,9 +379,9 @@ mod tests {
             r#"{"a":{"b" 1}}"#,
             r#"{"a":'b'}"#,
             r#"{"a":NaN}"#,
-            r#"{"a":"\ud800"}"#,
-            r#"{"a":"\ud800\u0041"}"#,
-            r#"{"a":"\udc00"}"#,
+            r#"{"name":"\ud800"}"#,
+            r#"{"name":"\ud800\u0041"}"#,
+            r#"{"name":"\udc00"}"#,
             "{\"a\":1}\u{a0}",
         ] {
             assert!(one(text).is_err(), "{text}");

@@ -41,12 +41,14 @@ pub(crate) struct Text<'a> {
     pub(crate) at: usize,
     /// The objects and arrays around it.
     depth: usize,
+    /// Whether nobody asked for what it reads over.
+    is_unread: bool,
 }
 
 impl<'a> Text<'a> {
     /// The text from the beginning.
     pub(crate) fn new(text: &'a str) -> Text<'a> {
-        Text { text, at: 0, depth: 0 }
+        Text { text, at: 0, depth: 0, is_unread: false }
     }
 
     #[inline]
@@ -304,6 +306,14 @@ impl<'a> Text<'a> {
         }
     }
 
+    /// Reads over a value that nobody asked for. It must be JSON, by whose grammar half a surrogate pair is a character.
+    pub(crate) fn skip_unread(&mut self) -> Result<(), String> {
+        self.is_unread = true;
+        let skipped = self.skip();
+        self.is_unread = false;
+        skipped
+    }
+
     /// Into an object or array, whose bracket is next.
     pub(crate) fn enter(&mut self) -> Result<(), String> {
         if self.depth == DEPTH_MAX {
@@ -353,7 +363,10 @@ impl<'a> Text<'a> {
             if !self.take(b'\\') {
                 return Err(self.unexpected("in a string"));
             }
-            self.escape()?;
+            match self.is_unread && self.take(b'u') {
+                true => drop(self.hex4()?),
+                false => drop(self.escape()?),
+            }
         }
     }
 }
