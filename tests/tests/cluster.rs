@@ -296,7 +296,7 @@ fn what_needs_a_person_ends_all_with_one_code() {
             (0..2).map(|process| member(&world, &hosts, process, 1, &["--supervise"])).collect();
         until(Duration::from_secs(60), "it works", || world.rows() == events.ledger.len() as i64);
         // Process p reads partition p.
-        raw(&world.name, finder, &event(3).replace("\"qty\":", "\"qty\":1e9,\"q\":"));
+        raw(&world.name, finder, &event(3).replace("\"qty\":", "\"qty\":1e-9,\"q\":"));
         let (mut named, mut told) = (0, 0);
         for parent in parents {
             let ended = parent.end(Duration::from_secs(60));

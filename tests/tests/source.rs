@@ -180,11 +180,11 @@ fn a_bad_record_halts_the_job_where_it_says_so_and_is_named() {
     let mut events = Events::new(&world.name, 1);
     events.send(10, None);
     events.flush();
-    let before = event(3).replace("\"qty\":", "\"qty\":1e9,\"q\":");
+    let before = event(3).replace("\"qty\":", "\"qty\":1e-9,\"q\":");
     raw(&world.name, 0, &before);
     let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
     assert_eq!(ended.code, Some(23), "{}", ended.said);
-    for part in ["TG-4001", &format!("{}[0] at offset 10", world.name), "column qty", "1e9"] {
+    for part in ["TG-4001", &format!("{}[0] at offset 10", world.name), "column qty", "1e-9"] {
         assert!(ended.said.contains(part), "{part}: {}", ended.said);
     }
     assert_eq!(world.rows(), 0);
