@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use harness::{
     events::Events,
+    gate::alone,
     records::{Record, send},
     world::World,
 };
@@ -151,4 +152,41 @@ fn each_change_of_the_tables_is_found() {
     let ended = world.start(&["explain", "TG-9999"]).end(Duration::from_secs(10));
     assert_eq!(ended.code, Some(2), "{}", ended.said);
     assert!(ended.said.contains("TG-1000"), "{}", ended.said);
+}
+
+/// How the loader's user is set up is his affair: what is written and read is UTC, in one form.
+#[test]
+fn the_settings_of_the_user_do_not_matter() {
+    let _alone = alone(); // the settings are those of all jobs
+    let world = World::new("settings", 2);
+    let name = &world.name;
+    let mut events = Events::new(name, 2);
+    world.sql("ALTER ROLE loader SET timezone = 'Asia/Tokyo'; ALTER ROLE loader SET datestyle = 'German, DMY'");
+    let _back = Back(&world);
+    for _ in 0..2 {
+        events.produce(200);
+        send(name, &[(0, Record::of("bad"))]);
+        world.catch_up(1);
+    }
+    assert_eq!(world.rows(), events.ledger.len() as i64);
+    let job = world.own_job().display().to_string();
+    let (code, said, wrong) = world.finish(&["verify", &job]);
+    assert_eq!(code, Some(0), "{said}{wrong}");
+    let off = format!(
+        "SELECT max(abs(extract(epoch FROM loaded_at - now() AT TIME ZONE 'UTC')))::bigint FROM tidegate.{name}_manifest"
+    );
+    assert!(world.number(&off) < 3600, "{} s from UTC", world.number(&off));
+    let status: serde_json::Value = serde_json::from_str(&world.output(&["status", &job, "--json"])).expect("JSON");
+    assert_eq!(status["loaded_at"].as_str().map(|at| at.starts_with("20")), Some(true), "{status}");
+    assert_eq!(world.output(&["dead-letters", &job, "--json"]).lines().count(), 1);
+    assert_eq!(world.finish(&["check", &job]).0, Some(0));
+}
+
+/// The settings as they were.
+struct Back<'w>(&'w World);
+
+impl Drop for Back<'_> {
+    fn drop(&mut self) {
+        self.0.sql("ALTER ROLE loader RESET timezone; ALTER ROLE loader RESET datestyle");
+    }
 }

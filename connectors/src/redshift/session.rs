@@ -54,6 +54,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// What we wait beyond the server's own limit, which a server that is stopped does not keep.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Times go out and come back in one form, whatever the settings of the user or the group are.
+const AS_WE_READ_IT: [&str; 2] = ["SET timezone TO 'UTC'", "SET datestyle TO 'ISO, MDY'"];
+
 /// An open connection. Dropping it closes the socket at once; what was open on it is rolled back by the server.
 pub(super) struct Session {
     client: Client,
@@ -164,6 +167,9 @@ impl Session {
         let mut session =
             Session { client, connection, runtime: runtime.clone(), limit: CONNECT_WITHIN, pid: 0, started: None };
         session.limit(CONNECT_WITHIN)?;
+        for setting in AS_WE_READ_IT {
+            session.run(setting)?;
+        }
         session.pid = session.one_number("SELECT pg_backend_pid()")?;
         // On an endpoint that does not show sessions there is no row, or no such view: then a successor cannot end this one.
         let shown = session.run(&format!("SELECT starttime FROM stv_sessions WHERE process = {}", session.pid));
