@@ -37,7 +37,7 @@ const CODE: &[&str] =
     &["plugin.library.paths", "sasl.kerberos.kinit.cmd", "ssl.engine.id", "ssl.engine.location", "ssl.providers"];
 
 /// Ways to log in that this program has.
-const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"];
+const MECHANISMS: &[&str] = &["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"];
 
 /// Properties of the Java client under another name here, and what is written instead.
 const JAVA: &[(&str, &str)] = &[
@@ -55,7 +55,6 @@ const JAVA: &[(&str, &str)] = &[
     ("fetch.max.wait.ms", "write `fetch.wait.max.ms`"),
     ("receive.buffer.bytes", "write `socket.receive.buffer.bytes`"),
     ("send.buffer.bytes", "write `socket.send.buffer.bytes`"),
-    ("request.timeout.ms", "write `socket.timeout.ms`"),
     ("default.api.timeout.ms", "write `socket.timeout.ms`"),
     ("max.poll.records", "leave it out: a batch has as many records as fit"),
     ("key.deserializer", "leave it out: the job file declares the types"),
@@ -267,6 +266,7 @@ mod tests {
             ("fetch.min.bytes", "0"),
             ("sasl.mechanisms", "AWS_MSK_IAM"),
             ("sasl.mechanisms", "GSSAPI"),
+            ("sasl.mechanisms", "OAUTHBEARER"),
         ] {
             let found = check_property(name, Some(value));
             assert!(matches!(&found, Err(Value(why)) if why.contains(value)), "{name}: {found:?}");

@@ -297,7 +297,7 @@ mod tests {
         let text = super::super::tests::GOOD
             .replace(
                 "name = \"userId\", type = \"bigint\"",
-                "name = \"userId\", type = \"timestamp\", path = \"a\", time = \"epoch_s\", layout = \"YYYY\", zone = \"UTC\", \
+                "name = \"userId\", type = \"timestamp\", path = \"a\", time = \"epoch_s\", layout = \"YYYY-MM-DD\", zone = \"UTC\", \
                  strict = true, on = { range = \"null\", empty = \"null\" }",
             )
             .replace(

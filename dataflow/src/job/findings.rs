@@ -41,8 +41,32 @@ fn masked(text: &str, findings: &[Finding]) -> String {
         let hidden = bytes.get_mut(hidden).into_iter().flatten();
         hidden.filter(|byte| **byte != b'\n').for_each(|byte| *byte = b'*');
     }
-    // A hidden value is a whole one, so what is left is text.
+    bytes = bytes.split_inclusive(|byte| *byte == b'\n').flat_map(masked_line).collect();
+    // What is hidden is whole, so what is left is text.
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Keys with one of these in them may hold a secret, also where the key is misspelt, or the line is not TOML.
+const MAY_BE_SECRET: [&str; 7] = ["pas", "secre", "jaas", "key", "pem", "token", "cred"];
+
+/// A line with stars for what follows such a key, unless that says where the secret is.
+fn masked_line(line: &[u8]) -> Vec<u8> {
+    let (mut line, lower) = (line.to_vec(), String::from_utf8_lossy(line).to_ascii_lowercase());
+    for (equals, _) in lower.match_indices('=') {
+        let begins = lower[..equals].rfind(['{', ',', '=']).map_or(0, |at| at + 1);
+        let (key, value) = (&lower[begins..equals], lower[equals + 1..].trim_start());
+        let is_key = key.chars().all(|c| c.is_alphanumeric() || "._-\"'* ".contains(c));
+        let says_where = value.strip_prefix('{').is_some_and(|rest| {
+            let rest = rest.trim_start();
+            rest.starts_with("env") || rest.starts_with("file")
+        });
+        if is_key && !says_where && MAY_BE_SECRET.iter().any(|word| key.contains(word)) {
+            let hidden = line.iter_mut().skip(lower.len() - value.len());
+            hidden.filter(|byte| !matches!(byte, b'\n' | b'\r')).for_each(|byte| *byte = b'*');
+            break;
+        }
+    }
+    line
 }
 
 /// Each finding with its line of the file.

@@ -30,7 +30,9 @@ fn refused(name: &str, problem: PropertyProblem) -> (String, String) {
             (format!("`{name}` is a property of the Java client, and not of librdkafka"), instead.into())
         }
         PropertyProblem::Unknown => {
-            let near = NAMES.iter().map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
+            let may_be_set = |known: &&&str| check_property(known, None).is_ok();
+            let near =
+                NAMES.iter().filter(may_be_set).map(|known| (strsim::damerau_levenshtein(known, name), known)).min();
             let near = near.filter(|(distance, _)| *distance <= 1 + name.len() / 6);
             let help = near.map_or("librdkafka's CONFIGURATION.md lists them".into(), |(_, near)| {
                 format!("did you mean `{near}`?")
@@ -53,7 +55,17 @@ pub fn read(mut kafka: Section<'_>, findings: &mut Findings) -> Option<(String, 
             DeValue::String(text) => expand(findings, text, value.span()).map(Property::Plain),
             DeValue::Integer(number) => Some(Property::Plain(number.as_str().replace('_', ""))),
             DeValue::Boolean(value) => Some(Property::Plain(value.to_string())),
-            _ => secret_of(findings, name, value).map(Property::Secret),
+            DeValue::Table(table) if !table.contains_key("env") && !table.contains_key("file") => {
+                let what = format!("`{name}` is a table, and not a property or a secret");
+                findings.add(span.clone(), what, "quote the whole name, like \"sasl.password\" = { env = \"NAME\" }");
+                None
+            }
+            DeValue::Table(_) => secret_of(findings, name, value).map(Property::Secret),
+            _ => {
+                let what = format!("`{name}` must be a string, a whole number, true or false");
+                findings.add(span.clone(), what, "write it like \"fetch.max.bytes\" = 1000000");
+                None
+            }
         };
         let Some(property) = property else { continue };
         let plain = match &property {

@@ -79,7 +79,7 @@ fn each_mistake_is_found_and_named() {
         ),
         ("\"security.protocol\"", "\"isolation.level\"", "`isolation.level` cannot be set", "aborted transactions"),
         ("\"security.protocol\"", "\"group.id\"", "`group.id` cannot be set", "never by a consumer group"),
-        ("{ env = \"KAFKA_PASSWORD\" }", "[]", "`sasl.password` is a secret", "env"),
+        ("{ env = \"KAFKA_PASSWORD\" }", "[]", "`sasl.password` must be a string, a whole number", "write it like"),
         ("topic = \"clicks\"", "topic = \"clicks\"\ntopics = [\"other\"]", "exclude each other", "`topics`"),
         (
             "topic = \"clicks\"",
@@ -284,4 +284,26 @@ fn a_secret_that_is_written_out_is_not_shown() {
         let shown = render("clicks.toml", &text, &findings);
         assert!(shown.contains("is a secret") && !shown.contains("canary") && !shown.contains("two lines"), "{shown}");
     }
+    // Wherever the mistake is: in the name, in the form, or in the file as a whole.
+    for (from, to) in [
+        ("\"sasl.password\" = { env = \"KAFKA_PASSWORD\" }", "\"sasl.pasword\" = \"canary\""),
+        ("\"sasl.password\" = { env = \"KAFKA_PASSWORD\" }", "\"sasl.jaas.config\" = \"x password=canary\""),
+        ("\"sasl.password\" = { env = \"KAFKA_PASSWORD\" }", "sasl.password = \"canary\""),
+        ("\"sasl.password\" = { env = \"KAFKA_PASSWORD\" }", "\"sasl.password\" = \"canary${x\""),
+        ("password = { env = \"P\" }", "password = canary"),
+        ("password = { env = \"P\" }", "password = \"canary"),
+        ("password = { env = \"P\" }", "pasword = \"canary\""),
+        ("secret_access_key = { file = \"/run/secret\" }", "secret_acces_key = \"canary\""),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD, "{from}");
+        let shown = render("clicks.toml", &text, &parse(&text).unwrap_err());
+        assert!(!shown.contains("canary") && shown.contains("*****"), "{shown}");
+    }
+    let good = render(
+        "clicks.toml",
+        GOOD,
+        &[Finding { span: 0..GOOD.len(), what: "x".into(), help: "".into(), hidden: None }],
+    );
+    assert!(!good.contains("**"), "where a secret is may be read: {good}");
 }

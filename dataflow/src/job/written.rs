@@ -11,7 +11,7 @@ pub fn expand(findings: &mut Findings, text: &str, span: Range<usize>) -> Option
     while let Some(start) = rest.find("${") {
         out += &rest[..start];
         let Some(end) = rest[start..].find('}') else {
-            findings.add(span, format!("{text:?} has `${{` without `}}`"), "write it like ${NAME}");
+            findings.add(span, "`${` without `}`", "write it like ${NAME}");
             return None;
         };
         let name = &rest[start + 2..start + end];

@@ -457,7 +457,6 @@ impl Builder {
     }
 }
 
-/// Bytes are written as base64 in JSON. Whether they were cut.
 /// A whole number, or one that is written with a point or an exponent and is whole, unless it is to be `strict`.
 #[inline]
 fn integer<T: std::str::FromStr + TryFrom<i128>>(text: &str, kind: &str, strict: bool) -> Result<T, Problem> {
@@ -473,6 +472,7 @@ fn or_empty(problem: Problem, text: &str, kind: &str) -> Problem {
     if lenient::is_empty(text) { lenient::empty(kind) } else { problem }
 }
 
+/// Bytes are written as base64 in JSON. Whether they were cut.
 fn push_base64(text: &str, bytes: &mut Bytes, policy: &Policy) -> Result<bool, Problem> {
     let start = bytes.data.len();
     BASE64_STANDARD.decode_vec(text, &mut bytes.data).map_err(|e| Problem::Kind(format!("not base64: {e}")))?;

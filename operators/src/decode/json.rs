@@ -139,7 +139,15 @@ impl Decoder {
             return Ok(Some(guess));
         }
         text.expect(b'"')?;
-        let key = text.string(&mut self.unescaped)?;
+        let start = text.at;
+        let key = match text.string(&mut self.unescaped) {
+            Ok(key) => key,
+            Err(why) => {
+                // Half a surrogate pair is in no key that is declared.
+                text.at = start;
+                return text.skip_unread_key().map(|()| None).map_err(|_| why.into());
+            }
+        };
         let any_case = self.any_case;
         Ok(keys.iter().position(|(name, _)| is_key(name, key, any_case)))
     }
@@ -285,7 +293,10 @@ mod tests {
             row(1, "a"),
             "nobody asks for it"
         );
-        for bad in [r#"{"u":"\u12"}"#, r#"{"u":"\x"}"#, r#"{"name":"\ud800"}"#, r#"{"name":["\ud800"]}"#] {
+        assert_eq!(one(r#"{"\ud800":1,"id":1,"name":"a"}"#), row(1, "a"));
+        for bad in
+            [r#"{"u":"\u12"}"#, r#"{"\u12":1}"#, r#"{"u":"\x"}"#, r#"{"name":"\ud800"}"#, r#"{"name":["\ud800"]}"#]
+        {
             assert!(one(bad).is_err(), "{bad}");
         }
         assert_eq!(one(r#"{"id":null}"#), Ok((None, None)));

@@ -314,6 +314,14 @@ impl<'a> Text<'a> {
         skipped
     }
 
+    /// Reads over a key that nobody asked for, after its first quote.
+    pub(crate) fn skip_unread_key(&mut self) -> Result<(), String> {
+        self.is_unread = true;
+        let skipped = self.skip_string();
+        self.is_unread = false;
+        skipped
+    }
+
     /// Into an object or array, whose bracket is next.
     pub(crate) fn enter(&mut self) -> Result<(), String> {
         if self.depth == DEPTH_MAX {

@@ -188,6 +188,31 @@ impl Pattern {
         }
     }
 
+    /// Whether a part stands beside another one, so that the width of both says where they end.
+    pub fn is_tight(&self) -> bool {
+        self.0.windows(2).any(|pair| matches!(pair, [Piece::Part { .. }, Piece::Part { .. }]))
+    }
+
+    /// What is missing for a day to be read, or contradicts itself; in words.
+    pub fn incomplete(&self) -> Option<&'static str> {
+        let has =
+            |is: fn(Part) -> bool| self.0.iter().any(|piece| matches!(piece, Piece::Part { part, .. } if is(*part)));
+        let month = has(|part| matches!(part, Part::Month | Part::MonthName(_) | Part::MonthShort(_)));
+        let (day, day_of_year) = (has(|part| part == Part::Day), has(|part| part == Part::DayOfYear));
+        let (hour24, hour12) = (has(|part| part == Part::Hour24), has(|part| part == Part::Hour12));
+        let half = has(|part| matches!(part, Part::Meridiem(_)));
+        match () {
+            () if !has(|part| matches!(part, Part::Year4 | Part::Year2)) => Some("has no year: YYYY or YY"),
+            () if day_of_year && (month || day) => Some("has a day of the year beside a month or a day"),
+            () if !(day_of_year || month && day) => Some("has no month and day: MM and DD, or DDD"),
+            () if hour24 && (hour12 || half) => Some("has HH24 beside an hour of twelve"),
+            () if hour12 != half => {
+                Some("has an hour of twelve without AM, or AM without one: write HH24, or HH12 and AM")
+            }
+            () => None,
+        }
+    }
+
     /// The first piece that can be shown and not read, if there is one.
     pub fn unreadable(&self) -> Option<&'static str> {
         self.0.iter().find_map(|piece| match piece {

@@ -86,9 +86,10 @@ impl Layout {
     /// It is not a pattern, or has a part that can be shown and not read; in words.
     pub fn parse(text: &str) -> Result<Layout, String> {
         let pattern = Pattern::parse(text)?;
-        match pattern.unreadable() {
-            Some(part) => Err(format!("{part} can be shown and not read")),
-            None => Ok(Layout { text: text.into(), pattern }),
+        match (pattern.unreadable(), pattern.incomplete()) {
+            (Some(part), _) => Err(format!("{part} can be shown and not read")),
+            (None, Some(why)) => Err(format!("{text:?} {why}")),
+            (None, None) => Ok(Layout { text: text.into(), pattern }),
         }
     }
 
@@ -121,7 +122,14 @@ impl Layout {
         let problem = |why: String| {
             Problem::Kind(format!("not a time of that form: {:?} as {} ({why})", cut(text, 100), self.text))
         };
-        let time = self.pattern.read(text.trim_matches(' '), true).map_err(problem)?;
+        let text = text.trim_matches(' ');
+        let time = self.pattern.read(text, true).map_err(problem)?;
+        // Where digits stand beside digits, fewer of them would be those of other parts.
+        if chrono::Datelike::year(&time) < 1000
+            || self.pattern.is_tight() && self.pattern.show(&time).len() != text.len()
+        {
+            return Err(problem("digits are missing".into()));
+        }
         Ok(time.and_utc().timestamp_micros())
     }
 }
@@ -142,7 +150,7 @@ impl Reading {
             other => return other,
         };
         match (self.epoch, lenient::number(text)) {
-            (Some(_), Ok(number)) => self.count(number, zoned),
+            (Some(_), Ok(number)) if !self.strict => self.count(number, zoned),
             _ => Err(problem),
         }
     }
@@ -171,12 +179,12 @@ impl Reading {
         if lenient::is_empty(text) && !self.strict {
             return Err(lenient::empty(if zoned { "timestamptz" } else { "timestamp" }));
         }
-        if self.strict && timestamp::is_short(text) {
-            return Err(Problem::Kind(format!("a time without seconds: {:?}", cut(text, 100))));
-        }
         if let Some(layout) = &self.layout {
             let wall = layout.read(text)?;
             return Ok((self.of_wall(wall, text, zoned)?, false));
+        }
+        if self.strict && timestamp::is_short(text) {
+            return Err(Problem::Kind(format!("a time without seconds: {:?}", cut(text, 100))));
         }
         let Some(zone) = self.zone else {
             return if zoned { timestamp::moment(text) } else { timestamp::wall_clock(text) };
@@ -195,9 +203,11 @@ impl Reading {
     /// What a clock shows, as the column has it.
     fn of_wall(&self, wall: i64, text: &str, zoned: bool) -> Result<i64, Problem> {
         let Some(zone) = self.zone.filter(|_| zoned) else { return Ok(wall) };
-        zone.moment(wall).ok_or_else(|| {
+        let moment = zone.moment(wall).ok_or_else(|| {
             Problem::Range(format!("a time that no clock showed in that zone: {:?} in {zone}", cut(text, 100)))
-        })
+        })?;
+        let is_inside = (timestamp::FIRST..=timestamp::LAST).contains(&moment);
+        if is_inside { Ok(moment) } else { Err(outside(text)) }
     }
 }
 
@@ -271,6 +281,20 @@ mod tests {
         let strict = Reading { strict: true, ..Reading::default() };
         assert!(strict.time("2026-11-24T12:00Z", true).is_err());
         assert!(none.time("2026-11-24T12:00Z", true).is_ok());
+        for (layout, text) in [("DD/MM/YYYY", "24/11/26"), ("YYYYMMDD", "2026112"), ("YYYYMMDDHH24MI", "20261124123")] {
+            let layout = Layout::parse(layout).unwrap();
+            assert!(layout.read(text).is_err(), "{text} as {}", layout.text());
+        }
+        let compact = Layout::parse("YYYYMMDDHH24MISS").unwrap();
+        assert_eq!(compact.read("20261124120000"), Ok(shown.0));
+        for text in ["", "HH24:MI", "DD/MM", "YYYY", "YYYY-MM-DD HH:MI", "YYYY-MM-DD HH24:MI AM", "YYYY-MM DDD"] {
+            assert!(Layout::parse(text).is_err(), "{text}");
+        }
+        let strict = Reading { strict: true, ..there };
+        assert_eq!(strict.time("24/11/2026 12:00", true), Ok((noon, false)), "the layout's own form");
+        assert!(Reading { strict: true, ..millis }.time("1732575600123", true).is_err());
+        let last = Reading { zone: Zone::parse("America/New_York"), ..Reading::default() };
+        assert!(matches!(last.time("9999-12-31T23:59:59", true), Err(Problem::Range(_))));
         assert!(Layout::parse("IYYY").is_err() && Layout::parse("what").is_err());
     }
 

@@ -66,7 +66,7 @@ pub fn has_offset(text: &str) -> bool {
 
 /// Whether a text with a time has no seconds.
 pub fn is_short(text: &str) -> bool {
-    text.len() >= 16 && text.as_bytes().get(16) != Some(&b':')
+    date_and_time(text).is_ok() && text.as_bytes().get(16) != Some(&b':')
 }
 
 /// A day such as `2026-11-24`, in days since 1970.

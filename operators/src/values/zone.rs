@@ -5,6 +5,8 @@ use std::fmt;
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
 use chrono_tz::{OffsetComponents, Tz};
 
+use super::timestamp;
+
 /// The version of the time zone database that is compiled in, such as `2026a`.
 pub const DATABASE: &str = chrono_tz::IANA_TZDB_VERSION;
 
@@ -33,11 +35,12 @@ impl Zone {
         Some(at.timestamp_micros())
     }
 
-    /// What a clock here shows at a moment, both in microseconds since 1970.
+    /// What a clock here shows at a moment, both in microseconds since 1970; `None` outside of the years 1 to 9999.
     pub fn wall(self, moment: i64) -> Option<i64> {
         let utc = civil(moment)?;
         let east = self.0.offset_from_utc_datetime(&utc).fix().local_minus_utc();
-        moment.checked_add(i64::from(east) * 1_000_000)
+        let wall = moment.checked_add(i64::from(east) * 1_000_000)?;
+        (timestamp::FIRST..=timestamp::LAST).contains(&wall).then_some(wall)
     }
 }
 
@@ -54,8 +57,6 @@ fn civil(micros: i64) -> Option<NaiveDateTime> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::timestamp;
-
     #[test]
     fn clocks_that_are_put_back_and_forward() {
         let moment = |zone: &str, wall: &str| {
@@ -74,5 +75,6 @@ mod tests {
         let shown = timestamp::wall_clock("2026-07-15T12:00:00").unwrap().0;
         assert_eq!(tallinn.wall(utc("2026-07-15T09:00:00Z").unwrap()), Some(shown));
         assert_eq!(tallinn.to_string(), "Europe/Tallinn");
+        assert_eq!(tallinn.wall(timestamp::LAST), None, "beyond the last year");
     }
 }
