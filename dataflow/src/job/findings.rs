@@ -54,8 +54,9 @@ fn masked_line(line: &[u8]) -> Vec<u8> {
     let (mut line, lower) = (line.to_vec(), String::from_utf8_lossy(line).to_ascii_lowercase());
     for (equals, _) in lower.match_indices('=') {
         let begins = lower[..equals].rfind(['{', ',', '=']).map_or(0, |at| at + 1);
-        let (key, value) = (&lower[begins..equals], lower[equals + 1..].trim_start());
-        let is_key = key.chars().all(|c| c.is_alphanumeric() || "._-\"'* ".contains(c));
+        let (key, value) = (lower[begins..equals].trim(), lower[equals + 1..].trim_start());
+        // A word, as keys are. A condition of a query has several, mostly.
+        let is_key = key.chars().all(|c| c.is_alphanumeric() || "._-\"'*".contains(c));
         let says_where = value.strip_prefix('{').is_some_and(|rest| {
             let rest = rest.trim_start();
             rest.starts_with("env") || rest.starts_with("file")

@@ -300,6 +300,14 @@ fn a_secret_that_is_written_out_is_not_shown() {
         let shown = render("clicks.toml", &text, &parse(&text).unwrap_err());
         assert!(!shown.contains("canary") && shown.contains("*****"), "{shown}");
     }
+    let query = GOOD.replacen("event_id FROM clicks", "event_id FROM clicks\\nWHERE api_key = 1 AND nothing = 2", 1);
+    let query = query.replacen(
+        "query = \"SELECT event_id FROM clicks\\nWHERE api_key = 1 AND nothing = 2\"",
+        "query = \"\"\"SELECT event_id FROM clicks\nWHERE api_key = 1 AND nothing = 2\"\"\"",
+        1,
+    );
+    let shown = render("clicks.toml", &query, &parse(&query).unwrap_err());
+    assert!(shown.contains("WHERE api_key = 1 AND nothing"), "{shown}");
     let good = render(
         "clicks.toml",
         GOOD,
