@@ -17,6 +17,7 @@ mod live;
 mod many;
 mod outage;
 mod ports;
+mod reading;
 mod reference;
 mod rooms;
 mod rows;

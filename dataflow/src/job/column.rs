@@ -132,8 +132,8 @@ fn clash(a: &Path, b: &Path) -> bool {
         (a, b) => a == b,
     };
     // Up to the first part in which they lead apart.
-    let common = a.0.iter().zip(&b.0).take_while(|(a, b)| alike((a, b)));
-    common.into_iter().any(|(a, b)| a != b)
+    let mut common = a.0.iter().zip(&b.0).take_while(|(a, b)| alike((a, b)));
+    common.any(|(a, b)| a != b)
 }
 
 fn read_kind(text: &Placed<String>, findings: &mut Findings) -> Option<ColumnKind> {

@@ -1,5 +1,7 @@
 //! `[kafka]`: the cluster of the topics.
 
+use std::ops::Range;
+
 use connectors::kafka::{NAMES, PropertyProblem, check_property};
 use toml::de::DeValue;
 
@@ -22,9 +24,10 @@ pub enum Property {
 /// Properties of librdkafka.
 pub type Properties = Vec<(String, Property)>;
 
-/// A property that is refused, and the remedy.
-fn refused(name: &str, problem: PropertyProblem) -> (String, String) {
-    match problem {
+/// Adds what is wrong with a property, and the remedy. `value` is where its value stands.
+fn refuse(name: &str, problem: PropertyProblem, span: Range<usize>, value: Range<usize>, findings: &mut Findings) {
+    let (what, help) = match problem {
+        PropertyProblem::Secret => return findings.add_secret(span, name, value),
         PropertyProblem::Owned(why) => (format!("`{name}` cannot be set"), why.into()),
         PropertyProblem::Java(instead) => {
             (format!("`{name}` is a property of the Java client, and not of librdkafka"), instead.into())
@@ -39,11 +42,11 @@ fn refused(name: &str, problem: PropertyProblem) -> (String, String) {
             });
             (format!("librdkafka has no property `{name}`"), help)
         }
-        PropertyProblem::Secret => (format!("`{name}` is a secret"), String::new()),
         PropertyProblem::Value(why) => {
             (format!("`{name}`: {why}"), "librdkafka's CONFIGURATION.md says what it may be".into())
         }
-    }
+    };
+    findings.add(span, what, help);
 }
 
 /// Brokers and properties.
@@ -74,11 +77,7 @@ pub fn read(mut kafka: Section<'_>, findings: &mut Findings) -> Option<(String, 
         };
         match check_property(name, plain) {
             Ok(()) => properties.push((name.to_string(), property)),
-            Err(PropertyProblem::Secret) => findings.add_secret(span, name, value.span()),
-            Err(problem) => {
-                let (what, help) = refused(name, problem);
-                findings.add(span, what, help);
-            }
+            Err(problem) => refuse(name, problem, span, value.span(), findings),
         }
     }
     kafka.finish(findings);

@@ -83,7 +83,7 @@ impl Layout {
     /// Reads a pattern of `to_timestamp`.
     ///
     /// # Errors
-    /// It is not a pattern, or has a part that can be shown and not read; in words.
+    /// It is not a pattern, has a part that can be shown and not read, or does not name a whole day in one way; in words.
     pub fn parse(text: &str) -> Result<Layout, String> {
         let pattern = Pattern::parse(text)?;
         match (pattern.unreadable(), pattern.incomplete()) {
