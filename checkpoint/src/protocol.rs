@@ -398,8 +398,10 @@ pub struct SourceFacts {
     pub topic_id: String,
     /// The first offset there is.
     pub low: i64,
-    /// The end: the last stable offset.
-    pub high: i64,
+    /// The last stable offset: what is below it can be read.
+    pub last_stable: i64,
+    /// The high watermark: what is below it is in the log, records of open transactions too. Not below the last stable offset.
+    pub high_watermark: i64,
     /// The record that stands now at the offset of the cut's last record; `None` if it was not asked for, or is gone.
     pub last: Option<LastRecord>,
 }
@@ -428,8 +430,8 @@ pub fn check_position(partition: &TopicPartition, position: i64, facts: &SourceF
     if facts.low > position {
         return Err(Halt::RecordsLost { partition: partition.clone(), from: position, to: facts.low });
     }
-    if facts.high < position {
-        return Err(Halt::Truncated { partition: partition.clone(), high: facts.high, end: position });
+    if facts.last_stable < position {
+        return Err(Halt::Truncated { partition: partition.clone(), high: facts.last_stable, end: position });
     }
     Ok(())
 }

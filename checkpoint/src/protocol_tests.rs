@@ -91,9 +91,9 @@ fn a_snapshot_is_valid_with_our_own_fence_and_no_other() {
     assert!(matches!(check_snapshot(&other, &fence(3, 4)), Err(Halt::Tables(_))));
 }
 
-fn source(low: i64, high: i64, fingerprint: Option<&str>) -> SourceFacts {
+fn source(low: i64, last_stable: i64, fingerprint: Option<&str>) -> SourceFacts {
     let last = fingerprint.map(|f| LastRecord { offset: 39, timestamp_ms: 1, fingerprint: f.into() });
-    SourceFacts { topic_id: "id".into(), low, high, last }
+    SourceFacts { topic_id: "id".into(), low, last_stable, high_watermark: last_stable, last }
 }
 
 #[test]

@@ -131,6 +131,10 @@ impl<P: Log> Log for Faulty<P> {
         self.script.act("next_readable", || self.port.next_readable(partition, from))
     }
 
+    fn first_timestamps(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<i64>>> {
+        self.script.act("first_timestamps", || self.port.first_timestamps(at))
+    }
+
     fn read(&self, from: &[ReadFrom]) -> Result<Box<dyn Reader>> {
         let reader = self.script.act("read", || self.port.read(from))?;
         Ok(Box::new(Faulty::new(reader, self.script.clone())))

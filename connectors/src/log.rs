@@ -22,8 +22,8 @@ pub enum StartAt {
 
 /// A log of records: Kafka.
 pub trait Log: Send + Sync {
-    /// For every partition of a topic its id and where it begins and ends. The end is the last stable offset. `None` if
-    /// there is no such topic.
+    /// For every partition of a topic its id and where it begins and ends: what can be read, and what is in it.
+    /// `None` if there is no such topic.
     fn partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>>;
 
     /// Kafka's id of a topic, as it is now; empty where the broker has none, `None` if there is no such topic. One request.
@@ -44,6 +44,10 @@ pub trait Log: Send + Sync {
 
     /// The first offset from this one on that can be read: of a record, or the end. What is damaged before it is passed.
     fn next_readable(&self, partition: &TopicPartition, from: i64) -> Result<i64>;
+
+    /// For each partition the timestamp of the first record at or after an offset, in milliseconds since 1970, also where its transaction
+    /// is open or was aborted; `None` where there is no record, or it has none.
+    fn first_timestamps(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<i64>>>;
 
     /// Begins to read partitions, each at its offset. Records of aborted transactions are not delivered. A partition that is
     /// not there, or goes away, may look like one to which nothing comes: [`Log::partitions`] knows.

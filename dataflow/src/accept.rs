@@ -111,8 +111,8 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
             let Some(facts) = facts else {
                 return Err(CodedError::new(Code::Names, format!("there is no partition {partition}")));
             };
-            if *to > facts.high {
-                return usage(format!("--to {to}: it must be at most {}, where {partition} ends", facts.high));
+            if *to > facts.last_stable {
+                return usage(format!("--to {to}: it must be at most {}, where {partition} ends", facts.last_stable));
             }
             let topic_id = position.map_or(facts.topic_id, |position| position.topic_id.clone());
             let span =
@@ -146,7 +146,7 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
                 let start = match starts.get(&number) {
                     Some(start) => start.offset.max(facts.low),
                     // Where both logs agree: not past the end of the new one, and not before its beginning.
-                    None => stood.unwrap_or(0).min(facts.high).max(facts.low),
+                    None => stood.unwrap_or(0).min(facts.last_stable).max(facts.low),
                 };
                 let before = stood.map_or("was not there".into(), |stood| format!("stood at offset {stood}"));
                 text += &format!("{partition}: {before}, goes on at offset {start} of the new topic\n");

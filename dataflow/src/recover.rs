@@ -87,11 +87,35 @@ pub fn recover(
             stream: job.streams.iter().position(reads).unwrap_or_default(),
             start,
             leader_epoch: history.cut.get(&partition).and_then(|position| position.leader_epoch),
-            until: manner.until_caught_up.then_some(facts.high),
+            until: manner.until_caught_up.then_some(facts.last_stable),
             partition,
         }
     });
-    Ok(Recovered { holder, fence_id: facts.fence.fence_id, places: places.collect(), history })
+    let places = places.collect();
+    if manner.until_caught_up {
+        say_held_up(&source.facts);
+    }
+    Ok(Recovered { holder, fence_id: facts.fence.fence_id, places, history })
+}
+
+/// Where reading ends at the start of a transaction that is open, more is in the topic than will be loaded.
+fn say_held_up(facts: &BTreeMap<TopicPartition, SourceFacts>) {
+    let mut held_up = facts.iter().filter(|(_, facts)| facts.last_stable < facts.high_watermark);
+    let Some((TopicPartition { topic, partition }, SourceFacts { last_stable, high_watermark, .. })) = held_up.next()
+    else {
+        return;
+    };
+    let others = held_up.count();
+    warn!(
+        event = "held-up",
+        topic = %topic,
+        partition,
+        offset = last_stable,
+        others,
+        "{topic}[{partition}] is held up at offset {last_stable} by an open transaction: nothing of it is read from there on, up to \
+         offset {high_watermark}{}",
+        if others == 0 { String::new() } else { format!("; {others} other partitions are held up too") }
+    );
 }
 
 /// Everything that can be found out without the fence. Nothing of it has an effect.
@@ -357,7 +381,8 @@ pub fn source_facts(job: &Job, log: &dyn Log, cut: &Cut) -> Result<BTreeMap<Topi
         let Some(position) = cut.get(partition) else { continue };
         // Another topic, or a log that does not reach so far, is found without reading.
         let same = checkpoint::cut::same_topic(&facts.topic_id, &position.topic_id);
-        let last = position.last.as_ref().filter(|last| same && facts.low <= last.offset && last.offset < facts.high);
+        let last =
+            position.last.as_ref().filter(|last| same && facts.low <= last.offset && last.offset < facts.last_stable);
         asked.extend(last.map(|last| (partition.clone(), last.offset)));
     }
     for ((partition, _), found) in asked.iter().zip(log.records_at(&asked)?) {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use checkpoint::{
-    TopicPartition,
+    Micros, TopicPartition,
     protocol::{self, Halt, SourceFacts},
 };
 use connectors::Log;
@@ -23,9 +23,14 @@ use operators::{
     failure::fail,
     outage::OUTAGE_WITHIN,
     places::Place,
+    time::now,
 };
 
-use crate::{error::Result, process::spawn, report::Report};
+use crate::{
+    error::Result,
+    process::spawn,
+    report::{Report, partition::Ends},
+};
 
 /// How often Kafka is asked.
 const EVERY: Duration = Duration::from_secs(5);
@@ -65,15 +70,13 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
         let new = || Known { id: place.topic_id.clone(), partitions: 0 };
         topics.entry(place.partition.topic.clone()).or_insert_with(new).partitions += 1;
     }
-    // With an end that was set at the start, what comes later is of no interest.
-    let to_the_end = places.iter().any(|place| place.until.is_some());
     spawn("source", move || {
         let watch = report.watch();
         let doing = || "asking Kafka how far its topics go".to_string();
         let mut gone: BTreeMap<Arc<str>, u32> = BTreeMap::new();
         let mut failing_since: Option<Instant> = None;
         loop {
-            let mut ends = Vec::new();
+            let (mut ends, asked_at) = (Vec::new(), now());
             let mut failed = None;
             for (topic, known) in &topics {
                 let found = match log.partitions(topic) {
@@ -102,9 +105,13 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                     }
                 }
                 let facts = found.into_iter().flatten();
-                ends.extend(
-                    facts.map(|(p, facts)| (TopicPartition { topic: topic.clone(), partition: p }, facts.high)),
-                );
+                ends.extend(facts.map(|(partition, SourceFacts { last_stable, high_watermark, .. })| {
+                    (TopicPartition { topic: topic.clone(), partition }, Ends { last_stable, high_watermark })
+                }));
+            }
+            report.facts.ends(&ends, asked_at);
+            if failed.is_none() {
+                failed = ask_how_old(&*log, &report).err();
             }
             match failed {
                 // Said once, not every five seconds.
@@ -124,14 +131,20 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                     if failing_since.take().is_some() {
                         watch(Event::Recovered { doing: doing(), done: doing() });
                     }
-                    if !to_the_end {
-                        report.facts.ends(&ends);
-                    }
                 }
             }
             thread::sleep(EVERY);
         }
     })
+}
+
+/// Asks for the timestamps of the records at which partitions are held up.
+fn ask_how_old(log: &dyn Log, report: &Report) -> connectors::Result<()> {
+    let asked = report.facts.to_ask();
+    for ((partition, offset), ms) in asked.iter().zip(log.first_timestamps(&asked)?) {
+        report.facts.is_old(partition, *offset, ms.and_then(Micros::from_millis));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -143,7 +156,7 @@ mod tests {
         let topic: Arc<str> = "t".into();
         let known = Known { id: "one".into(), partitions: 2 };
         let facts = |id: &str, partitions: i32| -> BTreeMap<i32, SourceFacts> {
-            let facts = SourceFacts { topic_id: id.into(), low: 0, high: 0, last: None };
+            let facts = SourceFacts { topic_id: id.into(), low: 0, last_stable: 0, high_watermark: 0, last: None };
             (0..partitions).map(|p| (p, facts.clone())).collect()
         };
         assert_eq!(look(&topic, &known, Some(&facts("one", 2))), Ok(Seen::Same));

@@ -207,7 +207,7 @@ impl World {
         // Cuts that do not follow each other fail here, and a position short of the end as well.
         let cut = self.warehouse.cut().unwrap();
         for (partition, position) in cut.iter().filter(|(p, _)| &*p.topic == "a") {
-            let end = connectors::Log::partitions(&self.log, "a").unwrap().unwrap()[&partition.partition].high;
+            let end = connectors::Log::partitions(&self.log, "a").unwrap().unwrap()[&partition.partition].last_stable;
             assert_eq!(position.end, end, "{partition}");
         }
         let mut copied: BTreeMap<String, u64> = BTreeMap::new();
@@ -396,7 +396,7 @@ fn aborted_records_below_an_open_transaction_are_caught_up_with() {
     let world = World::new();
     world.fill(50);
     let partition = TopicPartition::new("a", 2);
-    let end = || connectors::Log::partitions(&world.log, "a").unwrap().unwrap()[&2].high;
+    let end = || connectors::Log::partitions(&world.log, "a").unwrap().unwrap()[&2].last_stable;
     let before = end();
     world.log.append("a", 2, Entry::Aborted);
     world.log.append("a", 2, Entry::Aborted);

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use checkpoint::{Epoch, Micros, Span};
+use checkpoint::{Epoch, Span};
 use connectors::LoadStep;
 use serde::{Deserialize, Serialize};
 
@@ -102,8 +102,6 @@ pub enum Event {
         took: Duration,
         /// How often it was tried.
         attempts: u32,
-        /// When its last epoch was closed.
-        closed_at: Micros,
         /// What was read, epoch after epoch.
         spans: Vec<Span>,
     },

@@ -173,6 +173,10 @@ impl Log for Guarded {
         self.log().next_readable(partition, from)
     }
 
+    fn first_timestamps(&self, at: &[(TopicPartition, i64)]) -> connectors::Result<Vec<Option<i64>>> {
+        self.log().first_timestamps(at)
+    }
+
     fn read(&self, from: &[ReadFrom]) -> connectors::Result<Box<dyn Reader>> {
         self.log().read(from)
     }

@@ -39,6 +39,7 @@ fn paths(value: &Value, at: &str, into: &mut BTreeSet<String>) {
             paths(value, &below, into);
         }),
         Value::Array(items) if items.iter().any(Value::is_string) && at == "made" => drop(into.insert(at.into())),
+        Value::Array(items) if items.is_empty() => drop(into.insert(at.into())),
         Value::Array(items) => items.iter().for_each(|item| paths(item, &format!("{at}[]"), into)),
         _ => drop(into.insert(at.into())),
     }

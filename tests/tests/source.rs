@@ -306,6 +306,58 @@ fn aborted_records_below_an_open_transaction_are_caught_up_with() {
     }
 }
 
+/// What is in it can be read by nobody, and what was sent after it neither.
+#[test]
+fn an_open_transaction_is_named_and_counts_as_not_loaded() {
+    let world = World::new("held_up", 2);
+    let job = world.own_job().display().to_string();
+    let status = || -> serde_json::Value {
+        serde_json::from_str(&world.output(&["status", &job, "--json"])).expect("an object")
+    };
+    let time = |status: &serde_json::Value, key: &str| status[key].as_str().expect("a time").to_string();
+    let mut events = Events::new(&world.name, 2);
+    events.produce(100);
+    world.catch_up(1);
+    let all_loaded = status();
+    assert_eq!(all_loaded["lag_offsets"], 0, "{all_loaded}");
+
+    let open = transactional(&world, "open");
+    let start = world.ends(&world.name, 2)[0];
+    begin(&world, &open, 900_000..900_001);
+    raw(&world.name, 0, &event(900_001));
+    raw(&world.name, 1, &event(900_002));
+    events.ledger.insert((1, world.ends(&world.name, 2)[1] - 1), 900_002);
+    let ended = world.catch_up(1);
+    assert!(ended.said.contains(&format!("{}[0] is held up at offset {start}", world.name)), "{}", ended.said);
+    world.check(&events.ledger);
+    let held = status();
+    assert_eq!(held["lag_offsets"], 2, "the open one and the one after it: {held}");
+    let line = &held["topics"][0]["held_up"][0];
+    assert_eq!((&line["partition"], &line["offset"]), (&0.into(), &start.into()), "{held}");
+    // The record's timestamp is the producer's, in milliseconds.
+    let since = time(line, "since");
+    assert_eq!(time(&held, "complete_up_to"), since, "{held}");
+    assert!(since.as_str() > &time(&all_loaded, "complete_up_to")[..23], "{held}");
+    let text = world.output(&["status", &job]);
+    let named = format!("{}[0] is held up at offset {start} by a transaction that is open since {since}", world.name);
+    assert!(text.contains(&named), "{text}");
+
+    // A job that runs knows when Kafka said what.
+    let running = world.run(1, &["--log", "json"]);
+    std::thread::sleep(Duration::from_secs(1));
+    open.commit_transaction(Duration::from_secs(30)).expect("it commits");
+    events.ledger.insert((0, start), 900_000);
+    events.ledger.insert((0, start + 1), 900_001);
+    until(Duration::from_secs(30), "all is loaded", || world.rows() == events.ledger.len() as i64);
+    running.signal(15);
+    let ended = running.end(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    world.check(&events.ledger);
+    let done = status();
+    assert_eq!((&done["lag_offsets"], &done["topics"][0]["held_up"]), (&0.into(), &serde_json::json!([])), "{done}");
+    assert!(time(&done, "complete_up_to") > since, "{done}");
+}
+
 /// The newest record that was loaded is gone, as compaction may have it, and after it there is nothing that anybody sees.
 #[test]
 fn a_compacted_topic_that_ends_with_aborted_records_is_read_on() {

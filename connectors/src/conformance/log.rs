@@ -63,7 +63,10 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
     assert_eq!(log.partitions("no-such-topic").unwrap(), None);
     assert_eq!(log.starts("no-such-topic", StartAt::Earliest).unwrap_err().fault, Fault::Missing);
     let facts = log.partitions(a).unwrap().unwrap();
-    assert_eq!(facts.values().map(|f| (f.low, f.high)).collect::<Vec<_>>(), [(0, 0), (0, 0)]);
+    assert_eq!(
+        facts.values().map(|f| (f.low, f.last_stable, f.high_watermark)).collect::<Vec<_>>(),
+        [(0, 0, 0), (0, 0, 0)]
+    );
     assert_eq!(log.topic_id(a).unwrap().as_ref(), Some(&facts[&0].topic_id));
     assert_eq!(log.topic_id("no-such-topic").unwrap(), None);
     assert_ne!(facts[&0].topic_id, log.partitions(b).unwrap().unwrap()[&0].topic_id);
@@ -80,9 +83,9 @@ pub fn log(log: &dyn Log, producer: &mut dyn Producer, a: &str, b: &str) {
     // Offsets 0 and 1; 2, 3 and a marker; 5 and a marker; 7 and a marker.
     let facts = log.partitions(a).unwrap().unwrap();
     assert_eq!(
-        facts.values().map(|f| (f.low, f.high)).collect::<Vec<_>>(),
-        [(0, 9), (0, 1)],
-        "the end is the last stable offset"
+        facts.values().map(|f| (f.low, f.last_stable, f.high_watermark)).collect::<Vec<_>>(),
+        [(0, 9, 9), (0, 1, 1)],
+        "nothing is open"
     );
     let text = |t: &str| Some(t.to_string());
     let mut reader = log.read(&[at(&a0, 0), at(&a1, 0), at(&b0, 0)]).unwrap();
@@ -141,7 +144,12 @@ pub fn unseen(log: &dyn Log, producer: &mut dyn Producer, topic: &str) {
 
     // 3 and 4; 5, which is open; the marker of the first.
     producer.overtaken(topic, 0, &["no", "no"], "later");
-    assert_eq!(log.partitions(topic).unwrap().unwrap()[&0].high, 5);
+    assert_eq!(log.partitions(topic).unwrap().unwrap()[&0].last_stable, 5);
+    assert_eq!(log.partitions(topic).unwrap().unwrap()[&0].high_watermark, 7);
+    // When it began to wait: of a log that does not keep the time of a test's records, that there is one.
+    let first = |offset: i64| log.first_timestamps(&[(partition.clone(), offset)]).unwrap()[0];
+    assert!(first(5).is_some() && first(3).is_some() && first(0).is_some(), "aborted and open ones too");
+    assert_eq!((first(7), log.first_timestamps(&[]).unwrap()), (None, Vec::new()));
     assert_eq!(record_at(log, &partition, 3), None, "aborted, below an open one");
     assert!(is_read_up(3, 5) && is_read_up(1, 5) && !is_read_up(0, 5));
     // A reader gives what is there, and the rest once it is committed.
@@ -183,6 +191,7 @@ pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault
     did_not(&log.starts(topic, StartAt::Latest).unwrap_err(), fault);
     did_not(&log.records_at(&[(partition.clone(), low)]).unwrap_err(), fault);
     did_not(&log.is_read_up(&[(partition.clone(), low, low)]).unwrap_err(), fault);
+    did_not(&log.first_timestamps(&[(partition.clone(), low)]).unwrap_err(), fault);
     if fault != Fault::Outage {
         did_not(&first_error(log, &partition, low), fault);
         return bar(false);
@@ -205,7 +214,7 @@ pub fn barred_log(log: &dyn Log, producer: &mut dyn Producer, topic: &str, fault
             Err(error) => assert!(since.elapsed() < Duration::from_secs(30), "{error:?}"),
         }
     };
-    let high = facts[&0].high;
+    let high = facts[&0].last_stable;
     assert!(position < high, "it was barred");
     let records = read_to(&mut *reader, vec![position], &[high]);
     assert_eq!(records.last().unwrap().3.as_deref(), Some("meanwhile"));
@@ -265,7 +274,7 @@ pub fn reader(log: &dyn Log, producer: &mut dyn Producer, topic: &str) {
     producer.transaction(topic, 0, &["no", "no"], false);
     // The marker of an abort may be written after the abort is answered.
     let since = Instant::now();
-    while log.partitions(topic).unwrap().unwrap()[&0].high < 9 {
+    while log.partitions(topic).unwrap().unwrap()[&0].last_stable < 9 {
         assert!(since.elapsed() < Duration::from_secs(30), "no marker");
     }
     producer.send(topic, 0, None, Some("last"));

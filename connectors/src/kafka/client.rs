@@ -36,6 +36,9 @@ const SILENCE: [RDKafkaErrorCode; 4] = [
     RDKafkaErrorCode::RequestTimedOut,
 ];
 
+/// For a client that is given, and told of, what is in the log and not only what is committed.
+pub(super) const UNCOMMITTED: &[(&str, &str)] = &[("isolation.level", "read_uncommitted")];
+
 /// A client, and what it says.
 pub(super) struct Client {
     pub(super) consumer: Arc<BaseConsumer>,

@@ -14,7 +14,7 @@ use rdkafka::{TopicPartitionList, consumer::Consumer};
 
 use super::{
     assigned::{Assigned, End},
-    client::{Client, assign},
+    client::{Client, UNCOMMITTED, assign},
     error::{Said, failed},
     native::{self, Broken},
     settings::Settings,
@@ -34,7 +34,12 @@ pub(super) struct EndReader {
 impl EndReader {
     /// Begins at these offsets.
     pub(super) fn open(settings: &Settings, from: &[(TopicPartition, i64)]) -> Result<EndReader> {
-        let client = Client::with(settings, &[("enable.partition.eof", "true")])?;
+        EndReader::with(settings, from, &[])
+    }
+
+    /// The same with these properties of a client.
+    fn with(settings: &Settings, from: &[(TopicPartition, i64)], properties: &[(&str, &str)]) -> Result<EndReader> {
+        let client = Client::with(settings, &[&[("enable.partition.eof", "true")], properties].concat())?;
         assign(&client, from.iter().map(|(partition, offset)| (partition, *offset)))?;
         let assigned = Assigned::new(from.iter().map(|(p, _)| p.clone()).collect());
         let queue = native::Queue::new(&client.consumer, false)?;
@@ -179,6 +184,34 @@ pub(super) fn are_read_up(settings: &Settings, at: &[(TopicPartition, i64, i64)]
         }
     }
     let what = format!("no answer within {within:?} whether {} partitions are read up", at.len());
+    Err(Error::new(Fault::Outage, what))
+}
+
+/// [`crate::Log::first_timestamps`].
+pub(super) fn first_timestamps(settings: &Settings, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<i64>>> {
+    if at.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut reader = EndReader::with(settings, at, UNCOMMITTED)?;
+    let mut known: Vec<Option<Option<i64>>> = vec![None; at.len()];
+    let (since, within) = (Instant::now(), settings.answer_within);
+    while since.elapsed() < within {
+        let (batches, ends) = reader.take(Duration::from_millis(100), MANY)?;
+        let mut decided = Vec::new();
+        let rows = batches.iter().flat_map(|batch| batch.partitions.iter().zip(&batch.timestamps_ms));
+        let rows = rows.map(|(place, timestamp_ms)| (*place as usize, (*timestamp_ms >= 0).then_some(*timestamp_ms)));
+        for (place, first) in rows.chain(ends.iter().map(|(place, _)| (*place, None))) {
+            if known[place].is_none() {
+                known[place] = Some(first);
+                decided.push(&at[place].0);
+            }
+        }
+        if let Some(known) = known.iter().copied().collect() {
+            return Ok(known);
+        }
+        reader.leave(decided.into_iter())?;
+    }
+    let what = format!("no answer within {within:?} since when records of {} partitions wait", at.len());
     Err(Error::new(Fault::Outage, what))
 }
 

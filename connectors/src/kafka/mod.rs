@@ -30,8 +30,8 @@ use rdkafka::{
 };
 
 use crate::{Error, Fault, Log, ReadFrom, Reader, Result, StartAt, Trust};
-use client::Client;
-use ends::{are_read_up, next_readable, records_at};
+use client::{Client, UNCOMMITTED};
+use ends::{are_read_up, first_timestamps, next_readable, records_at};
 use error::failed;
 use reader::KafkaReader;
 
@@ -47,7 +47,9 @@ const PATIENT: &[(&str, &str)] = &[("enable.sparse.connections", "false")];
 pub struct Kafka {
     settings: Settings,
     /// The client that asks about topics: a running job asks every few seconds, and a connection is dear.
-    asking: Mutex<Option<Arc<Client>>>,
+    asking: Asking,
+    /// The same for what no transaction hides: a client of librdkafka has one isolation level.
+    asking_uncommitted: Asking,
     /// Whether we were let in before.
     rights: Arc<Trust>,
 }
@@ -55,25 +57,55 @@ pub struct Kafka {
 impl Kafka {
     /// No connection is made yet.
     pub fn new(settings: Settings) -> Kafka {
-        Kafka { settings, asking: Mutex::default(), rights: Arc::default() }
+        let uncommitted = [PATIENT, UNCOMMITTED].concat();
+        let (asking, asking_uncommitted) = (Asking::new(PATIENT), Asking::new(&uncommitted));
+        Kafka { settings, asking, asking_uncommitted, rights: Arc::default() }
     }
 
     fn asking(&self) -> Result<Arc<Client>> {
-        let mut asking = self.asking.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*asking {
-            Some(client) => Ok(client.clone()),
-            None => Ok(asking.insert(Arc::new(Client::with(&self.settings, PATIENT)?)).clone()),
-        }
+        self.asking.client(&self.settings)
     }
 
     /// A refusal after a first success is an outage. The client that was refused keeps its secrets, so the next question is for a
     /// new one.
     fn judge<T>(&self, result: Result<T>) -> Result<T> {
         if result.as_ref().is_err_and(|error| matches!(error.fault, Fault::Denied | Fault::Settings)) {
-            *self.asking.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            self.asking.forget();
+            self.asking_uncommitted.forget();
         }
         self.rights.judge(result)
     }
+}
+
+/// A client that is made when it is first needed.
+struct Asking {
+    properties: Vec<(&'static str, &'static str)>,
+    client: Mutex<Option<Arc<Client>>>,
+}
+
+impl Asking {
+    fn new(properties: &[(&'static str, &'static str)]) -> Asking {
+        Asking { properties: properties.to_vec(), client: Mutex::default() }
+    }
+
+    fn client(&self, settings: &Settings) -> Result<Arc<Client>> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*client {
+            Some(client) => Ok(client.clone()),
+            None => Ok(client.insert(Arc::new(Client::with(settings, &self.properties)?)).clone()),
+        }
+    }
+
+    fn forget(&self) {
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Where a partition begins and ends.
+struct Marks {
+    low: i64,
+    last_stable: i64,
+    high_watermark: i64,
 }
 
 /// The questions themselves.
@@ -97,8 +129,14 @@ impl Kafka {
         let topic_id = client.ask(within, &what, |wait| native::topic_id(consumer.client(), topic, wait))?;
         let Some(topic_id) = topic_id else { return Ok(None) };
         let ids: Vec<i32> = found.partitions().iter().map(|partition| partition.id()).collect();
-        let facts = |(low, high)| SourceFacts { topic_id: topic_id.clone(), low, high, last: None };
-        let marks = self.watermarks(&client, topic, &ids)?;
+        let facts = |Marks { low, last_stable, high_watermark }| SourceFacts {
+            topic_id: topic_id.clone(),
+            low,
+            last_stable,
+            high_watermark,
+            last: None,
+        };
+        let marks = self.marks(&client, topic, &ids)?;
         Ok(Some(marks.into_iter().map(|(partition, marks)| (partition, facts(marks))).collect()))
     }
 
@@ -132,9 +170,9 @@ impl Kafka {
         }
         let start = |partition: i32, facts: &SourceFacts| match at {
             StartAt::Earliest => facts.low,
-            StartAt::Latest => facts.high,
+            StartAt::Latest => facts.last_stable,
             // No record so young: whatever comes next.
-            StartAt::Time(_) => offsets.get(&partition).copied().unwrap_or(facts.high),
+            StartAt::Time(_) => offsets.get(&partition).copied().unwrap_or(facts.last_stable),
         };
         Ok(partitions
             .iter()
@@ -142,10 +180,10 @@ impl Kafka {
             .collect())
     }
 
-    /// Where partitions begin and end: two questions for all of them. The end is the last stable offset, as the client's isolation
-    /// level has it.
-    fn watermarks(&self, client: &Client, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, (i64, i64)>> {
-        let ask = |at: Offset| -> Result<BTreeMap<i32, i64>> {
+    /// Where partitions begin and end: three questions for all of them. Which end is meant is up to the client's isolation level. The
+    /// last stable offset is asked for last: one below the high watermark is that of a transaction which was open all the while.
+    fn marks(&self, committed: &Client, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, Marks>> {
+        let ask = |client: &Client, at: Offset| -> Result<BTreeMap<i32, i64>> {
             let what = || format!("cannot read the offsets of topic {topic}");
             let mut asked = TopicPartitionList::new();
             for partition in partitions {
@@ -168,8 +206,15 @@ impl Kafka {
             }
             Ok(offsets)
         };
-        let (low, high) = (ask(Offset::Beginning)?, ask(Offset::End)?);
-        Ok(low.into_iter().filter_map(|(partition, low)| Some((partition, (low, *high.get(&partition)?)))).collect())
+        let low = ask(committed, Offset::Beginning)?;
+        let high_watermarks = ask(&*self.asking_uncommitted.client(&self.settings)?, Offset::End)?;
+        let last_stable = ask(committed, Offset::End)?;
+        let marks = |(partition, low)| {
+            let last_stable = *last_stable.get(&partition)?;
+            let high_watermark = (*high_watermarks.get(&partition)?).max(last_stable);
+            Some((partition, Marks { low, last_stable, high_watermark }))
+        };
+        Ok(low.into_iter().filter_map(marks).collect())
     }
 }
 
@@ -196,6 +241,10 @@ impl Log for Kafka {
 
     fn next_readable(&self, partition: &TopicPartition, from: i64) -> Result<i64> {
         self.judge(next_readable(&self.settings, partition, from))
+    }
+
+    fn first_timestamps(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<i64>>> {
+        self.judge(first_timestamps(&self.settings, at))
     }
 
     fn read(&self, from: &[ReadFrom]) -> Result<Box<dyn Reader>> {

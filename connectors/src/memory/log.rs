@@ -107,7 +107,8 @@ impl Log for MemoryLog {
             let facts = |(low, entries): &(i64, Vec<Entry>)| SourceFacts {
                 topic_id: topic.id.clone(),
                 low: *low,
-                high: end_of(entries) as i64,
+                last_stable: end_of(entries) as i64,
+                high_watermark: entries.len() as i64,
                 last: None,
             };
             topic.partitions.iter().enumerate().map(|(p, partition)| (p as i32, facts(partition))).collect()
@@ -130,8 +131,8 @@ impl Log for MemoryLog {
         let start = |(partition, facts): (i32, SourceFacts)| {
             let offset = match at {
                 StartAt::Earliest => facts.low,
-                StartAt::Latest => facts.high,
-                StartAt::Time(ms) => first_at(partition, ms).map_or(facts.high, |o| o as i64),
+                StartAt::Latest => facts.last_stable,
+                StartAt::Time(ms) => first_at(partition, ms).map_or(facts.last_stable, |o| o as i64),
             };
             (partition, Start { topic_id: facts.topic_id, offset })
         };
@@ -173,6 +174,21 @@ impl Log for MemoryLog {
         let end = end_of(entries);
         let mut left = entries[..end].iter().enumerate().skip(from as usize);
         Ok(left.find(|(_, entry)| matches!(entry, Entry::Record { .. })).map_or(end, |(at, _)| at) as i64)
+    }
+
+    fn first_timestamps(&self, at: &[(TopicPartition, i64)]) -> Result<Vec<Option<i64>>> {
+        self.1.pass()?;
+        let topics = lock(&self.0);
+        let first = |(partition, offset): &(TopicPartition, i64)| {
+            let (_, entries) = find(&topics, partition)?;
+            let timestamp_ms = |entry: &Entry| match entry {
+                Entry::Record { timestamp_ms, .. } => Some(*timestamp_ms),
+                Entry::Aborted | Entry::Open(_) => Some(0),
+                Entry::Unseen | Entry::Damaged => None,
+            };
+            Ok(entries.iter().skip(*offset as usize).find_map(timestamp_ms))
+        };
+        at.iter().map(first).collect()
     }
 
     fn read(&self, from: &[ReadFrom]) -> Result<Box<dyn Reader>> {

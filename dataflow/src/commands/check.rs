@@ -198,7 +198,11 @@ fn kafka(job: &Job, checked: &mut Checked) -> Option<Arc<dyn Log>> {
                     checked.good.push(format!("topic {topic}: {} partitions", partitions.len()));
                     let ends = partitions.iter().map(|(p, facts)| {
                         let newest = (SAMPLE / partitions.len().max(1)).max(1) as i64;
-                        (TopicPartition::new(topic.as_str(), *p), facts.low.max(facts.high - newest), facts.high)
+                        (
+                            TopicPartition::new(topic.as_str(), *p),
+                            facts.low.max(facts.last_stable - newest),
+                            facts.last_stable,
+                        )
                     });
                     sample(job, stream, topic, &*log, ends.collect(), checked);
                 }

@@ -1,10 +1,18 @@
 //! `tidegate status`: where a job stands, by its control tables and the ends of its topics.
+//!
+//! **Complete up to.** Kafka is asked before the tables are read. Where all that it has by then is loaded, that is up to the moment of
+//! the question. Where records wait, the oldest of them was put into its partition at its timestamp or later, unless its producer's
+//! clock is ahead; so the tables have what was there up to that timestamp. (A running job knows better: it remembers what
+//! Kafka said when.)
+
+use std::collections::BTreeMap;
 
 use checkpoint::{
-    History, Micros, TopicPartition,
-    protocol::{self, Halt},
+    Cut, History, Micros, TopicPartition,
+    protocol::{self, Halt, SourceFacts},
 };
 use connectors::{HaltNote, Log, OpenSession};
+use operators::time::now;
 use serde::Serialize;
 
 use super::output::print;
@@ -13,6 +21,9 @@ use crate::{
     job::{self, Job},
     ports,
 };
+
+/// How many partitions of a topic are named that are held up.
+const HELD_UP_SHOWN: usize = 5;
 
 /// Show where a job stands: what is loaded, how far the topics are ahead of it, and why it halted, if it did.
 #[derive(clap::Args)]
@@ -38,11 +49,11 @@ struct StatusLine<'a> {
     sessions: Option<usize>,
     halt: Option<HaltLine<'a>>,
     last_epoch: Option<u64>,
-    complete_up_to: Option<&'a str>,
+    complete_up_to: Option<String>,
     loaded_at: Option<&'a str>,
     dead_letters: u64,
     lag_offsets: Option<u64>,
-    topics: Vec<TopicLine>,
+    topics: Vec<TopicLine<'a>>,
 }
 
 /// Why the job stands still.
@@ -56,24 +67,41 @@ struct HaltLine<'a> {
 }
 
 #[derive(Serialize)]
-struct TopicLine {
-    topic: String,
+struct TopicLine<'a> {
+    topic: &'a str,
     partitions: usize,
-    /// Offsets between the cut and the end of the topic; `None` if Kafka did not say.
+    /// Offsets between the cut and the high watermarks; `None` if Kafka did not say.
     lag_offsets: Option<u64>,
+    held_up: Vec<HeldUpLine>,
     problem: Option<String>,
+}
+
+/// A partition that an open transaction holds up.
+#[derive(Serialize)]
+struct HeldUpLine {
+    partition: i32,
+    /// Where it begins.
+    offset: i64,
+    /// The timestamp of its first record.
+    since: Option<String>,
 }
 
 /// Where a job stands, by its control tables and the ends of its topics; for a person, or as one object.
 fn status(job: &Job, json: bool) -> Result<String> {
+    let log = ports::kafka(job, 1)?;
+    let asked_at = now();
+    let names = job.streams.iter().flat_map(|s| &s.topics).map(String::as_str);
+    let said: Vec<(&str, Said)> = names.map(|t| (t, ends(&log, t))).collect();
     let mut inspect = ports::inspect(job)?;
     let standing = inspect.standing().map_err(CodedError::of_tables)?;
     // What is wrong with the tables is shown, and so is the halt that it led to.
     let admitted = protocol::admit(&ports::warehouse(job)?.read().map_err(CodedError::of_tables)?);
     let newest = inspect.epochs(1)?.pop();
-    let log = ports::kafka(job, 1)?;
-    let topics: Vec<TopicLine> =
-        job.streams.iter().flat_map(|s| &s.topics).map(|topic| topic_line(&log, topic, &admitted)).collect();
+    let topics: Vec<TopicFacts> =
+        said.into_iter().map(|(topic, said)| topic_facts(&log, topic, said, &admitted)).collect();
+    let closed_at = newest.as_ref().and_then(|epoch| Micros::from_text(&epoch.closed_at));
+    let complete_up_to = closed_at.and_then(|closed_at| complete_up_to(asked_at, closed_at, &topics));
+    let topics: Vec<TopicLine> = topics.into_iter().map(topic_line).collect();
     // One of an older generation is history; and beside an open session somebody works.
     let is_current = |note: &&HaltNote| {
         // A stopped process of an older generation works no more.
@@ -95,7 +123,7 @@ fn status(job: &Job, json: bool) -> Result<String> {
             reason: &note.reason,
         }),
         last_epoch: newest.as_ref().map(|e| e.epoch),
-        complete_up_to: newest.as_ref().map(|e| e.closed_at.as_str()),
+        complete_up_to: complete_up_to.map(Micros::to_text),
         loaded_at: newest.as_ref().map(|e| e.loaded_at.as_str()),
         dead_letters: standing.dead_letters,
         lag_offsets: lags.map(|lags| lags.iter().sum()),
@@ -107,11 +135,13 @@ fn status(job: &Job, json: bool) -> Result<String> {
     }
     let mut text =
         format!("job {}: generation {}, fence moved at {} UTC\n", line.job, line.generation, standing.changed_at);
-    text += &match (line.last_epoch, line.complete_up_to, line.loaded_at) {
-        (Some(epoch), Some(closed), Some(loaded)) => {
-            format!("last epoch {epoch}: complete up to {closed}, loaded at {loaded} UTC\n")
-        }
+    text += &match (line.last_epoch, line.loaded_at) {
+        (Some(epoch), Some(loaded)) => format!("last epoch {epoch}: loaded at {loaded} UTC\n"),
         _ => "nothing was loaded yet\n".to_string(),
+    };
+    text += &match &line.complete_up_to {
+        Some(at) => format!("complete up to {at}\n"),
+        None => "up to when the tables are complete is not known\n".to_string(),
     };
     if let Some(HaltLine { since, host, process, reason, .. }) = &line.halt {
         text += &format!(
@@ -129,14 +159,28 @@ fn status(job: &Job, json: bool) -> Result<String> {
         }
     };
     text += &format!("dead letters: {}\n", line.dead_letters);
-    for TopicLine { topic, partitions, lag_offsets, problem } in &line.topics {
-        text += &match (lag_offsets, problem) {
-            (Some(lag), _) => format!("topic {topic}: {partitions} partitions, {lag} offsets not loaded\n"),
-            (None, Some(problem)) => format!("topic {topic}: {problem}\n"),
-            (None, None) => format!("topic {topic}: unknown\n"),
-        };
-    }
+    text.extend(line.topics.iter().map(TopicLine::text));
     Ok(text)
+}
+
+impl TopicLine<'_> {
+    /// For a person: a line, and one for each partition that is held up, of which only the first few are shown.
+    fn text(&self) -> String {
+        let TopicLine { topic, partitions, lag_offsets, held_up, problem } = self;
+        let mut text = match lag_offsets {
+            Some(lag) => format!("topic {topic}: {partitions} partitions, {lag} offsets not loaded\n"),
+            None => String::new(),
+        };
+        for HeldUpLine { partition, offset, since } in held_up.iter().take(HELD_UP_SHOWN) {
+            let since = since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+            text +=
+                &format!("  {topic}[{partition}] is held up at offset {offset} by a transaction that is open{since}\n");
+        }
+        if held_up.len() > HELD_UP_SHOWN {
+            text += &format!("  and {} more partitions\n", held_up.len() - HELD_UP_SHOWN);
+        }
+        text + &problem.as_ref().map_or(String::new(), |problem| format!("topic {topic}: {problem}\n"))
+    }
 }
 
 /// A time as text, to the second.
@@ -148,21 +192,134 @@ fn sessions(number: usize) -> String {
     if number == 1 { "1 session of the job is".into() } else { format!("{number} sessions of the job are") }
 }
 
-fn topic_line(log: &dyn Log, topic: &str, admitted: &Result<History, Halt>) -> TopicLine {
-    let none =
-        |problem: String| TopicLine { topic: topic.into(), partitions: 0, lag_offsets: None, problem: Some(problem) };
-    let partitions = match log.partitions(topic) {
-        Ok(Some(partitions)) => partitions,
-        Ok(None) => return none("there is no such topic".into()),
-        Err(error) => return none(format!("unknown: {error}")),
+/// What Kafka says of a topic, by partition; or why nothing is known of it.
+type Said = Result<BTreeMap<i32, SourceFacts>, String>;
+
+fn ends(log: &dyn Log, topic: &str) -> Said {
+    match log.partitions(topic) {
+        Ok(Some(partitions)) => Ok(partitions),
+        Ok(None) => Err("there is no such topic".into()),
+        Err(error) => Err(format!("unknown: {error}")),
+    }
+}
+
+/// A topic against what is loaded of it.
+struct TopicFacts<'a> {
+    topic: &'a str,
+    partitions: Vec<PartitionLag>,
+    /// Why not all is known.
+    problem: Option<String>,
+}
+
+/// A partition against what is loaded of it.
+#[derive(Default)]
+struct PartitionLag {
+    partition: i32,
+    unloaded: u64,
+    /// The timestamp of the first record that is not loaded.
+    waits_since: Option<Micros>,
+    /// Where an open transaction begins, and the timestamp of its first record.
+    held_up: Option<(i64, Option<Micros>)>,
+}
+
+fn topic_facts<'a>(log: &dyn Log, topic: &'a str, said: Said, admitted: &Result<History, Halt>) -> TopicFacts<'a> {
+    let none = |problem| TopicFacts { topic, partitions: Vec::new(), problem: Some(problem) };
+    let said = match said {
+        Ok(said) => said,
+        Err(problem) => return none(problem),
     };
     let cut = match admitted {
         Ok(history) => &history.cut,
         Err(halt) => return none(CodedError::from(halt.clone()).causes().join(": ")),
     };
-    let lag = partitions.iter().map(|(number, facts)| {
-        let at = cut.get(&TopicPartition::new(topic, *number)).map_or(facts.low, |position| position.end);
-        (facts.high - at).max(0) as u64
+    let loaded = |partition: i32, facts: &SourceFacts| loaded_up_to(cut, &TopicPartition::new(topic, partition), facts);
+    // Of each partition at most two records are asked for: where it stands, and where it is held up.
+    let mut asked = Vec::new();
+    for (partition, facts) in &said {
+        let at = loaded(*partition, facts);
+        let waits = (at < facts.high_watermark).then_some(at);
+        let held_up = (facts.last_stable < facts.high_watermark && facts.last_stable > at).then_some(facts.last_stable);
+        asked.extend(waits.into_iter().chain(held_up).map(|offset| (TopicPartition::new(topic, *partition), offset)));
+    }
+    let (firsts, problem) = match log.first_timestamps(&asked) {
+        Ok(firsts) => (firsts, None),
+        Err(error) => (vec![None; asked.len()], Some(format!("unknown how old its records are: {error}"))),
+    };
+    let first = |partition: i32, offset: i64| {
+        let at = asked.iter().position(|(p, o)| (p.partition, *o) == (partition, offset))?;
+        Micros::from_millis(firsts.get(at).copied().flatten()?)
+    };
+    let lag = |(partition, facts): (i32, SourceFacts)| {
+        let at = loaded(partition, &facts);
+        let is_held_up = facts.last_stable < facts.high_watermark;
+        PartitionLag {
+            partition,
+            unloaded: (facts.high_watermark - at).max(0) as u64,
+            waits_since: first(partition, at),
+            held_up: is_held_up.then(|| (facts.last_stable, first(partition, facts.last_stable.max(at)))),
+        }
+    };
+    TopicFacts { topic, partitions: said.into_iter().map(lag).collect(), problem }
+}
+
+/// Up to which offset a partition is loaded.
+fn loaded_up_to(cut: &Cut, partition: &TopicPartition, facts: &SourceFacts) -> i64 {
+    cut.get(partition).map_or(facts.low, |position| position.end).max(facts.low)
+}
+
+/// Up to when the tables have all that was in these topics; `None` where it is not known of one. They cannot have what came after their
+/// newest epoch was closed, unless that is nothing.
+fn complete_up_to(asked_at: Micros, closed_at: Micros, topics: &[TopicFacts<'_>]) -> Option<Micros> {
+    let of_partition = |partition: &PartitionLag| match partition.unloaded {
+        0 => Some(asked_at),
+        _ => partition.waits_since.map(|since| since.min(closed_at)),
+    };
+    let mut least = asked_at;
+    for topic in topics {
+        if topic.partitions.is_empty() {
+            return None;
+        }
+        for partition in &topic.partitions {
+            least = least.min(of_partition(partition)?);
+        }
+    }
+    Some(least)
+}
+
+fn topic_line(facts: TopicFacts<'_>) -> TopicLine<'_> {
+    let TopicFacts { topic, partitions, problem } = facts;
+    let held_up = partitions.iter().filter_map(|lag| {
+        let (offset, since) = lag.held_up?;
+        Some(HeldUpLine { partition: lag.partition, offset, since: since.map(Micros::to_text) })
     });
-    TopicLine { topic: topic.into(), partitions: partitions.len(), lag_offsets: Some(lag.sum()), problem: None }
+    TopicLine {
+        topic,
+        partitions: partitions.len(),
+        lag_offsets: (!partitions.is_empty()).then(|| partitions.iter().map(|lag| lag.unloaded).sum()),
+        held_up: held_up.collect(),
+        problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complete_up_to_the_oldest_record_that_waits() {
+        let (asked, closed) = (Micros(100), Micros(90));
+        let loaded = || PartitionLag::default();
+        let waits = |since| PartitionLag { unloaded: 1, waits_since: since, ..PartitionLag::default() };
+        for (partitions, expected) in [
+            (vec![loaded(), loaded()], Some(100)),
+            (vec![loaded(), waits(Some(Micros(70))), waits(Some(Micros(80)))], Some(70)),
+            // A producer whose clock is ahead.
+            (vec![loaded(), waits(Some(Micros(200)))], Some(90)),
+            (vec![loaded(), waits(None)], None),
+            (vec![], None),
+        ] {
+            let topics = [TopicFacts { topic: "t", partitions, problem: None }];
+            assert_eq!(complete_up_to(asked, closed, &topics), expected.map(Micros));
+        }
+    }
 }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     meter::{Meter, Worked},
+    partition::{Ends, PartitionFacts},
     state::{self, Seen},
 };
 use crate::state::State;
@@ -56,24 +57,12 @@ struct Rare {
     changed: BTreeMap<(String, String), Vec<Arc<AtomicU64>>>,
 }
 
-/// Where a partition stands.
-struct PartitionFacts {
-    partition: TopicPartition,
-    loaded: i64,
-    /// The timestamp of the newest loaded record, in milliseconds since 1970.
-    loaded_ms: Option<i64>,
-    end: Option<i64>,
-    /// When it was last seen that nothing waits; `None` if never.
-    empty_at: Option<Instant>,
-}
-
 /// The newest load, as it is known here.
 struct Loaded {
     epoch: Epoch,
     rows: u64,
     took: Duration,
     at: Instant,
-    closed_at: Micros,
 }
 
 /// The newest load.
@@ -87,8 +76,21 @@ pub struct LastLoad {
     pub took_ms: u64,
     /// How long ago it was read back.
     pub ago_ms: u64,
-    /// When its last epoch was closed: the tables are complete up to then. In microseconds since 1970.
-    pub closed_at_us: i64,
+}
+
+/// A partition that an open transaction holds up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldUp {
+    /// Its topic.
+    pub topic: String,
+    /// Its number.
+    pub partition: i32,
+    /// Where the transaction begins: from there on nothing can be read.
+    pub offset: i64,
+    /// Since when it is open, in microseconds since 1970.
+    pub since_us: i64,
+    /// How many other partitions are held up as well, each for a shorter time.
+    pub others: usize,
 }
 
 /// A column of which a policy changed values.
@@ -107,7 +109,8 @@ pub struct ChangedColumn {
 pub struct TopicLag {
     /// Its name.
     pub topic: String,
-    /// Offsets that are not loaded; unknown until Kafka has answered.
+    /// Offsets that are not loaded, up to the high watermarks: records of open transactions are among them. Unknown until Kafka has
+    /// answered.
     pub unloaded: Option<u64>,
     /// How old the records are that wait, at most, in the partition that is furthest behind: as old as the newest loaded one, or
     /// as long as something has been waiting.
@@ -135,6 +138,11 @@ pub struct Snapshot {
     pub changed: Vec<ChangedColumn>,
     /// How far each topic is ahead, by name; none where another process loads.
     pub topics: Vec<TopicLag>,
+    /// Up to when the tables have what was in all topics, in microseconds since 1970; unknown until all is loaded that was there at the
+    /// start.
+    pub complete_up_to_us: Option<i64>,
+    /// The partition that is held up longest by an open transaction.
+    pub held_up: Option<HeldUp>,
     /// The newest load since the start.
     pub last: Option<LastLoad>,
     /// Where the time went since the start.
@@ -149,18 +157,17 @@ impl Rare {
     }
 }
 
-impl PartitionFacts {
-    /// Remembers that nothing waits, if so.
-    fn look(&mut self, read: i64, now: Instant) {
-        if self.unloaded(read) == Some(0) {
-            self.empty_at = Some(now);
-        }
-    }
+/// Up to when the tables have what was in all of them.
+fn complete_up_to(partitions: &[PartitionFacts]) -> Option<Micros> {
+    let all: Option<Vec<Micros>> = partitions.iter().map(PartitionFacts::complete_up_to).collect();
+    all?.into_iter().min()
+}
 
-    /// Unknown until Kafka has said how far it goes.
-    fn unloaded(&self, read: i64) -> Option<u64> {
-        self.end.map(|end| (end.max(read) - self.loaded).max(0) as u64)
-    }
+fn held_up(partitions: &[PartitionFacts]) -> Option<HeldUp> {
+    let held = || partitions.iter().filter_map(|p| p.held_up().map(|(offset, since)| (since, &p.partition, offset)));
+    let (since, TopicPartition { topic, partition }, offset) = held().min()?;
+    let others = held().count() - 1;
+    Some(HeldUp { topic: topic.to_string(), partition: *partition, offset, since_us: since.0, others })
 }
 
 impl Snapshot {
@@ -185,13 +192,7 @@ impl Facts {
         stop: Arc<AtomicBool>,
     ) -> Facts {
         let to_read = |place: &Place| Some((place.until? - place.start).max(0) as u64);
-        let standing = |place: &Place| PartitionFacts {
-            partition: place.partition.clone(),
-            loaded: place.start,
-            loaded_ms: None,
-            end: place.until,
-            empty_at: None,
-        };
+        let standing = |place: &Place| PartitionFacts::new(place.partition.clone(), place.start, place.until);
         let rare = Rare {
             partitions: places.iter().map(standing).collect(),
             ends_known: until_caught_up,
@@ -246,13 +247,13 @@ impl Facts {
                 let column = (place.clone(), column.clone());
                 self.rare().changed.entry(column).or_default().push(values.clone());
             }
-            Event::Loaded { last, rows, dead_letters, took, closed_at, spans, .. } => {
+            Event::Loaded { last, rows, dead_letters, took, spans, .. } => {
                 self.rows.fetch_add(*rows, Ordering::Relaxed);
                 self.dead_letters.fetch_add(*dead_letters, Ordering::Relaxed);
                 let now = Instant::now();
                 let mut rare = self.rare();
                 rare.progress_at = now;
-                rare.last = Some(Loaded { epoch: *last, rows: *rows, took: *took, at: now, closed_at: *closed_at });
+                rare.last = Some(Loaded { epoch: *last, rows: *rows, took: *took, at: now });
                 for span in spans {
                     if let Some((place, standing)) = rare.standing(&span.partition) {
                         standing.loaded = span.end;
@@ -274,21 +275,39 @@ impl Facts {
         self.rare().last.as_ref().map(|last| last.epoch)
     }
 
-    /// Kafka said where the topics end.
-    pub fn ends(&self, ends: &[(TopicPartition, i64)]) {
+    /// Kafka said where the topics end; it was asked at this moment or later.
+    pub fn ends(&self, ends: &[(TopicPartition, Ends)], asked_at: Micros) {
         let now = Instant::now();
         let mut rare = self.rare();
         rare.ends_known = true;
-        for (partition, end) in ends {
+        for (partition, ends) in ends {
             if let Some((place, standing)) = rare.standing(partition) {
                 standing.look(self.read_up_to(place), now); // before it has more
-                standing.end = Some(*end);
+                standing.ends(*ends, asked_at);
             }
         }
         let mut all = rare.partitions.iter().enumerate();
         if all.all(|(place, standing)| standing.unloaded(self.read_up_to(place)) == Some(0)) {
             rare.progress_at = Instant::now();
         }
+    }
+
+    /// The first offsets of open transactions of which it is not known yet how old they are.
+    pub fn to_ask(&self) -> Vec<(TopicPartition, i64)> {
+        let rare = self.rare();
+        rare.partitions.iter().filter_map(|p| p.to_ask().map(|offset| (p.partition.clone(), offset))).collect()
+    }
+
+    /// The timestamp of the record at this offset, if it has one.
+    pub fn is_old(&self, partition: &TopicPartition, offset: i64, timestamp: Option<Micros>) {
+        if let Some((_, standing)) = self.rare().standing(partition) {
+            standing.is_old(offset, timestamp);
+        }
+    }
+
+    /// Up to when the tables have what was in all topics.
+    pub fn complete_up_to(&self) -> Option<Micros> {
+        complete_up_to(&self.rare().partitions)
     }
 
     /// The job now. `now_ms` is the time of day, in milliseconds since 1970. Looking changes nothing.
@@ -299,7 +318,6 @@ impl Facts {
             rows: last.rows,
             took_ms: last.took.as_millis() as u64,
             ago_ms: now.saturating_duration_since(last.at).as_millis() as u64,
-            closed_at_us: last.closed_at.0,
         });
         let only_reads = self.only_reads.load(Ordering::Relaxed);
         let mut snapshot = Snapshot {
@@ -312,6 +330,8 @@ impl Facts {
             dead_letters: self.dead_letters.load(Ordering::Relaxed),
             changed: changed(&rare.changed),
             topics: if only_reads { Vec::new() } else { self.lags(&rare.partitions, now, now_ms) },
+            complete_up_to_us: complete_up_to(&rare.partitions).map(|at| at.0),
+            held_up: held_up(&rare.partitions),
             last,
             worked: self.meter.worked(),
         };
@@ -386,9 +406,12 @@ mod tests {
             bytes: 1,
             took: Duration::from_millis(5),
             attempts: 1,
-            closed_at: Micros(1),
             spans: vec![span],
         }
+    }
+
+    fn end(partition: i32, end: i64) -> (TopicPartition, Ends) {
+        (TopicPartition::new("t", partition), Ends { last_stable: end, high_watermark: end })
     }
 
     /// It has no loads, and asks Kafka for no ends; it stands still at most as long as the one that loads.
@@ -413,7 +436,7 @@ mod tests {
         let facts = Facts::new(&[place(0), place(1)], 1, Duration::from_secs(1), false, stop.clone());
         let now = || facts.snapshot(Instant::now(), 100_000);
         assert_eq!((now().state, now().unloaded()), (State::Starting, None));
-        let ends = |a, b| facts.ends(&[(TopicPartition::new("t", 0), a), (TopicPartition::new("t", 1), b)]);
+        let ends = |a, b| facts.ends(&[end(0, a), end(1, b)], Micros(1));
         ends(15, 10);
         assert_eq!((now().state, now().unloaded(), now().behind()), (State::Running, Some(5), None));
         facts.happened(&loaded(1, 0, 10, 13, 97_000));
@@ -443,16 +466,42 @@ mod tests {
     #[test]
     fn a_backlog_is_as_old_as_what_was_loaded_of_it() {
         let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
-        facts.ends(&[(TopicPartition::new("t", 0), 50)]);
+        facts.ends(&[end(0, 50)], Micros(1));
         facts.happened(&loaded(1, 0, 10, 20, 20_000));
         let now = facts.snapshot(Instant::now(), 100_000);
         assert_eq!((now.state, now.behind()), (State::Behind, Some(Duration::from_secs(80))));
     }
 
+    /// Nothing of it can be read: neither idle, nor complete, nor without lag.
+    #[test]
+    fn a_transaction_that_stays_open_is_seen() {
+        let facts = Facts::new(&[place(0), place(1)], 1, Duration::from_secs(1), false, Arc::default());
+        let open = |at| {
+            let held = (TopicPartition::new("t", 1), Ends { last_stable: 10, high_watermark: 13 });
+            facts.ends(&[end(0, 10), held], Micros(at));
+        };
+        let now = |later| facts.snapshot(Instant::now() + Duration::from_secs(later), 100_000);
+        facts.ends(&[end(0, 10), end(1, 10)], Micros(1));
+        assert_eq!((now(0).state, now(0).complete_up_to_us), (State::Idle, Some(1)));
+        open(2);
+        open(3);
+        let seen = now(0);
+        assert_eq!((seen.state, seen.unloaded(), seen.complete_up_to_us), (State::Running, Some(3), Some(1)));
+        let held = HeldUp { topic: "t".into(), partition: 1, offset: 10, since_us: 2, others: 0 };
+        assert_eq!(seen.held_up, Some(held.clone()));
+        assert_eq!(now(60).state, State::Behind, "after a while somebody should look");
+        assert_eq!(facts.to_ask(), [(TopicPartition::new("t", 1), 10)]);
+        facts.is_old(&TopicPartition::new("t", 1), 10, Some(Micros(1)));
+        assert_eq!((facts.to_ask(), now(0).held_up), (vec![], Some(HeldUp { since_us: 1, ..held })));
+        facts.ends(&[end(0, 10), end(1, 14)], Micros(4));
+        facts.happened(&loaded(1, 1, 10, 14, 99_000));
+        assert_eq!((now(0).state, now(0).held_up, now(0).complete_up_to_us), (State::Idle, None, Some(4)));
+    }
+
     #[test]
     fn a_snapshot_changes_nothing_and_is_data() {
         let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
-        facts.ends(&[(TopicPartition::new("t", 0), 50)]);
+        facts.ends(&[end(0, 50)], Micros(1));
         facts.happened(&loaded(1, 0, 10, 20, 20_000));
         facts.happened(&Event::Retrying { doing: "loading".into(), why: "no answer".into() });
         for values in [2, 0, 3] {

@@ -1,6 +1,6 @@
 //! What `tidegate run` says: a live view on a terminal, and a log. Both go to standard error.
 //!
-//! * [`facts`]: what is known of the job, counted as it happens; [`meter`]: where the time goes; [`rates`]: how fast it goes;
+//! * [`facts`]: what is known of the job, counted as it happens; [`partition`]: where one partition stands; [`meter`]: where the time goes; [`rates`]: how fast it goes;
 //! * [`state`]: the job in one word, decided on those facts;
 //! * [`handed`]: the facts of a child process, for its supervisor;
 //! * [`screen`]: the live view; [`log`]: lines for people, or JSON.
@@ -12,6 +12,7 @@ pub mod facts;
 pub mod handed;
 pub mod log;
 pub mod meter;
+pub mod partition;
 pub mod rates;
 pub mod screen;
 pub mod state;
@@ -23,6 +24,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use checkpoint::Micros;
 use connectors::LoadStep;
 use operators::{
     events::{Event, Watch},
@@ -84,7 +86,7 @@ impl Report {
             Event::Step { first, step } => {
                 debug!(event = "step", first_epoch = first.0, step = ?step, "epoch {first}: {step:?}");
             }
-            Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, closed_at, .. } => {
+            Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, .. } => {
                 let epochs = if first == last { format!("epoch {first}") } else { format!("epochs {first} to {last}") };
                 let tries = if *attempts > 1 { format!(", {attempts} tries") } else { String::new() };
                 let letters = counted(*dead_letters, "dead letter");
@@ -99,7 +101,7 @@ impl Report {
                     bytes,
                     seconds,
                     attempts,
-                    complete_up_to = closed_at.to_text(),
+                    complete_up_to = self.facts.complete_up_to().map(Micros::to_text),
                     "loaded {epochs}: {records} records, {rows} rows{letters}, {bytes} bytes, {seconds:.2} s{tries}",
                 );
                 self.say_changed();
@@ -275,12 +277,54 @@ fn now_ms() -> i64 {
     now().0 / 1000
 }
 
-/// All topics in one line.
+/// All topics in one line, and what holds one up.
 fn all_lags(snapshot: &Snapshot) -> String {
+    let held_up = snapshot.held_up.as_ref().map_or(String::new(), |held| format!("; {}", words::held_up(held)));
+    lag_of_all(snapshot) + &held_up
+}
+
+fn lag_of_all(snapshot: &Snapshot) -> String {
     match (snapshot.unloaded(), snapshot.behind()) {
         (None, _) => "Kafka has not said how far its topics go".into(),
         (Some(0), _) => "all is loaded".into(),
         (Some(unloaded), None) => format!("{unloaded} offsets not loaded"),
         (Some(unloaded), Some(behind)) => format!("{unloaded} offsets not loaded, {} behind", spoken(behind)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use checkpoint::TopicPartition;
+    use operators::places::Place;
+
+    use super::{partition::Ends, *};
+
+    #[test]
+    fn a_line_names_the_partition_that_is_held_up_and_since_when() {
+        let place = |partition| Place {
+            partition: TopicPartition::new("clicks", partition),
+            topic_id: String::new(),
+            stream: 0,
+            start: 5,
+            leader_epoch: None,
+            until: None,
+        };
+        let facts = Facts::new(&[place(0), place(1)], 1, Duration::from_secs(1), false, Arc::default());
+        let open = |partition| (TopicPartition::new("clicks", partition), Ends { last_stable: 5, high_watermark: 9 });
+        let ended = (TopicPartition::new("clicks", 1), Ends { last_stable: 5, high_watermark: 5 });
+        let line = || all_lags(&facts.snapshot(Instant::now(), 0));
+        facts.ends(&[open(0), ended.clone()], Micros(0));
+        assert_eq!(line(), "4 offsets not loaded");
+        facts.ends(&[open(0), ended], Micros(1_000_000));
+        assert_eq!(
+            line(),
+            "4 offsets not loaded; clicks[0] is held up at offset 5 by a transaction that is open since 1970-01-01 00:00:00.000000"
+        );
+        for at in [2_000_000, 3_000_000] {
+            facts.ends(&[open(0), open(1)], Micros(at));
+        }
+        assert!(line().ends_with("00:00:00.000000, and so is 1 other partition"), "{}", line());
     }
 }

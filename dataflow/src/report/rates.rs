@@ -80,6 +80,8 @@ mod tests {
                 dead_letters: 0,
                 changed: Vec::new(),
                 topics: Vec::new(),
+                complete_up_to_us: None,
+                held_up: None,
                 last: None,
                 worked: Worked::default(),
             };

@@ -12,7 +12,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::{
     facts::Snapshot,
     rates::Rates,
-    words::{counted, lag, spoken},
+    words::{counted, held_up, lag, spoken},
 };
 use checkpoint::Micros;
 use operators::threads::named;
@@ -105,10 +105,12 @@ fn lines(snapshot: &Snapshot, rates: &Rates, colour: bool) -> Vec<String> {
             last.rows,
             last.took_ms as f64 / 1000.0,
         ));
-        lines.push(format!(
-            "  complete up to {} UTC",
-            Micros(last.closed_at_us).to_text().get(..19).unwrap_or_default()
-        ));
+    }
+    if let Some(at) = snapshot.complete_up_to_us {
+        lines.push(format!("  complete up to {} UTC", Micros(at).to_text().get(..19).unwrap_or_default()));
+    }
+    if let Some(held) = &snapshot.held_up {
+        lines.push(format!("  {}", held_up(held)));
     }
     if let Some((stage, share)) = rates.slowest {
         lines.push(format!("  slowest stage: {}, {:.0} % of the time", stage.name(), share * 100.0));
@@ -137,6 +139,8 @@ mod tests {
             dead_letters: 1,
             changed: Vec::new(),
             topics: (0..10).map(topic).collect(),
+            complete_up_to_us: None,
+            held_up: None,
             last: None,
             worked: Vec::new(),
         };

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::facts::TopicLag;
+use checkpoint::Micros;
+
+use super::facts::{HeldUp, TopicLag};
 
 /// `, 2 things`, or nothing where there are none.
 pub(super) fn counted(number: u64, thing: &str) -> String {
@@ -23,6 +25,18 @@ pub(super) fn lag(lag: &TopicLag) -> String {
         Some(1) => format!("topic {topic}: 1 offset not loaded{behind}"),
         Some(unloaded) => format!("topic {topic}: {unloaded} offsets not loaded{behind}"),
     }
+}
+
+/// Which partition a transaction holds up, where, and since when.
+pub(super) fn held_up(held: &HeldUp) -> String {
+    let HeldUp { topic, partition, offset, since_us, others } = held;
+    let since = Micros(*since_us).to_text();
+    let others = match others {
+        0 => String::new(),
+        1 => ", and so is 1 other partition".into(),
+        _ => format!(", and so are {others} other partitions"),
+    };
+    format!("{topic}[{partition}] is held up at offset {offset} by a transaction that is open since {since}{others}")
 }
 
 /// A duration as a person would say it.

@@ -92,7 +92,7 @@ use std::{
 };
 
 use checkpoint::{
-    Counts, Micros,
+    Counts,
     names::Staging,
     protocol::{self, Holder, Outcome, Range},
 };
@@ -426,10 +426,9 @@ impl Loader {
             }
         }
         let bytes = epochs.iter().flat_map(|e| &e.files).map(|f| f.bytes).sum();
-        let closed_at = epochs.last().map_or(Micros(0), |epoch| epoch.link.record.closed_at);
         let spans = epochs.iter().flat_map(|e| e.link.record.spans.iter().cloned()).collect();
         let (first, last) = (range.first, range.last);
-        Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, closed_at, spans }
+        Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, spans }
     }
 
     /// One COPY for each target that has rows, in name order.

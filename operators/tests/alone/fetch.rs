@@ -40,7 +40,7 @@ struct ByHand {
 impl Log for ByHand {
     fn partitions(&self, _: &str) -> connectors::Result<Option<BTreeMap<i32, SourceFacts>>> {
         let low = self.low.load(Ordering::SeqCst);
-        let facts = SourceFacts { topic_id: "id".into(), low, high: 1_000, last: None };
+        let facts = SourceFacts { topic_id: "id".into(), low, last_stable: 1_000, high_watermark: 1_000, last: None };
         Ok(Some([(0, facts.clone()), (1, facts)].into()))
     }
 
@@ -63,6 +63,10 @@ impl Log for ByHand {
     /// A damaged batch has ten records.
     fn next_readable(&self, _: &TopicPartition, from: i64) -> connectors::Result<i64> {
         Ok(from + 10)
+    }
+
+    fn first_timestamps(&self, _: &[(TopicPartition, i64)]) -> connectors::Result<Vec<Option<i64>>> {
+        Err(Error::bug("not asked here"))
     }
 
     fn read(&self, from: &[ReadFrom]) -> connectors::Result<Box<dyn Reader>> {
