@@ -61,3 +61,11 @@ CREATE FUNCTION pg_catalog.is_valid_json(text) RETURNS boolean LANGUAGE plpgsql 
     BEGIN RETURN json_typeof($1::json) = 'object'; EXCEPTION WHEN others THEN RETURN false; END $$;
 CREATE FUNCTION pg_catalog.tidegate_json_path(text, VARIADIC text[]) RETURNS text LANGUAGE sql IMMUTABLE AS $$
     SELECT $1::json #>> $2 $$;
+
+-- Binary values, as TO_VARBYTE and FROM_VARBYTE of the Database Developer Guide make them of text and text of them.
+CREATE FUNCTION pg_catalog.to_varbyte(text, text) RETURNS bytea LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE lower($2) WHEN 'hex' THEN pg_catalog.decode($1, 'hex') WHEN 'utf8' THEN convert_to($1, 'UTF8')
+                          WHEN 'utf-8' THEN convert_to($1, 'UTF8') END $$;
+CREATE FUNCTION pg_catalog.from_varbyte(bytea, text) RETURNS text LANGUAGE sql IMMUTABLE AS $$
+    SELECT CASE lower($2) WHEN 'hex' THEN encode($1, 'hex') WHEN 'utf8' THEN convert_from($1, 'UTF8')
+                          WHEN 'utf-8' THEN convert_from($1, 'UTF8') END $$;

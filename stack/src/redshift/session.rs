@@ -169,6 +169,7 @@ impl Session {
             Ok(Statement::Rollback) if self.status == b'I' => self.client.send(&complete("ROLLBACK")).await?,
             Ok(Statement::Rollback) => self.relay("ROLLBACK").await?,
             Ok(Statement::Plain(sql)) => self.relay(&sql).await?,
+            Ok(Statement::Declare(sql)) => self.declare(&sql).await?,
             Ok(Statement::Sorted { create, index }) => {
                 let made = self.ask(&create).await?;
                 let sorted = if made.error.is_some() { Answer::default() } else { self.ask(&index).await? };
@@ -209,6 +210,15 @@ impl Session {
             self.client.send(error).await?;
         }
         Ok(())
+    }
+
+    /// A session of Redshift has one cursor at a time.
+    async fn declare(&mut self, sql: &str) -> io::Result<()> {
+        let open = self.ask("SELECT 1 FROM pg_cursors").await?;
+        match open.frames.iter().any(|frame| frame[0] == b'D') {
+            true => self.refuse(&SqlError::new("0A000", "Multiple cursors in one transaction not supported")).await,
+            false => self.relay(sql).await,
+        }
     }
 
     /// Runs a statement for ourselves.

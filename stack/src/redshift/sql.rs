@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        AlterTableOperation, CharacterLength, CheckConstraint, ColumnOption, ColumnOptionDef, CreateTable, DataType,
-        Distinct, ExactNumberInfo, Expr, FromTable, FunctionArguments, ObjectName, ObjectType, Query, Set, SetExpr,
-        Statement as Ast, TableFactor, TableObject, Visit, Visitor,
+        AlterTableOperation, CharacterLength, CheckConstraint, CloseCursor, ColumnOption, ColumnOptionDef, CreateTable,
+        DataType, Declare, DeclareType, Distinct, ExactNumberInfo, Expr, FetchDirection, FromTable, FunctionArguments,
+        ObjectName, ObjectType, Query, Set, SetExpr, Statement as Ast, TableFactor, TableObject, Visit, Visitor,
     },
     dialect::RedshiftSqlDialect,
     parser::Parser,
@@ -47,6 +47,8 @@ pub(super) enum Statement {
         /// The index.
         index: String,
     },
+    /// A cursor, the only one of its session.
+    Declare(String),
     /// Commits the transaction it stands in (TRUNCATE).
     Commits(String),
     /// Done without PostgreSQL: a setting that has no effect here.
@@ -60,6 +62,9 @@ pub(super) struct SessionFacts<'a> {
     pub(super) last_copy_id: i64,
     pub(super) last_copy_count: u64,
 }
+
+/// The most rows that a FETCH gives.
+const FETCH_MAX: u32 = 1000;
 
 /// Functions and aggregates that mean the same in both systems, in lower case.
 const FUNCTIONS: &[&str] = &[
@@ -84,6 +89,7 @@ const FUNCTIONS: &[&str] = &[
     "dense_rank",
     "first_value",
     "floor",
+    "from_varbyte",
     "greatest",
     "has_schema_privilege",
     "has_table_privilege",
@@ -139,6 +145,7 @@ const FUNCTIONS: &[&str] = &[
     "to_char",
     "to_date",
     "to_timestamp",
+    "to_varbyte",
     "transaction_timestamp",
     "translate",
     "trim",
@@ -219,6 +226,35 @@ fn decide(statement: Ast, text: String) -> Result<Statement, SqlError> {
             return Err(SqlError::unsupported("SAVEPOINT"));
         }
         Ast::Query(_) => Statement::Plain(text),
+        // DECLARE of the Database Developer Guide has none of PostgreSQL's words between name and FOR.
+        Ast::Declare { stmts } => match stmts.as_slice() {
+            [
+                Declare {
+                    names,
+                    declare_type: Some(DeclareType::Cursor),
+                    binary: Some(false),
+                    sensitive: None,
+                    scroll: None,
+                    hold: None,
+                    for_query: Some(_),
+                    ..
+                },
+            ] if names.len() == 1 => Statement::Declare(text),
+            _ => return Err(SqlError::not_played("this form of DECLARE")),
+        },
+        // FETCH of the Guide: on a single node at most 1,000 rows at once, and never all of them.
+        Ast::Fetch { direction: FetchDirection::Next, into: None, .. } => Statement::Plain(text),
+        Ast::Fetch { direction: FetchDirection::Forward { limit: Some(limit) }, into: None, .. } => {
+            match limit.to_string().parse::<u32>() {
+                Ok(1..=FETCH_MAX) => Statement::Plain(text),
+                _ => {
+                    let what =
+                        format!("Fetch size {limit} exceeds the limit of {FETCH_MAX} for a single node configuration");
+                    return Err(SqlError::new("0A000", what));
+                }
+            }
+        }
+        Ast::Close { cursor: CloseCursor::Specific { .. } } => Statement::Plain(text),
         Ast::Insert(insert) => {
             if insert.on.is_some() {
                 return Err(SqlError::syntax("at or near \"on\""));
@@ -595,6 +631,16 @@ mod tests {
             "DO $$ BEGIN END $$",
             "DISCARD ALL",
             "COPY t FROM STDIN",
+            "DECLARE c SCROLL CURSOR FOR SELECT 1",
+            "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
+            "DECLARE c CURSOR FOR SELECT * FROM generate_series(1, 3)",
+            "FETCH ALL FROM c",
+            "FETCH FORWARD ALL FROM c",
+            "FETCH FORWARD 1001 FROM c",
+            "FETCH 5 FROM c",
+            "FETCH BACKWARD 5 FROM c",
+            "MOVE 5 FROM c",
+            "CLOSE ALL",
             "not sql at all",
         ] {
             assert!(decide(sql).is_err(), "{sql}: {:?}", decide(sql));
@@ -639,5 +685,9 @@ mod tests {
         );
         assert!(matches!(decide("DELETE FROM f WHERE b = 1"), Ok(Statement::Locking { table, .. }) if table == "f"));
         assert!(matches!(decide("TRUNCATE t"), Ok(Statement::Commits(_))));
+        assert!(matches!(decide("DECLARE c CURSOR FOR SELECT a FROM t"), Ok(Statement::Declare(_))));
+        for sql in ["FETCH FORWARD 1000 FROM c", "FETCH NEXT FROM c", "CLOSE c"] {
+            assert_eq!(plain(sql), sql);
+        }
     }
 }
