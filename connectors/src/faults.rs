@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use checkpoint::{
-    Generation, LastRecord, Micros, Nonce, TopicPartition,
+    Epoch, Generation, LastRecord, Micros, Nonce, TopicPartition,
     protocol::{Holder, Outcome, Range, SourceFacts, Start, TableFacts},
 };
 
@@ -236,6 +236,14 @@ impl<P: Warehouse> Warehouse for Faulty<P> {
 
     fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()> {
         self.script.act("keep_plan", || self.port.keep_plan(hash, text))
+    }
+
+    fn loaded_plan(&mut self) -> Result<Option<(Epoch, String)>> {
+        self.script.act("loaded_plan", || self.port.loaded_plan())
+    }
+
+    fn plan_text(&mut self, hash: &str) -> Result<Option<String>> {
+        self.script.act("plan_text", || self.port.plan_text(hash))
     }
 
     fn note_halt(&mut self, note: &HaltNote) -> Result<()> {

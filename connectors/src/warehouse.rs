@@ -208,6 +208,12 @@ pub trait Warehouse: Send {
     /// Keeps the text of a plan under its hash, once.
     fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()>;
 
+    /// The newest epoch that was loaded by a plan, and the hash of that; `None` before the first. (A decision has none.)
+    fn loaded_plan(&mut self) -> Result<Option<(Epoch, String)>>;
+
+    /// The text that was kept under a hash; `None` if there is none.
+    fn plan_text(&mut self, hash: &str) -> Result<Option<String>>;
+
     /// Leaves a halt for `status`.
     fn note_halt(&mut self, note: &HaltNote) -> Result<()>;
 }

@@ -1,10 +1,12 @@
 //! What a job means against the tables as they are. Its hash tells whether it changed.
 
+mod changes;
 mod text;
 
 use std::sync::Arc;
 
-use connectors::{TableName, TargetColumn, dead_letter_columns};
+use checkpoint::Epoch;
+use connectors::{TableName, TargetColumn, Warehouse, dead_letter_columns};
 use operators::{
     decode::Format,
     query::Query,
@@ -18,6 +20,7 @@ use crate::{
     error::{Code, CodedError, Result},
     job::{self, Job},
 };
+pub use changes::{Change, changes};
 pub use text::meaning;
 
 /// A job that can run.
@@ -100,6 +103,22 @@ pub fn plan(job: &Job, catalog: &mut Catalog<'_>) -> Result<Plan> {
     let (hash, text) = text::hash_and_text(job, &targets)?;
     targets.push(Arc::new(dead_letters(job, catalog)?));
     Ok(Plan { streams: streams.collect(), hash, text, targets: targets.into(), flows })
+}
+
+/// What a plan means otherwise than that of the newest epoch, and which epoch that is; `None` if it means the same, or there is none.
+///
+/// # Errors
+/// As those of [`Warehouse`].
+pub fn changed(plan: &Plan, warehouse: &mut dyn Warehouse) -> connectors::Result<Option<(Epoch, Vec<Change>)>> {
+    let Some((epoch, hash)) = warehouse.loaded_plan()?.filter(|(_, hash)| *hash != plan.hash) else { return Ok(None) };
+    let what = match warehouse.plan_text(&hash)? {
+        Some(before) => changes(&before, &plan.text),
+        None => vec![Change {
+            part: "the plan".into(),
+            what: "changed; what it was before is not in the control tables".into(),
+        }],
+    };
+    Ok(Some((epoch, what)))
 }
 
 /// A target whose table is not there.

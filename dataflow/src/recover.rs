@@ -26,7 +26,7 @@ use crate::{
     halts,
     job::Job,
     myself::myself,
-    plan::Plan,
+    plan::{Change, Plan, changed},
     takeover::{self, TakeOver},
     witness,
 };
@@ -68,6 +68,17 @@ pub fn recover(
     let facts = look(job, log, objects, warehouse, plan, &targets)?;
     let (holder, facts) = acquire(job, objects, warehouse, &facts, &manner.take_over)?;
     let mut history = protocol::admit(&facts)?;
+    if let Some((epoch, changes)) = again(|| changed(plan, warehouse))? {
+        for Change { part, what } in changes {
+            info!(
+                event = "plan-changed",
+                part,
+                change = what,
+                since_epoch = epoch.0,
+                "{part}: {what} since epoch {epoch}"
+            );
+        }
+    }
     again(|| warehouse.keep_plan(&plan.hash, &plan.text))?;
     // Kafka once more: what has been read so far may be older than the cut by now. Announcement and check go by the same look.
     let source = Source::ask(job, log, &history.cut)?;

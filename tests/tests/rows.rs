@@ -545,6 +545,33 @@ fn a_stream_reads_several_topics() {
 [[stream]]
 name = "s"
 topics = ["{}", "{}", "{}"]
+    // Another job file: what it means otherwise is named, before it loads and when it does.
+    let newest = world.number(&format!("SELECT max(epoch) FROM tidegate.{name}_manifest"));
+    let text = std::fs::read_to_string(&job).expect("the job file");
+    let changed = format!("{job}.changed");
+    let text = text
+        .replace("WHERE id <> 5", "WHERE id <> 6")
+        .replace("name = \"id\", type", "name = \"id\", strict = true, type");
+    std::fs::write(&changed, text).expect("another job file");
+    let expected = [
+        format!("stream s: column id: strict changed from false to true since epoch {newest}"),
+        format!("target {second}: query changed since epoch {newest}"),
+    ];
+    let checked = world.output(&["check", &changed, "--json"]);
+    let checked: Vec<serde_json::Value> =
+        checked.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    for note in &expected {
+        assert!(checked.iter().any(|line| line["kind"] == "note" && line["what"] == **note), "{note}: {checked:?}");
+    }
+    let ended = world.start(&["run", &changed, "--until-caught-up", "--log", "json"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let lines = ended.said.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).expect("JSON"));
+    let said: Vec<serde_json::Value> = lines.filter(|line| line["event"] == "plan-changed").collect();
+    assert_eq!(said.iter().map(|line| line["message"].as_str().unwrap_or_default()).collect::<Vec<_>>(), expected);
+    let of_target = (&said[1]["part"], &said[1]["change"], &said[1]["since_epoch"]);
+    assert_eq!(of_target, (&format!("target {second}").into(), &"query changed".into(), &newest.into()));
+    assert!(!world.output(&["check", &job]).contains("since epoch"), "what did not change is not named");
+
 columns = [ {{ name = "id", type = "bigint" }} ]
 [[target]]
 table = "public.{name}"

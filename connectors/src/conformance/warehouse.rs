@@ -258,8 +258,13 @@ pub fn warehouse(one: &mut dyn Warehouse, two: &mut dyn Warehouse, target: &Tabl
         std::thread::sleep(Duration::from_millis(10));
     }
 
-    two.keep_plan("hash", &"it's \\ ü".repeat(20_000)).unwrap();
+    let plan = "it's \\ ü".repeat(20_000);
+    assert_eq!(two.plan_text("hash").unwrap(), None);
+    two.keep_plan("hash", &plan).unwrap();
     two.keep_plan("hash", "once is enough").unwrap();
+    assert_eq!(two.plan_text("hash").unwrap(), Some(plan));
+    let (newest, plan) = two.loaded_plan().unwrap().expect("a plan");
+    assert!(plan == "plan" && newest < two.read().unwrap().fence.next_epoch, "{newest}: {plan}");
     let note = HaltNote {
         generation: second.holder.generation,
         process: process(),

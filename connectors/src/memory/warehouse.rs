@@ -334,8 +334,20 @@ impl Warehouse for MemoryWarehouse {
 
     fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()> {
         self.bar.pass()?;
-        lock(&self.tables).plans.insert(hash.into(), text.into());
+        lock(&self.tables).plans.entry(hash.into()).or_insert_with(|| text.into());
         Ok(())
+    }
+
+    fn loaded_plan(&mut self) -> Result<Option<(Epoch, String)>> {
+        self.bar.pass()?;
+        let tables = lock(&self.tables);
+        let newest = tables.links.iter().rev().map(|link| &link.record).find(|record| !record.plan.is_empty());
+        Ok(newest.map(|record| (record.epoch, record.plan.clone())))
+    }
+
+    fn plan_text(&mut self, hash: &str) -> Result<Option<String>> {
+        self.bar.pass()?;
+        Ok(lock(&self.tables).plans.get(hash).cloned())
     }
 
     fn note_halt(&mut self, note: &HaltNote) -> Result<()> {

@@ -78,6 +78,15 @@ impl Redshift {
         result
     }
 
+    /// Runs `ask` on the open session of a start that has recorded itself, else on one for this question.
+    pub(super) fn on_any<T>(&mut self, ask: impl FnOnce(&mut Redshift, &mut Session) -> Result<T>) -> Result<T> {
+        if self.identity.is_some() {
+            return self.on_session(ask);
+        }
+        let mut session = self.connect()?;
+        ask(self, &mut session)
+    }
+
     /// Runs `ask` on the session for questions, which it opens if there is none.
     pub(super) fn on_catalog<T>(&mut self, ask: impl FnOnce(&mut Session) -> Result<T>) -> Result<T> {
         let mut session = match self.catalog.take().filter(Session::is_open) {

@@ -15,6 +15,7 @@ mod fence;
 mod fold;
 mod inspect;
 mod load;
+mod plans;
 mod probe;
 mod session;
 mod snapshot;
@@ -26,7 +27,7 @@ mod verify;
 use std::time::Duration;
 
 use checkpoint::{
-    Generation, Micros, Nonce,
+    Epoch, Generation, Micros, Nonce,
     protocol::{Holder, Outcome, Range, TableFacts},
 };
 
@@ -49,9 +50,6 @@ const RIVAL_INITS: Policy = Policy {
     within: Duration::from_secs(30),
     attempts: 20,
 };
-/// Bytes of a plan in one row.
-const PLAN_PART_BYTES: usize = 60_000;
-
 impl Warehouse for Redshift {
     fn init(&mut self, fence_id: &str) -> Result<Vec<String>> {
         let mut retry = Retry::new(RIVAL_INITS);
@@ -71,10 +69,7 @@ impl Warehouse for Redshift {
     }
 
     fn read(&mut self) -> Result<TableFacts> {
-        if self.identity.is_some() {
-            return self.on_session(|this, session| this.snapshot(session));
-        }
-        self.snapshot(&mut self.connect()?)
+        self.on_any(|this, session| this.snapshot(session))
     }
 
     fn adopted(&mut self) -> Result<Vec<String>> {
@@ -172,21 +167,15 @@ impl Warehouse for Redshift {
     }
 
     fn keep_plan(&mut self, hash: &str, text: &str) -> Result<()> {
-        let plans = self.tables.plans.clone();
-        self.on_session(|_, session| {
-            let hash = literal(hash);
-            if !session.run(&format!("SELECT 1 FROM {plans} WHERE hash = {hash} LIMIT 1"))?.rows.is_empty() {
-                return Ok(());
-            }
-            let (mut rest, mut rows) = (text, Vec::new());
-            while !rest.is_empty() {
-                let (part, after) = rest.split_at(rest.floor_char_boundary(PLAN_PART_BYTES));
-                rows.push(format!("({hash}, {}, {})", rows.len(), literal(part)));
-                rest = after;
-            }
-            session.run(&format!("INSERT INTO {plans} (hash, part, text) VALUES {}", rows.join(", ")))?;
-            Ok(())
-        })
+        self.on_session(|this, session| this.write_plan(session, hash, text))
+    }
+
+    fn loaded_plan(&mut self) -> Result<Option<(Epoch, String)>> {
+        self.on_any(|this, session| this.read_loaded_plan(session))
+    }
+
+    fn plan_text(&mut self, hash: &str) -> Result<Option<String>> {
+        self.on_any(|this, session| this.read_plan(session, hash))
     }
 
     fn note_halt(&mut self, note: &HaltNote) -> Result<()> {

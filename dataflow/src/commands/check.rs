@@ -160,6 +160,9 @@ fn check(job: &Job) -> Checked {
     match (&objects, &mut warehouse) {
         (Some(objects), Some(warehouse)) => {
             witnesses(job, &**objects, &mut **warehouse, &mut checked);
+    if let Some(warehouse) = &mut warehouse {
+        changed_plan(job, &mut **warehouse, &mut checked);
+    }
             role(job, &**objects, &mut **warehouse, &mut checked);
         }
         _ => checked.skip(
@@ -409,6 +412,19 @@ fn retention(job: &Job, log: &Arc<dyn Log>, warehouse: &mut dyn Warehouse, check
 /// One row into a temporary table, rolled back: whether the role may read what we stage, and COPY takes our files.
 fn role(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
     // Rights on the tables have been looked at one by one.
+/// What the job means otherwise than when it loaded last.
+fn changed_plan(job: &Job, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
+    // A job without a plan has findings already.
+    let Ok(plan) = plan::plan(job, &mut |table| warehouse.columns(table)) else { return };
+    match plan::changed(&plan, warehouse) {
+        Ok(None) => {}
+        Ok(Some((epoch, changes))) => {
+            checked.notes.extend(changes.iter().map(|change| format!("{change} since epoch {epoch}")));
+        }
+        Err(error) => checked.found("redshift", &error.into()),
+    }
+}
+
     match preflight(job, &[], objects, warehouse) {
         Ok(()) => checked.good.push("Redshift read a staged file, and loaded it; rolled back".into()),
         Err(error) => {

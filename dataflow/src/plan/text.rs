@@ -257,4 +257,4 @@ fn hash_of(text: &str) -> String {
 
 #[cfg(test)]
 #[path = "text_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -8,7 +8,7 @@ use super::*;
 use crate::plan::{Plan, plan};
 
 /// A small job with one of everything.
-const JOB: &str = r#"
+pub(in crate::plan) const JOB: &str = r#"
 version = 1
 job = "shop"
 [kafka]
@@ -75,7 +75,7 @@ fn job(text: &str) -> Job {
     job::of_text(text)
 }
 
-fn table() -> Vec<TargetColumn> {
+pub(in crate::plan) fn table() -> Vec<TargetColumn> {
     let column = |name: &str, kind, not_null| TargetColumn { name: name.into(), kind, not_null, has_default: false };
     vec![
         column("id", ColumnKind::BigInt, true),
@@ -85,7 +85,7 @@ fn table() -> Vec<TargetColumn> {
     ]
 }
 
-fn plan_with(text: &str, orders: &[TargetColumn]) -> Plan {
+pub(in crate::plan) fn plan_with(text: &str, orders: &[TargetColumn]) -> Plan {
     let at = TargetColumn { name: "at".into(), kind: ColumnKind::TimestampTz, not_null: false, has_default: false };
     let mut catalog = |name: &TableName| {
         Ok(Some(match name.table.as_str() {
