@@ -34,4 +34,5 @@ pub mod source;
 pub mod start;
 pub mod state;
 pub mod takeover;
+pub mod visible;
 pub mod witness;

@@ -45,5 +45,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     };
     let loss = Accept::Loss { partition: checkpoint::TopicPartition::new(topic, number), from: *from, to: *to };
     log::start(log::Format::Text, log::Detail::Normal);
-    accept::accept(&job::load(&arguments.job)?, &loss, &person, &mut print)
+    accept::accept(&job::load(&arguments.job)?, &loss, &person, &mut |text| {
+        print(text);
+    })
 }

@@ -36,5 +36,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let person = Person::new(&arguments.why, arguments.yes, arguments.nobody_runs)?;
     let source = Accept::NewSource { topic: topic.clone(), keep_offsets: *keep_offsets };
     log::start(log::Format::Text, log::Detail::Normal);
-    accept::accept(&job::load(&arguments.job)?, &source, &person, &mut print)
+    accept::accept(&job::load(&arguments.job)?, &source, &person, &mut |text| {
+        print(text);
+    })
 }

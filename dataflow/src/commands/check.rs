@@ -19,7 +19,7 @@ use operators::{
 };
 use serde::Serialize;
 
-use super::output::print;
+use super::output::{print, print_escaped};
 use crate::{
     error::{Code, CodedError, Result},
     job::{self, Job, StreamOptions},
@@ -41,7 +41,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let checked = check(&job::load(&arguments.job)?);
-    print(&if arguments.json { checked.json()? } else { checked.text() });
+    match arguments.json {
+        true => print_escaped(&checked.json()?),
+        false => print(&checked.text()),
+    };
     match checked.is_good() {
         true => Ok(()),
         false => Err(CodedError::new(Code::Findings, "")),
@@ -157,12 +160,12 @@ fn check(job: &Job) -> Checked {
         _ => checked
             .skip("whether the topics still have what is not loaded yet", "it needs Kafka and the control tables"),
     }
-    match (&objects, &mut warehouse) {
-        (Some(objects), Some(warehouse)) => {
-            witnesses(job, &**objects, &mut **warehouse, &mut checked);
     if let Some(warehouse) = &mut warehouse {
         changed_plan(job, &mut **warehouse, &mut checked);
     }
+    match (&objects, &mut warehouse) {
+        (Some(objects), Some(warehouse)) => {
+            witnesses(job, &**objects, &mut **warehouse, &mut checked);
             role(job, &**objects, &mut **warehouse, &mut checked);
         }
         _ => checked.skip(
@@ -409,9 +412,6 @@ fn retention(job: &Job, log: &Arc<dyn Log>, warehouse: &mut dyn Warehouse, check
     }
 }
 
-/// One row into a temporary table, rolled back: whether the role may read what we stage, and COPY takes our files.
-fn role(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
-    // Rights on the tables have been looked at one by one.
 /// What the job means otherwise than when it loaded last.
 fn changed_plan(job: &Job, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
     // A job without a plan has findings already.
@@ -425,6 +425,9 @@ fn changed_plan(job: &Job, warehouse: &mut dyn Warehouse, checked: &mut Checked)
     }
 }
 
+/// One row into a temporary table, rolled back: whether the role may read what we stage, and COPY takes our files.
+fn role(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse, checked: &mut Checked) {
+    // Rights on the tables have been looked at one by one.
     match preflight(job, &[], objects, warehouse) {
         Ok(()) => checked.good.push("Redshift read a staged file, and loaded it; rolled back".into()),
         Err(error) => {

@@ -1,6 +1,6 @@
 //! `tidegate explain`: a job file with every default, or what an error code means.
 
-use super::output::print;
+use super::output::{print, print_escaped};
 use crate::{
     error::{Code, CodedError, Result},
     job,
@@ -22,7 +22,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
     if let Some(path) = arguments.what.as_deref().filter(|what| !is_code(what)) {
         let text = job::explain::explain(path)?;
         let shown = if arguments.json { job::explain::json(&text)? } else { text };
-        print(&shown);
+        print_escaped(&shown);
         return Ok(());
     }
     let of_code = |code: &&Code| arguments.what.as_ref().is_none_or(|what| code.id().eq_ignore_ascii_case(what));

@@ -1,6 +1,6 @@
 //! `tidegate gc`: deletes staged files that nobody can need any more, by hand.
 
-use super::output::print;
+use super::output::{counted, json_line, print, print_escaped};
 use crate::{
     error::{CodedError, Result},
     gc::{Collected, KEEP_MINUTES, collect},
@@ -23,13 +23,15 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let collected = gc(&job::load(&arguments.job)?, arguments.dry_run)?;
-    let line = |file: &String| match arguments.json {
-        true => serde_json::json!({ "file": file, "deleted": !arguments.dry_run }).to_string() + "\n",
-        false => format!("{file}\n"),
+    match arguments.json {
+        true => {
+            let line = |file: &String| json_line(&serde_json::json!({ "file": file, "deleted": !arguments.dry_run }));
+            print_escaped(&collected.garbage.iter().map(line).collect::<Result<String>>()?)
+        }
+        false => print(&collected.garbage.iter().map(|file| format!("{file}\n")).collect::<String>()),
     };
-    print(&collected.garbage.iter().map(line).collect::<String>());
     let done = if arguments.dry_run { "would be deleted" } else { "deleted" };
-    eprintln!("{} files {done}, {} kept", collected.garbage.len(), collected.kept);
+    eprintln!("{} {done}, {} kept", counted(collected.garbage.len() as u64, "file"), collected.kept);
     Ok(())
 }
 

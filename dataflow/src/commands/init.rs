@@ -1,6 +1,6 @@
 //! `tidegate init`: makes the control tables, or makes those that are there this database's.
 
-use super::output::print;
+use super::output::{json_line, print, print_escaped};
 use crate::{
     accept::{self, Adopted, Person},
     error::{CodedError, Result},
@@ -34,21 +34,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         log::start(log::Format::Text, log::Detail::Normal);
         let adopted = accept::adopt(&job, &Person::new(&arguments.why, true, arguments.nobody_runs)?)?;
         let Adopted { epoch, fence_id, instead_of } = &adopted;
-        print(&match arguments.json {
-            true => serde_json::json!({ "job": job.name, "adopted": adopted }).to_string() + "\n",
-            false => format!(
+        match arguments.json {
+            true => print_escaped(&json_line(&serde_json::json!({ "job": job.name, "adopted": adopted }))?),
+            false => print(&format!(
                 "the control tables belong to this database from epoch {epoch} on, under fence id {fence_id} instead of \
                  {instead_of}\n"
-            ),
-        });
+            )),
+        };
         return Ok(());
     }
     let made = warehouse(&job)?.init(&uuid::Uuid::new_v4().to_string()).map_err(CodedError::from)?;
     if arguments.json {
-        print(&(serde_json::json!({ "job": job.name, "made": made }).to_string() + "\n"));
+        print_escaped(&json_line(&serde_json::json!({ "job": job.name, "made": made }))?);
     } else {
         print(&made.iter().map(|table| format!("{table}\n")).collect::<String>());
     }
-    eprintln!("job {}: {} control tables made", job.name, made.len());
+    match made.len() {
+        0 => eprintln!("job {}: all control tables are there already; nothing was made", job.name),
+        made => eprintln!("job {}: {made} control tables made", job.name),
+    }
     Ok(())
 }

@@ -11,7 +11,7 @@ use connectors::{
 };
 use operators::{sink::history::SLICE, time::ago};
 
-use super::output::print;
+use super::output::{counted, print, print_escaped};
 use crate::{
     error::{Code, CodedError, Result},
     job::{self, Job},
@@ -37,15 +37,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         job::parse_duration(text)
             .ok_or_else(|| CodedError::new(Code::Usage, format!("--keep {text:?}: write it like 12h or 90d")))
     });
+    let job = job::load(&arguments.job)?;
+    let Some(keep) = keep.transpose()?.or(job.keep) else {
+        let what = "nothing says how long epochs are kept: give --keep, or `keep` in [history]";
+        return Err(CodedError::new(Code::Usage, what));
+    };
     let mut all = 0;
-    prune(&job::load(&arguments.job)?, keep.transpose()?, &mut |Folded { base, epochs }| {
+    prune(&job, keep, &mut |Folded { base, epochs }| {
         all += epochs;
-        print(&match arguments.json {
-            true => serde_json::json!({ "base": base.0, "epochs": epochs }).to_string() + "\n",
-            false => format!("epoch {base}: {epochs} epochs\n"),
-        });
+        match arguments.json {
+            true => print_escaped(&(serde_json::json!({ "base": base.0, "epochs": epochs }).to_string() + "\n")),
+            false => print(&format!("{} folded into the row of epoch {base}\n", counted(*epochs, "epoch"))),
+        };
     })?;
-    eprintln!("{all} epochs folded into one row");
+    match all {
+        0 => eprintln!("no epochs folded: none was closed before {:.0}", ago(keep)),
+        all => eprintln!("{} folded into one row", counted(all, "epoch")),
+    }
     Ok(())
 }
 
@@ -59,11 +67,7 @@ const SESSIONS_FOR: Duration = Duration::from_secs(30 * 24 * 3600);
 /// # Errors
 /// Redshift cannot be reached, the user may not delete rows of the control tables, or even the smallest slice would hold the fence for
 /// too long. What was folded before that is folded.
-fn prune(job: &Job, keep: Option<Duration>, say: &mut dyn FnMut(&Folded)) -> Result<()> {
-    let Some(keep) = keep.or(job.keep) else {
-        let what = "nothing says how long epochs are kept: give --keep, or `keep` in [history]";
-        return Err(CodedError::new(Code::Usage, what));
-    };
+fn prune(job: &Job, keep: Duration, say: &mut dyn FnMut(&Folded)) -> Result<()> {
     let mut warehouse = warehouse(job)?;
     warehouse.read().map_err(CodedError::of_tables)?;
     // Its sessions are recorded like all others, without a generation.

@@ -3,24 +3,19 @@
 //! Everything that is said goes through `tracing`, so that both forms say the same. A line for people is its message; a JSON
 //! object has the message and its figures as fields, whose names docs/reference.md lists.
 
-use std::{fmt, io::Write, sync::OnceLock};
+use std::{borrow::Cow, fmt, io::Write, sync::OnceLock};
 
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer,
     filter::Targets,
-    fmt::{
-        FmtContext, FormatEvent, FormatFields, MakeWriter,
-        format::Writer,
-        layer,
-        time::{FormatTime, SystemTime},
-    },
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format::Writer, layer, time::FormatTime},
     layer::SubscriberExt,
     registry::LookupSpan,
 };
 
 use super::screen;
-use crate::error::CodedError;
+use crate::{error::CodedError, visible};
 
 /// How `run` says what it says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -58,10 +53,11 @@ pub fn start(format: Format, detail: Detail) {
     };
     let most = Targets::new().with_target("tidegate", own).with_default(others);
     let is_json = format == Format::Json;
-    let people = (!is_json).then(|| layer().with_writer(Lines).event_format(People));
+    let people = (!is_json).then(|| layer().with_writer(Lines(visible::text)).event_format(People));
     let objects = is_json.then(|| {
         layer()
-            .with_writer(Lines)
+            .with_writer(Lines(visible::escaped))
+            .with_timer(Clock)
             .json()
             .flatten_event(true)
             .with_current_span(false)
@@ -78,7 +74,7 @@ pub fn error(error: &CodedError) {
     screen::clear();
     if FORMAT.get() != Some(&Format::Json) {
         // If nobody reads our standard error the exit code still tells.
-        let _ = std::io::stderr().write_all(error.render().as_bytes());
+        let _ = std::io::stderr().write_all(visible::text(&error.render()).as_bytes());
         return;
     }
     let code = error.code;
@@ -107,7 +103,7 @@ where
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut to: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let level = *event.metadata().level();
         if !screen::is_terminal() {
-            SystemTime.format_time(&mut to)?;
+            Clock.format_time(&mut to)?;
             write!(to, " {level:<5} ")?;
         } else if level <= Level::WARN {
             write!(to, "{}: ", level.as_str().to_lowercase())?;
@@ -115,6 +111,15 @@ where
         let mut message = Message(String::new());
         event.record(&mut message);
         writeln!(to, "{}", message.0)
+    }
+}
+
+/// The time of day, as all times that somebody is told.
+struct Clock;
+
+impl FormatTime for Clock {
+    fn format_time(&self, to: &mut Writer<'_>) -> fmt::Result {
+        write!(to, "{}", operators::time::now())
     }
 }
 
@@ -129,18 +134,21 @@ impl tracing::field::Visit for Message {
     }
 }
 
+/// Makes of a line what a terminal shows and does not obey: what is said may quote records.
+type Shown = for<'t> fn(&'t str) -> Cow<'t, str>;
+
 /// Writes whole lines above the live view, if there is one.
-struct Lines;
+struct Lines(Shown);
 
 impl<'a> MakeWriter<'a> for Lines {
     type Writer = Line;
 
     fn make_writer(&'a self) -> Line {
-        Line(Vec::new())
+        Line(Vec::new(), self.0)
     }
 }
 
-struct Line(Vec<u8>);
+struct Line(Vec<u8>, Shown);
 
 impl Write for Line {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -155,6 +163,6 @@ impl Write for Line {
 
 impl Drop for Line {
     fn drop(&mut self) {
-        screen::above(&self.0);
+        screen::above(self.1(&String::from_utf8_lossy(&self.0)).as_bytes());
     }
 }
