@@ -94,7 +94,7 @@ impl Micros {
         micros.to_text().starts_with(text.get(..whole)?).then_some(micros)
     }
 
-    /// `2026-11-24 10:54:54.000001` in UTC, as a Redshift literal wants it.
+    /// `2026-11-24 10:54:54.000001` in UTC, as a Redshift literal wants it. People are told another form: [`fmt::Display`].
     pub fn to_text(self) -> String {
         // The calendar ends 260,000 years from here; what a table or a topic holds was kept to four digits of a year before.
         let last = if self.0 < 0 { DateTime::<Utc>::MIN_UTC } else { DateTime::<Utc>::MAX_UTC };
@@ -105,9 +105,32 @@ impl Micros {
     }
 }
 
+/// RFC 3339 in UTC, as every time is that somebody is told: `2026-11-24T10:54:54.000001Z`, always with six digits, so that the texts sort
+/// as the moments do. `{:.0}` leaves them out: `2026-11-24T10:54:54Z`.
+impl fmt::Display for Micros {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.to_text();
+        let (day, time) = text.split_once(' ').unwrap_or((&text, ""));
+        let time = if f.precision() == Some(0) { time.split('.').next().unwrap_or_default() } else { time };
+        write!(f, "{day}T{time}Z")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moments_as_people_are_told() {
+        for (micros, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (-1, "1969-12-31T23:59:59.999999Z"),
+            (1_795_517_694_000_001, "2026-11-24T10:54:54.000001Z"),
+        ] {
+            assert_eq!(Micros(micros).to_string(), text);
+        }
+        assert_eq!(format!("since {:.0},", Micros(1_795_517_694_999_999)), "since 2026-11-24T10:54:54Z,");
+    }
 
     #[test]
     fn moments_as_text() {

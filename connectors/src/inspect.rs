@@ -49,10 +49,10 @@ pub struct EpochSummary {
     pub kind: String,
     /// Who loaded it.
     pub generation: u64,
-    /// When it was closed, as the warehouse shows it, in UTC.
-    pub closed_at: String,
+    /// When it was closed.
+    pub closed_at: Micros,
     /// When it was loaded.
-    pub loaded_at: String,
+    pub loaded_at: Micros,
     /// Offsets that were read, control records included.
     pub offsets: u64,
     /// Rows, over all targets.
@@ -68,8 +68,8 @@ pub struct EpochSummary {
 pub struct Standing {
     /// The generation that holds the fence; 0 before the first start.
     pub generation: u64,
-    /// When the fence moved last, in UTC.
-    pub changed_at: String,
+    /// When the fence moved last.
+    pub changed_at: Micros,
     /// The open sessions of the job's processes; `None` where the warehouse does not show sessions.
     pub sessions: Option<Vec<OpenSession>>,
     /// Dead letters in all.

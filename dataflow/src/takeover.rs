@@ -125,8 +125,7 @@ fn is_asked(take_over: &TakeOver) -> bool {
 
 fn describe(session: &OpenSession) -> String {
     let Process { host, id, started_at } = &session.process;
-    let since = started_at.to_text();
-    format!("process {id} on {host}, since {} UTC,", since.split('.').next().unwrap_or_default())
+    format!("process {id} on {host}, since {started_at:.0},")
 }
 
 fn ask(who: &str) -> bool {

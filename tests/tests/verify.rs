@@ -177,8 +177,30 @@ fn the_settings_of_the_user_do_not_matter() {
     );
     assert!(world.number(&off) < 3600, "{} s from UTC", world.number(&off));
     let status: serde_json::Value = serde_json::from_str(&world.output(&["status", &job, "--json"])).expect("JSON");
-    assert_eq!(status["loaded_at"].as_str().map(|at| at.starts_with("20")), Some(true), "{status}");
-    assert_eq!(world.output(&["dead-letters", &job, "--json"]).lines().count(), 1);
+    for time in [&status["loaded_at"], &status["complete_up_to"]] {
+        assert!(is_rfc_3339(time), "{status}");
+    }
+    let objects = |arguments: &[&str]| -> Vec<serde_json::Value> {
+        world.output(arguments).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    };
+    let letters = objects(&["dead-letters", &job, "--json"]);
+    assert_eq!(letters.len(), 1);
+    let example = &letters[0]["example"];
+    assert!(is_rfc_3339(&example["closed_at"]) && is_rfc_3339(&example["timestamp"]), "{example}");
+    let newest = &objects(&["epochs", &job, "--json"])[0];
+    assert!(is_rfc_3339(&newest["closed_at"]) && is_rfc_3339(&newest["loaded_at"]), "{newest}");
+    // What a command says another one takes.
+    let at = newest["closed_at"].as_str().expect("a time");
+    assert_eq!(world.finish(&["verify", &job, "--since", at]).0, Some(0));
+    let (code, _, wrong) = world.finish(&["verify", &job, "--since", "2026-11-24 10:00"]);
+    assert!(code == Some(2) && wrong.contains("no offset such as Z"), "{wrong}");
+    assert!(wrong.contains("like 2026-11-24T10:00:00Z"), "{wrong}");
+    for command in ["status", "epochs", "dead-letters"] {
+        let text = world.output(&[command, &job]);
+        let times = text.split_whitespace().filter(|word| word.starts_with("20") && word.contains(':'));
+        let times: Vec<&str> = times.map(|time| time.trim_end_matches(',')).collect();
+        assert!(!times.is_empty() && times.iter().all(|time| time.len() == 20 && time.ends_with('Z')), "{text}");
+    }
     assert_eq!(world.finish(&["check", &job]).0, Some(0));
 }
 
@@ -189,4 +211,10 @@ impl Drop for Back<'_> {
     fn drop(&mut self) {
         self.0.sql("ALTER ROLE loader RESET timezone; ALTER ROLE loader RESET datestyle");
     }
+}
+/// A moment in UTC, with six digits of a second.
+fn is_rfc_3339(value: &serde_json::Value) -> bool {
+    let (text, form) = (value.as_str().unwrap_or_default(), "0000-00-00T00:00:00.000000Z");
+    let fits = |(c, wanted): (char, char)| if wanted == '0' { c.is_ascii_digit() } else { c == wanted };
+    text.len() == form.len() && text.chars().zip(form.chars()).all(fits)
 }

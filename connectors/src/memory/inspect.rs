@@ -59,7 +59,7 @@ impl Inspect for MemoryWarehouse {
         let mut tables = lock(&self.tables);
         let generation = fence(&mut tables)?.generation.0;
         let halt = tables.halts.iter().max_by_key(|note| (note.generation, note.since)).cloned();
-        let changed_at = Micros(0).to_text();
+        let changed_at = Micros(0);
         Ok(Standing { generation, changed_at, sessions, dead_letters: tables.letters.len() as u64, halt })
     }
 
@@ -87,9 +87,9 @@ impl Inspect for MemoryWarehouse {
                 epoch: record.epoch.0,
                 kind: record.kind.text().into(),
                 generation: tables.generations.get(&record.epoch).map_or(0, |generation| generation.0),
-                closed_at: record.closed_at.to_text(),
+                closed_at: record.closed_at,
                 // Here an epoch is loaded when it is closed.
-                loaded_at: record.closed_at.to_text(),
+                loaded_at: record.closed_at,
                 offsets: record.spans.iter().map(|span| (span.end - span.start) as u64).sum(),
                 rows: sum(&|counts| counts.loaded, &|target| target != letters),
                 filtered: sum(&|counts| counts.of(checkpoint::Fate::Filtered), &|_| true),

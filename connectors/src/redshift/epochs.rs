@@ -4,7 +4,7 @@ use checkpoint::{Epoch, Generation, garbage::Live};
 
 use super::{database::Redshift, session::Session, text::literal};
 use crate::{
-    HaltNote, Process, Result,
+    Error, Fault, HaltNote, Process, Result,
     inspect::{EpochSummary, Standing},
 };
 
@@ -17,7 +17,9 @@ impl Redshift {
         let mut session = self.connect_to_read()?;
         self.tables.check(&mut session)?;
         let fence = self.read_fence(&mut session)?;
-        let changed_at = session.one_text(&format!("SELECT changed_at::varchar FROM {}", self.tables.fence))?;
+        let rows = session.run(&format!("SELECT changed_at::varchar FROM {}", self.tables.fence))?.rows;
+        let [changed] = rows.as_slice() else { return Err(Error::new(Fault::Corrupt, "the fence has not one row")) };
+        let changed_at = changed.moment(0)?;
         let sessions = self.open_sessions(&mut session, false)?;
         let dead_letters = session.one_number(&format!("SELECT count(*) FROM {}", self.tables.dead_letters))?;
         let halt = self.newest_halt(&mut session)?;
@@ -87,8 +89,8 @@ impl Redshift {
                 epoch: row.number(0)?,
                 kind: row.text(8)?.into(),
                 generation: row.number(1)?,
-                closed_at: row.text(2)?.into(),
-                loaded_at: row.text(3)?.into(),
+                closed_at: row.moment(2)?,
+                loaded_at: row.moment(3)?,
                 offsets: row.number(4)?,
                 rows: row.number(5)?,
                 filtered: row.number(6)?,

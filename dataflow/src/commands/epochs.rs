@@ -3,11 +3,10 @@
 use connectors::inspect::EpochSummary;
 use serde::Serialize;
 
-use super::output::print;
+use super::output::{json_line, print, print_escaped, table};
 use crate::{
-    error::{Code, CodedError, Result},
-    job::{self, Job},
-    ports,
+    error::{CodedError, Result},
+    job, ports,
 };
 
 /// List the newest epochs.
@@ -24,7 +23,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    print(&epochs(&job::load(&arguments.job)?, arguments.last, arguments.json)?);
+    let epochs = ports::inspect(&job::load(&arguments.job)?)?.epochs(arguments.last).map_err(CodedError::of_tables)?;
+    match arguments.json {
+        true => print_escaped(&epochs.iter().map(|epoch| json_line(&line(epoch))).collect::<Result<String>>()?),
+        false => print(&text(&epochs)),
+    };
     Ok(())
 }
 
@@ -33,63 +36,77 @@ struct EpochLine<'a> {
     epoch: u64,
     kind: &'a str,
     generation: u64,
-    closed_at: &'a str,
-    loaded_at: &'a str,
+    closed_at: String,
+    loaded_at: String,
     offsets: u64,
     rows: u64,
     filtered: u64,
     dead_letters: u64,
 }
 
-/// The newest epochs of a job, the newest first; a table, or one object a line.
-fn epochs(job: &Job, most: u64, json: bool) -> Result<String> {
-    let epochs = ports::inspect(job)?.epochs(most)?;
-    if json {
-        let lines = epochs.iter().map(|epoch| {
-            let EpochSummary { epoch, kind, generation, closed_at, loaded_at, offsets, rows, filtered, dead_letters } =
-                epoch;
-            let line = EpochLine {
-                epoch: *epoch,
-                kind,
-                generation: *generation,
-                closed_at,
-                loaded_at,
-                offsets: *offsets,
-                rows: *rows,
-                filtered: *filtered,
-                dead_letters: *dead_letters,
-            };
-            serde_json::to_string(&line).map(|line| line + "\n")
-        });
-        return lines.collect::<Result<_, _>>().map_err(|e| CodedError::new(Code::Bug, e.to_string()));
+fn line(summary: &EpochSummary) -> EpochLine<'_> {
+    let EpochSummary { epoch, kind, generation, closed_at, loaded_at, offsets, rows, filtered, dead_letters } = summary;
+    EpochLine {
+        epoch: *epoch,
+        kind,
+        generation: *generation,
+        closed_at: closed_at.to_string(),
+        loaded_at: loaded_at.to_string(),
+        offsets: *offsets,
+        rows: *rows,
+        filtered: *filtered,
+        dead_letters: *dead_letters,
+    }
+}
+
+/// The epochs for a person, in the order in which they come.
+fn text(epochs: &[EpochSummary]) -> String {
+    if epochs.is_empty() {
+        return "no epochs: nothing was loaded yet\n".into();
     }
     let heads =
         ["epoch", "kind", "generation", "closed at", "loaded at", "offsets", "rows", "filtered", "dead letters"];
-    let mut table = vec![heads.map(String::from)];
-    table.extend(epochs.into_iter().map(|e| {
-        let numbers = [e.offsets, e.rows, e.filtered, e.dead_letters].map(|n| n.to_string());
-        let [offsets, rows, filtered, letters] = numbers;
-        [
-            e.epoch.to_string(),
-            e.kind,
-            e.generation.to_string(),
-            e.closed_at,
-            e.loaded_at,
-            offsets,
-            rows,
-            filtered,
-            letters,
-        ]
-    }));
-    let widths: Vec<usize> =
-        (0..heads.len()).map(|i| table.iter().map(|row| row[i].len()).max().unwrap_or(0)).collect();
-    let line = |row: &[String; 9]| {
-        let cells = row.iter().zip(&widths).enumerate().map(|(i, (cell, width))| match i {
-            // Words and times begin at the left, numbers end at the right.
-            1 | 3 | 4 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_string() + "\n"
+    let row = |summary: &EpochSummary| {
+        let EpochSummary { epoch, kind, generation, closed_at, loaded_at, offsets, rows, filtered, dead_letters } =
+            summary;
+        let times = [closed_at, loaded_at].map(|at| format!("{at:.0}"));
+        let numbers = [offsets, rows, filtered, dead_letters].map(u64::to_string);
+        let head = [epoch.to_string(), kind.clone(), generation.to_string()];
+        head.into_iter().chain(times).chain(numbers).collect::<Vec<_>>()
     };
-    Ok(table.iter().map(line).collect())
+    table(&heads, &epochs.iter().map(row).collect::<Vec<_>>())
+}
+
+#[cfg(test)]
+mod tests {
+    use checkpoint::Micros;
+
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_one_form() {
+        let at = Micros(1_795_514_400_250_000);
+        let epoch = EpochSummary {
+            epoch: 10,
+            kind: "data".into(),
+            generation: 2,
+            closed_at: at,
+            loaded_at: Micros(at.0 + 1_000_000),
+            offsets: 5,
+            rows: 1234,
+            filtered: 0,
+            dead_letters: 1,
+        };
+        assert_eq!(
+            text(std::slice::from_ref(&epoch)),
+            "epoch  kind  generation  closed at             loaded at             offsets  rows  filtered  dead letters\n   \
+             10  data           2  2026-11-24T10:00:00Z  2026-11-24T10:00:01Z        5  1234         0             1\n"
+        );
+        let json = json_line(&line(&epoch)).unwrap();
+        assert!(
+            json.contains(r#""closed_at":"2026-11-24T10:00:00.250000Z","loaded_at":"2026-11-24T10:00:01.250000Z""#),
+            "{json}"
+        );
+        assert_eq!(text(&[]), "no epochs: nothing was loaded yet\n");
+    }
 }

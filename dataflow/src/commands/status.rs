@@ -11,13 +11,13 @@ use checkpoint::{
     Cut, History, Micros, TopicPartition,
     protocol::{self, Halt, SourceFacts},
 };
-use connectors::{HaltNote, Log, OpenSession};
+use connectors::{HaltNote, Log, OpenSession, inspect::EpochSummary};
 use operators::time::now;
 use serde::Serialize;
 
-use super::output::print;
+use super::output::{counted, json_line, print, print_escaped};
 use crate::{
-    error::{Code, CodedError, Result},
+    error::{CodedError, Result},
     job::{self, Job},
     ports,
 };
@@ -36,7 +36,12 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    print(&status(&job::load(&arguments.job)?, arguments.json)?);
+    let shown = status(&job::load(&arguments.job)?, arguments.json)?;
+    if arguments.json {
+        print_escaped(&shown)
+    } else {
+        print(&shown)
+    };
     Ok(())
 }
 
@@ -50,7 +55,7 @@ struct StatusLine<'a> {
     halt: Option<HaltLine<'a>>,
     last_epoch: Option<u64>,
     complete_up_to: Option<String>,
-    loaded_at: Option<&'a str>,
+    loaded_at: Option<String>,
     dead_letters: u64,
     lag_offsets: Option<u64>,
     topics: Vec<TopicLine<'a>>,
@@ -99,8 +104,7 @@ fn status(job: &Job, json: bool) -> Result<String> {
     let newest = inspect.epochs(1)?.pop();
     let topics: Vec<TopicFacts> =
         said.into_iter().map(|(topic, said)| topic_facts(&log, topic, said, &admitted)).collect();
-    let closed_at = newest.as_ref().and_then(|epoch| Micros::from_text(&epoch.closed_at));
-    let complete_up_to = closed_at.and_then(|closed_at| complete_up_to(asked_at, closed_at, &topics));
+    let complete_up_to = newest.as_ref().and_then(|epoch| complete_up_to(asked_at, epoch.closed_at, &topics));
     let topics: Vec<TopicLine> = topics.into_iter().map(topic_line).collect();
     // One of an older generation is history; and beside an open session somebody works.
     let is_current = |note: &&HaltNote| {
@@ -117,35 +121,36 @@ fn status(job: &Job, json: bool) -> Result<String> {
         sessions: standing.sessions.as_ref().map(Vec::len),
         halt: halt.map(|note| HaltLine {
             code: &note.code,
-            since: seconds(note.since),
+            since: note.since.to_string(),
             host: &note.process.host,
             process: note.process.id,
             reason: &note.reason,
         }),
         last_epoch: newest.as_ref().map(|e| e.epoch),
-        complete_up_to: complete_up_to.map(Micros::to_text),
-        loaded_at: newest.as_ref().map(|e| e.loaded_at.as_str()),
+        complete_up_to: complete_up_to.map(|at| at.to_string()),
+        loaded_at: newest.as_ref().map(|e| e.loaded_at.to_string()),
         dead_letters: standing.dead_letters,
         lag_offsets: lags.map(|lags| lags.iter().sum()),
         topics,
     };
     if json {
-        let text = serde_json::to_string(&line).map_err(|e| CodedError::new(Code::Bug, e.to_string()))?;
-        return Ok(text + "\n");
+        return json_line(&line);
     }
     let mut text =
-        format!("job {}: generation {}, fence moved at {} UTC\n", line.job, line.generation, standing.changed_at);
-    text += &match (line.last_epoch, line.loaded_at) {
-        (Some(epoch), Some(loaded)) => format!("last epoch {epoch}: loaded at {loaded} UTC\n"),
-        _ => "nothing was loaded yet\n".to_string(),
+        format!("job {}: generation {}, fence moved at {:.0}\n", line.job, line.generation, standing.changed_at);
+    text += &match &newest {
+        Some(EpochSummary { epoch, loaded_at, .. }) => format!("last epoch {epoch}: loaded at {loaded_at:.0}\n"),
+        None => "nothing was loaded yet\n".to_string(),
     };
-    text += &match &line.complete_up_to {
+    text += &match complete_up_to {
         Some(at) => format!("complete up to {at}\n"),
         None => "up to when the tables are complete is not known\n".to_string(),
     };
-    if let Some(HaltLine { since, host, process, reason, .. }) = &line.halt {
+    if let Some(HaltNote { since, process, reason, .. }) = halt {
         text += &format!(
-            "halted since {since} UTC, process {process} on {host}:\n  {}\n",
+            "halted since {since:.0}, process {} on {}:\n  {}\n",
+            process.id,
+            process.host,
             reason.trim_end().replace('\n', "\n  ")
         );
     }
@@ -168,7 +173,10 @@ impl TopicLine<'_> {
     fn text(&self) -> String {
         let TopicLine { topic, partitions, lag_offsets, held_up, problem } = self;
         let mut text = match lag_offsets {
-            Some(lag) => format!("topic {topic}: {partitions} partitions, {lag} offsets not loaded\n"),
+            Some(lag) => {
+                let (partitions, lag) = (counted(*partitions as u64, "partition"), counted(*lag, "offset"));
+                format!("topic {topic}: {partitions}, {lag} not loaded\n")
+            }
             None => String::new(),
         };
         for HeldUpLine { partition, offset, since } in held_up.iter().take(HELD_UP_SHOWN) {
@@ -181,11 +189,6 @@ impl TopicLine<'_> {
         }
         text + &problem.as_ref().map_or(String::new(), |problem| format!("topic {topic}: {problem}\n"))
     }
-}
-
-/// A time as text, to the second.
-fn seconds(at: Micros) -> String {
-    at.to_text().split('.').next().unwrap_or_default().into()
 }
 
 fn sessions(number: usize) -> String {
@@ -290,7 +293,7 @@ fn topic_line(facts: TopicFacts<'_>) -> TopicLine<'_> {
     let TopicFacts { topic, partitions, problem } = facts;
     let held_up = partitions.iter().filter_map(|lag| {
         let (offset, since) = lag.held_up?;
-        Some(HeldUpLine { partition: lag.partition, offset, since: since.map(Micros::to_text) })
+        Some(HeldUpLine { partition: lag.partition, offset, since: since.map(|at| at.to_string()) })
     });
     TopicLine {
         topic,

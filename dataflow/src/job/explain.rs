@@ -256,7 +256,7 @@ fn secret_text(secret: &Secret) -> String {
 }
 
 fn moment_text(at: Micros) -> String {
-    quoted(&(at.to_text().replacen(' ', "T", 1) + "Z"))
+    quoted(&at.to_string())
 }
 
 fn time_text(time: Duration) -> String {

@@ -24,7 +24,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use checkpoint::Micros;
 use connectors::LoadStep;
 use operators::{
     events::{Event, Watch},
@@ -101,7 +100,7 @@ impl Report {
                     bytes,
                     seconds,
                     attempts,
-                    complete_up_to = self.facts.complete_up_to().map(Micros::to_text),
+                    complete_up_to = self.facts.complete_up_to().map(|at| at.to_string()),
                     "loaded {epochs}: {records} records, {rows} rows{letters}, {bytes} bytes, {seconds:.2} s{tries}",
                 );
                 self.say_changed();
@@ -296,7 +295,7 @@ fn lag_of_all(snapshot: &Snapshot) -> String {
 mod tests {
     use std::sync::Arc;
 
-    use checkpoint::TopicPartition;
+    use checkpoint::{Micros, TopicPartition};
     use operators::places::Place;
 
     use super::{partition::Ends, *};
@@ -320,11 +319,11 @@ mod tests {
         facts.ends(&[open(0), ended], Micros(1_000_000));
         assert_eq!(
             line(),
-            "4 offsets not loaded; clicks[0] is held up at offset 5 by a transaction that is open since 1970-01-01 00:00:00.000000"
+            "4 offsets not loaded; clicks[0] is held up at offset 5 by a transaction that is open since 1970-01-01T00:00:00.000000Z"
         );
         for at in [2_000_000, 3_000_000] {
             facts.ends(&[open(0), open(1)], Micros(at));
         }
-        assert!(line().ends_with("00:00:00.000000, and so is 1 other partition"), "{}", line());
+        assert!(line().ends_with("00:00:00.000000Z, and so is 1 other partition"), "{}", line());
     }
 }

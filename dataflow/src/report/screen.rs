@@ -107,7 +107,7 @@ fn lines(snapshot: &Snapshot, rates: &Rates, colour: bool) -> Vec<String> {
         ));
     }
     if let Some(at) = snapshot.complete_up_to_us {
-        lines.push(format!("  complete up to {} UTC", Micros(at).to_text().get(..19).unwrap_or_default()));
+        lines.push(format!("  complete up to {:.0}", Micros(at)));
     }
     if let Some(held) = &snapshot.held_up {
         lines.push(format!("  {}", held_up(held)));

@@ -30,7 +30,7 @@ pub(super) fn lag(lag: &TopicLag) -> String {
 /// Which partition a transaction holds up, where, and since when.
 pub(super) fn held_up(held: &HeldUp) -> String {
     let HeldUp { topic, partition, offset, since_us, others } = held;
-    let since = Micros(*since_us).to_text();
+    let since = Micros(*since_us);
     let others = match others {
         0 => String::new(),
         1 => ", and so is 1 other partition".into(),
