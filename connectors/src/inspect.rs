@@ -1,6 +1,8 @@
 //! The port of whoever looks at a job from outside: what its tables say, for a person to read. It changes nothing, but for the mark
 //! that a verification leaves. Redshift.
 
+use std::ops::ControlFlow;
+
 use checkpoint::{Epoch, Micros, TopicPartition, garbage::Live};
 
 use crate::{HaltNote, OpenSession, Result, TableName};
@@ -30,6 +32,14 @@ pub trait Inspect: Send {
 
     /// The dead letters of the job by target, stage, column and reason; the most frequent first.
     fn dead_letters(&mut self, which: &Which) -> Result<Vec<Group>>;
+
+    /// Gives each dead letter, some hundreds at a time, sorted by epoch, topic, partition and offset, all of one moment; until `each`
+    /// wants no more.
+    fn each_dead_letter(
+        &mut self,
+        which: &Which,
+        each: &mut dyn FnMut(Vec<DeadLetter>) -> ControlFlow<()>,
+    ) -> Result<()>;
 
     /// Holds the control tables and these targets against each other, all at one moment, and computes the digests of the epochs again.
     /// Where nothing is wrong it leaves a mark of how far that was looked at, for [`Scope::New`].
@@ -90,41 +100,42 @@ pub struct Which {
 /// Dead letters of one target, stage, column and kind of reason, and the newest of them as example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
-    /// The target; empty where the records did not decode.
-    pub target: String,
-    /// Where on their way they failed.
-    pub stage: String,
-    /// The column, if one is to blame.
-    pub column: Option<String>,
-    /// What they have in common: the reason up to its first colon.
+    /// What their reasons have in common: the text up to the first colon.
     pub reason: String,
     /// How many there are.
     pub count: u64,
     /// The newest.
-    pub example: Example,
+    pub example: DeadLetter,
 }
 
 /// One dead letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Example {
+pub struct DeadLetter {
+    /// The target; empty where the record did not decode.
+    pub target: String,
+    /// Where on its way it failed.
+    pub stage: String,
+    /// The column, if one is to blame.
+    pub column: Option<String>,
     /// Its epoch.
     pub epoch: Epoch,
-    /// When that was closed, as the warehouse shows it; `None` if it was folded into the base.
-    pub closed_at: Option<String>,
+    /// When that was closed; `None` if it was folded into the base.
+    pub closed_at: Option<Micros>,
     /// Its partition.
     pub partition: TopicPartition,
     /// Its offset.
     pub offset: i64,
+    /// Its place in its message, from 0.
+    pub index: i32,
+    /// Its timestamp in Kafka, where that is one of the years 1970 to 9999.
+    pub timestamp: Option<Micros>,
     /// The whole reason.
     pub reason: String,
-    /// The first of its bytes, at most [`EXAMPLE_BYTES`].
-    pub bytes: Vec<u8>,
+    /// Its bytes, as many as were kept; `None` if it had no value.
+    pub bytes: Option<Vec<u8>>,
     /// Whether the record has more.
     pub cut: bool,
 }
-
-/// How many bytes an example shows.
-pub const EXAMPLE_BYTES: usize = 200;
 
 /// A target as the checks look at it.
 #[derive(Clone, Debug)]

@@ -116,6 +116,7 @@ fn every_field_of_json_is_in_the_page_and_the_other_way_round() {
     has_fields("### `tidegate status --json`", &world.output(&["status", &job, "--json"]));
     has_fields("### `tidegate epochs --json`", &world.output(&["epochs", &job, "--json"]));
     has_fields("### `tidegate dead-letters --json`", &world.output(&["dead-letters", &job, "--json"]));
+    has_fields("### `tidegate dead-letters --all --json`", &world.output(&["dead-letters", &job, "--all", "--json"]));
     has_fields("### `tidegate explain --json CODE`", &world.output(&["explain", "--json"]));
     world.sql(&format!("DELETE FROM {name} WHERE id = 1"));
     let (code, findings, _) = world.finish(&["verify", &job, "--json"]);

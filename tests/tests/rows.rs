@@ -441,11 +441,38 @@ fn listed(world: &World, job: &str) {
     let bigint = groups.iter().find(|g| g["reason"] == "out of range for bigint").expect("that kind");
     assert_eq!((&bigint["stage"], &bigint["column"], &bigint["count"]), (&"decode".into(), &"id".into(), &EACH.into()));
     assert_eq!(bigint["example"]["record"], r#"{"id":1000000000000000000000000000000}"#);
+    each(world, job, all);
     let shown = world.output(&["dead-letters", job, "--reason", "leap second", "--since", "1h"]);
     assert!(shown.contains("10 at decode column at: not a timestamp with an offset"), "{shown}");
     assert!(shown.ends_with("10 dead letters of 1 kind\n"), "{shown}");
     let none = world.output(&["dead-letters", job, "--since", "2999-01-01"]);
     assert_eq!(none, "no dead letters\n");
+}
+
+/// `dead-letters --all` shows each, with all of it that is kept, and nothing of it acts on a terminal.
+fn each(world: &World, job: &str, all: i64) {
+    let name = &world.name;
+    let json = world.output(&["dead-letters", job, "--all", "--json"]);
+    let letters: Vec<serde_json::Value> = json.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(letters.len() as i64, all);
+    let number = |letter: &serde_json::Value, key: &str| letter[key].as_i64().unwrap_or_default();
+    assert!(letters.is_sorted_by_key(|letter| ["epoch", "partition", "offset"].map(|key| number(letter, key))));
+    let bytes = |letter: &serde_json::Value| match letter["record_hex"].as_str() {
+        Some(hex) => hex.to_string(),
+        None => checkpoint::hex(letter["record"].as_str().unwrap_or_default().as_bytes()),
+    };
+    let kept = world.sql(&format!("SELECT coalesce(raw_bytes, '') FROM tidegate.{name}_dead_letters"));
+    let mut kept: Vec<String> = kept.into_iter().filter_map(|row| row[0].clone()).collect();
+    let mut shown: Vec<String> = letters.iter().map(bytes).collect();
+    kept.sort_unstable();
+    shown.sort_unstable();
+    assert!(shown == kept, "every byte that is kept is there");
+    let replaced = letters.iter().find(|letter| letter["record_hex"].is_string()).expect("one that is not UTF-8");
+    assert!(replaced["record"].as_str().is_some_and(|text| text.contains('\u{fffd}')), "{replaced}");
+    let text = world.output(&["dead-letters", job, "--all"]);
+    assert!(text.ends_with(&format!("\n{all} dead letters\n")), "the sum is the last line");
+    assert!(text.contains("\n    {\"id\":1000000000000000000000000000000}\n"), "as it was sent");
+    assert!(text.contains("<0xFF>") && !text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')));
 }
 
 /// A record may be a row of one target and a dead letter of another; halting is a choice.
@@ -518,33 +545,6 @@ query = "SELECT id, 10 / id AS q, _partition AS kafka_partition, _offset AS kafk
     );
     checkers::control_tables_of(&world, &[name.clone(), format!("{name}_second")]);
 
-    // Above its limit the job halts, and loads nothing of what it has read.
-    let before = world.number(&format!("SELECT next_epoch FROM tidegate.{name}_fence"));
-    send(name, &(0..2000).map(|n| if n % 5 == 0 { (0, Record::of("bad")) } else { id(1) }).collect::<Vec<_>>());
-    let ended = world.start(&["run", &job, "--until-caught-up"]).end(Duration::from_secs(60));
-    assert_eq!(ended.code, Some(23), "{}", ended.said);
-    assert!(ended.said.contains("TG-4002") && ended.said.contains("of the last"), "{}", ended.said);
-    assert_eq!(world.number(&format!("SELECT next_epoch FROM tidegate.{name}_fence")), before);
-}
-
-/// One stream out of several topics, which tells them apart.
-#[test]
-fn a_stream_reads_several_topics() {
-    let world = World::bare("several");
-    let name = &world.name;
-    let topics = [format!("{name}_a"), format!("{name}_b"), format!("{name}_c")];
-    for (partitions, topic) in (1..).zip(&topics) {
-        world.create_topic(topic, partitions);
-    }
-    world.sql(&format!(
-        "CREATE TABLE {name} (id bigint, topic varchar(249), kafka_partition integer, kafka_offset bigint)"
-    ));
-    world.sql(&format!("ALTER TABLE {name} OWNER TO loader"));
-    let lines = format!(
-        r#"
-[[stream]]
-name = "s"
-topics = ["{}", "{}", "{}"]
     // Another job file: what it means otherwise is named, before it loads and when it does.
     let newest = world.number(&format!("SELECT max(epoch) FROM tidegate.{name}_manifest"));
     let text = std::fs::read_to_string(&job).expect("the job file");
@@ -572,6 +572,33 @@ topics = ["{}", "{}", "{}"]
     assert_eq!(of_target, (&format!("target {second}").into(), &"query changed".into(), &newest.into()));
     assert!(!world.output(&["check", &job]).contains("since epoch"), "what did not change is not named");
 
+    // Above its limit the job halts, and loads nothing of what it has read.
+    let before = world.number(&format!("SELECT next_epoch FROM tidegate.{name}_fence"));
+    send(name, &(0..2000).map(|n| if n % 5 == 0 { (0, Record::of("bad")) } else { id(1) }).collect::<Vec<_>>());
+    let ended = world.start(&["run", &job, "--until-caught-up"]).end(Duration::from_secs(60));
+    assert_eq!(ended.code, Some(23), "{}", ended.said);
+    assert!(ended.said.contains("TG-4002") && ended.said.contains("of the last"), "{}", ended.said);
+    assert_eq!(world.number(&format!("SELECT next_epoch FROM tidegate.{name}_fence")), before);
+}
+
+/// One stream out of several topics, which tells them apart.
+#[test]
+fn a_stream_reads_several_topics() {
+    let world = World::bare("several");
+    let name = &world.name;
+    let topics = [format!("{name}_a"), format!("{name}_b"), format!("{name}_c")];
+    for (partitions, topic) in (1..).zip(&topics) {
+        world.create_topic(topic, partitions);
+    }
+    world.sql(&format!(
+        "CREATE TABLE {name} (id bigint, topic varchar(249), kafka_partition integer, kafka_offset bigint)"
+    ));
+    world.sql(&format!("ALTER TABLE {name} OWNER TO loader"));
+    let lines = format!(
+        r#"
+[[stream]]
+name = "s"
+topics = ["{}", "{}", "{}"]
 columns = [ {{ name = "id", type = "bigint" }} ]
 [[target]]
 table = "public.{name}"

@@ -1,5 +1,7 @@
 //! What is promised to whoever looks at a job from outside.
 
+use std::ops::ControlFlow;
+
 use checkpoint::{Epoch, Generation, Micros, TopicPartition, protocol::Outcome};
 
 use super::{
@@ -50,6 +52,8 @@ pub fn inspect(
     did_not(&inspect.live(0).unwrap_err(), Fault::Missing);
     did_not(&inspect.epochs(5).unwrap_err(), Fault::Missing);
     did_not(&inspect.dead_letters(&Which::default()).unwrap_err(), Fault::Missing);
+    let each = inspect.each_dead_letter(&Which::default(), &mut |_| ControlFlow::Continue(()));
+    did_not(&each.unwrap_err(), Fault::Missing);
     did_not(&inspect.verify(&[], Scope::All).unwrap_err(), Fault::Missing);
     did_not(&inspect.verify_sql(&[]).unwrap_err(), Fault::Missing);
 
@@ -108,21 +112,33 @@ pub fn inspect(
     letters.iter().for_each(&mut *set_aside);
     let groups = inspect.dead_letters(&Which::default()).unwrap();
     let shown: Vec<_> =
-        groups.iter().map(|g| (g.target.as_str(), g.reason.as_str(), g.count, g.example.offset)).collect();
+        groups.iter().map(|g| (g.example.target.as_str(), g.reason.as_str(), g.count, g.example.offset)).collect();
     assert_eq!(shown, [("public.t", "too long", 2, 8), ("", "not JSON", 1, 5)]);
     let example = &groups[0].example;
-    assert_eq!(
-        (example.epoch, example.reason.as_str(), example.bytes.len(), example.cut),
-        (Epoch(2), "too long: 10", 200, true)
-    );
-    assert_eq!((groups[1].example.bytes.as_slice(), groups[1].example.cut), (&[0xff; 150][..], false));
-    assert_eq!((groups[0].column.as_deref(), groups[1].column.as_deref()), (Some("a"), None));
+    assert_eq!((example.epoch, example.reason.as_str()), (Epoch(2), "too long: 10"));
+    assert_eq!((example.bytes.as_deref(), example.cut), (Some(&[0xff; 240][..]), false), "it is whole");
+    assert_eq!((example.closed_at.is_some(), example.index, example.timestamp), (true, 0, None));
+    assert_eq!((example.column.as_deref(), groups[1].example.column.as_deref()), (Some("a"), None));
     let mut asked = |which: Which| inspect.dead_letters(&which).unwrap().iter().map(|g| g.count).sum::<u64>();
     assert_eq!(asked(Which { reason: Some("it's".into()), ..Which::default() }), 1);
     assert_eq!(asked(Which { since: Some(Micros(0)), ..Which::default() }), 3);
     assert_eq!(asked(Which { since: Some(Micros(i64::MAX / 4)), ..Which::default() }), 0);
     assert_eq!(inspect.standing().unwrap().dead_letters, 3);
     // These epochs do not say how many they have; but one that its epoch did not read is a finding.
+    // Each of them, in the order of epochs and offsets, for as long as somebody wants them.
+    let mut each = |which: Which, most: usize| {
+        let mut offsets = Vec::new();
+        let listed = inspect.each_dead_letter(&which, &mut |page| {
+            offsets.extend(page.iter().map(|letter| letter.offset));
+            if offsets.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        listed.unwrap();
+        offsets
+    };
+    assert_eq!(each(Which::default(), 9), [5, 7, 8]);
+    assert_eq!(each(Which { reason: Some("too long".into()), ..Which::default() }, 9), [7, 8]);
+    assert_eq!(each(Which { since: Some(Micros(i64::MAX / 4)), ..Which::default() }, 9), [0; 0]);
+    assert!(each(Which::default(), 1).len() < 4);
     let found = |inspect: &mut dyn Inspect| inspect.verify(&[], Scope::All).unwrap().found.len();
     assert_eq!(found(inspect), 0);
     set_aside(&letter(3, 100, "not JSON: nowhere"));

@@ -1,6 +1,6 @@
 //! What the tables in memory say, for a person to read.
 
-use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, ops::ControlFlow, time::Duration};
 
 use checkpoint::{Counts, Epoch, EpochRecord, History, Link, Micros, TopicPartition, garbage::Live, protocol};
 
@@ -11,9 +11,7 @@ use super::{
 use crate::{
     Error, Fault, Inspect, Result, TableName, Warehouse,
     conformance::SetAside,
-    inspect::{
-        Check, EXAMPLE_BYTES, EpochSummary, Example, Filled, Found, Group, Scope, Standing, Verification, Which,
-    },
+    inspect::{Check, DeadLetter, EpochSummary, Filled, Found, Group, Scope, Standing, Verification, Which},
 };
 
 impl MemoryWarehouse {
@@ -33,6 +31,30 @@ fn kind(letter: &SetAside) -> Kind<'_> {
 
 fn closed_at(tables: &Tables, epoch: Epoch) -> Option<Micros> {
     tables.links.iter().find(|link| link.record.epoch == epoch).map(|link| link.record.closed_at)
+}
+
+fn is_wanted(tables: &Tables, which: &Which, letter: &SetAside) -> bool {
+    let is_young = || which.since.is_none_or(|since| closed_at(tables, letter.epoch).is_some_and(|at| at >= since));
+    which.reason.as_ref().is_none_or(|part| letter.reason.contains(part)) && is_young()
+}
+
+fn dead_letter(tables: &Tables, letter: &SetAside) -> DeadLetter {
+    let SetAside { epoch, target, partition, offset, stage, column, reason, bytes } = letter.clone();
+    let (closed_at, bytes) = (closed_at(tables, epoch), Some(bytes));
+    DeadLetter {
+        target,
+        stage,
+        column,
+        epoch,
+        closed_at,
+        partition,
+        offset,
+        index: 0,
+        timestamp: None,
+        reason,
+        bytes,
+        cut: false,
+    }
 }
 
 impl Inspect for MemoryWarehouse {
@@ -103,16 +125,10 @@ impl Inspect for MemoryWarehouse {
         self.bar.pass()?;
         let mut tables = lock(&self.tables);
         fence(&mut tables)?;
-        let is_young = |letter: &SetAside| {
-            which.since.is_none_or(|since| closed_at(&tables, letter.epoch).is_some_and(|at| at >= since))
-        };
-        let is_wanted = |letter: &&SetAside| {
-            is_young(letter) && which.reason.as_ref().is_none_or(|part| letter.reason.contains(part))
-        };
         let mut kinds: BTreeMap<Kind<'_>, Vec<&SetAside>> = BTreeMap::new();
-        tables.letters.iter().filter(is_wanted).for_each(|letter| kinds.entry(kind(letter)).or_default().push(letter));
-        let group = |(kind, mut letters): (Kind<'_>, Vec<&SetAside>)| {
-            let (target, stage, column, reason) = kind;
+        let wanted = tables.letters.iter().filter(|letter| is_wanted(&tables, which, letter));
+        wanted.for_each(|letter| kinds.entry(kind(letter)).or_default().push(letter));
+        let group = |((_, _, _, reason), mut letters): (Kind<'_>, Vec<&SetAside>)| {
             letters.sort_by_key(|letter| {
                 (
                     Reverse(letter.epoch),
@@ -121,22 +137,27 @@ impl Inspect for MemoryWarehouse {
                     Reverse(letter.offset),
                 )
             });
-            let newest = letters[0];
-            let example = Example {
-                epoch: newest.epoch,
-                closed_at: closed_at(&tables, newest.epoch).map(|at| at.to_text()),
-                partition: newest.partition.clone(),
-                offset: newest.offset,
-                reason: newest.reason.clone(),
-                bytes: newest.bytes.iter().take(EXAMPLE_BYTES).copied().collect(),
-                cut: newest.bytes.len() > EXAMPLE_BYTES,
-            };
-            let (target, stage, reason) = (target.into(), stage.into(), reason.into());
-            Group { target, stage, column: column.map(String::from), reason, count: letters.len() as u64, example }
+            let example = dead_letter(&tables, letters[0]);
+            Group { reason: reason.into(), count: letters.len() as u64, example }
         };
         let mut groups: Vec<Group> = kinds.into_iter().map(group).collect();
         groups.sort_by_key(|group| Reverse(group.count)); // stable: the order of their names stays
         Ok(groups)
+    }
+
+    fn each_dead_letter(
+        &mut self,
+        which: &Which,
+        each: &mut dyn FnMut(Vec<DeadLetter>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.bar.pass()?;
+        let mut tables = lock(&self.tables);
+        fence(&mut tables)?;
+        let wanted = tables.letters.iter().filter(|letter| is_wanted(&tables, which, letter));
+        let mut letters: Vec<DeadLetter> = wanted.map(|letter| dead_letter(&tables, letter)).collect();
+        letters.sort_by_key(|letter| (letter.epoch, letter.partition.clone(), letter.offset));
+        let _ = letters.chunks(2).try_for_each(|page| each(page.to_vec())); // whoever wants no more has said so
+        Ok(())
     }
 
     fn verify(&mut self, targets: &[Filled], scope: Scope) -> Result<Verification> {

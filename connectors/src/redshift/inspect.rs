@@ -1,11 +1,13 @@
 //! The port of whoever looks at a job from outside.
 
+use std::ops::ControlFlow;
+
 use checkpoint::garbage::Live;
 
 use super::database::Redshift;
 use crate::{
     Inspect, Result, TableName,
-    inspect::{Check, EpochSummary, Filled, Group, Scope, Standing, Verification, Which},
+    inspect::{Check, DeadLetter, EpochSummary, Filled, Group, Scope, Standing, Verification, Which},
 };
 
 impl Inspect for Redshift {
@@ -35,6 +37,14 @@ impl Inspect for Redshift {
 
     fn dead_letters(&mut self, which: &Which) -> Result<Vec<Group>> {
         self.read_dead_letters(which)
+    }
+
+    fn each_dead_letter(
+        &mut self,
+        which: &Which,
+        each: &mut dyn FnMut(Vec<DeadLetter>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        self.read_each_dead_letter(which, each)
     }
 
     fn verify(&mut self, targets: &[Filled], scope: Scope) -> Result<Verification> {

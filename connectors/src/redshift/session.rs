@@ -113,6 +113,10 @@ impl Row {
 
     fn corrupt(&self, what: &str) -> Error {
         Error::new(Fault::Corrupt, format!("{what}, in a row of the control tables: {}", self.sql))
+    pub(super) fn maybe_moment(&self, column: usize) -> Result<Option<Micros>> {
+        if self.optional(column).is_none() { Ok(None) } else { self.moment(column).map(Some) }
+    }
+
     }
 
     pub(super) fn maybe_number<T: std::str::FromStr>(&self, column: usize) -> Result<Option<T>> {
