@@ -190,8 +190,25 @@ pub struct Found {
     pub target: Option<String>,
     /// Whether edits of the target by others explain it.
     pub edits_disturb: bool,
+    /// What the values of a row are.
+    pub columns: Vec<String>,
     /// The first rows, as text.
-    pub rows: Vec<String>,
+    pub rows: Vec<Vec<String>>,
+    /// Whether there are more.
+    pub more: bool,
+}
+
+/// What was looked for, whether it was found or not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Looked {
+    /// What is wrong where there is a row.
+    pub what: String,
+    /// The target that it is about, if it is about one.
+    pub target: Option<String>,
+    /// How many rows there are of it; so many that not all were counted if `more`.
+    pub rows: usize,
+    /// Whether there are more.
+    pub more: bool,
 }
 
 /// Which epochs are looked at.
@@ -207,11 +224,25 @@ pub enum Scope {
     New,
 }
 
+impl Verification {
+    /// Something was looked for, with these rows.
+    pub(crate) fn look(&mut self, found: Found) {
+        let Found { what, target, rows, more, .. } = &found;
+        let (what, target, rows, more) = (what.clone(), target.clone(), rows.len(), *more);
+        self.looked.push(Looked { what, target, rows, more });
+        if rows > 0 {
+            self.found.push(found);
+        }
+    }
+}
+
 /// What a verification found.
 #[derive(Clone, Debug, Default)]
 pub struct Verification {
     /// The epochs that were looked at.
     pub epochs: u64,
+    /// What was looked for.
+    pub looked: Vec<Looked>,
     /// What is wrong.
     pub found: Vec<Found>,
     /// What could not be proved, and why.

@@ -77,6 +77,10 @@ fn every_command_of_the_guide_works() {
         "topic orders: 4 partitions, 0 offsets not loaded",
         "count  sum\n5000   ",
         "1 at decode column customer_id: a string that is not a number",
+        // The record in SQL, and whole.
+        "{\"id\":5001,\"customer\":{\"id\":\"unknown\"},\"total\":1.00}\n",
+        "\"record\":\"{\\\"id\\\":5001,",
+        "found  what is looked for in target analytics.orders",
         "no problems",
         "tls = \"verify-full\"  # default\n",
     ] {

@@ -28,6 +28,16 @@ fn each_change_of_the_tables_is_found() {
     let (code, said, wrong) = verify(&[]);
     assert_eq!(code, Some(0), "{said}{wrong}");
     assert!(said.ends_with("epochs verified, no problems\n"), "{said}");
+    // What was looked for, where, and how much of it there is.
+    assert!(said.starts_with(&format!("job {name}: epochs 0 to ")), "{said}");
+    for place in ["the control tables", &format!("target public.{name}")] {
+        let head = format!("found  what is looked for in {place}");
+        let below = said.split(&head).nth(1).expect("a heading");
+        let checks: Vec<&str> = below.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+        let is_good = |line: &&str| line.starts_with("    0  ") || line.starts_with("       ");
+        assert!(checks.len() > 2 && checks.iter().all(is_good), "{said}");
+    }
+    assert_eq!(said.lines().find(|line| line.chars().count() > 80), None);
 
     let control = |table: &str| format!("tidegate.{name}_{table}");
     let (manifest, offsets, rows, letters, fence) =
@@ -98,7 +108,11 @@ fn each_change_of_the_tables_is_found() {
         world.sql(&change);
         let (code, said, wrong) = verify(&[]);
         assert_eq!(code, Some(4), "{what}: {said}{wrong}");
-        assert!(said.contains("finding: ") && said.contains(finding), "{what}: {said}");
+        // Over all lines of a finding; what was looked for in vain stands above them.
+        let findings = said.split_once("\nfinding: ").map_or("", |(_, findings)| findings);
+        let findings = findings.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(findings.contains(finding), "{what}: {said}");
+        assert_eq!(said.lines().find(|line| line.chars().count() > 80), None, "{what}");
         assert!(wrong.contains("TG-1005"), "{wrong}");
         for table in tables {
             world.sql(&format!(
@@ -118,6 +132,14 @@ fn each_change_of_the_tables_is_found() {
         !lines.is_empty() && lines.iter().all(|line| line["severity"] == "warning" && line["target"] == *target),
         "{said}"
     );
+    let outside = lines.iter().find(|line| line["columns"][1] == "kafka_offset").expect("the row from outside");
+    assert_eq!(
+        (&outside["columns"][0], &outside["rows"][0]),
+        (&"kafka_partition".into(), &"0, 1000000".into()),
+        "{said}"
+    );
+    let (_, said, _) = verify(&[]);
+    assert!(said.contains("    kafka_partition  kafka_offset\n                  0       1000000\n"), "{said}");
     let (code, _, wrong) = verify(&["--edited", "public.nothing"]);
     assert_eq!((code, wrong.contains("no such target")), (Some(2), true), "{wrong}");
     // Anyone can run the statements; the added row shows in three of them.
@@ -204,6 +226,13 @@ fn the_settings_of_the_user_do_not_matter() {
     assert_eq!(world.finish(&["check", &job]).0, Some(0));
 }
 
+/// A moment in UTC, with six digits of a second.
+fn is_rfc_3339(value: &serde_json::Value) -> bool {
+    let (text, form) = (value.as_str().unwrap_or_default(), "0000-00-00T00:00:00.000000Z");
+    let fits = |(c, wanted): (char, char)| if wanted == '0' { c.is_ascii_digit() } else { c == wanted };
+    text.len() == form.len() && text.chars().zip(form.chars()).all(fits)
+}
+
 /// The settings as they were.
 struct Back<'w>(&'w World);
 
@@ -211,10 +240,4 @@ impl Drop for Back<'_> {
     fn drop(&mut self) {
         self.0.sql("ALTER ROLE loader RESET timezone; ALTER ROLE loader RESET datestyle");
     }
-}
-/// A moment in UTC, with six digits of a second.
-fn is_rfc_3339(value: &serde_json::Value) -> bool {
-    let (text, form) = (value.as_str().unwrap_or_default(), "0000-00-00T00:00:00.000000Z");
-    let fits = |(c, wanted): (char, char)| if wanted == '0' { c.is_ascii_digit() } else { c == wanted };
-    text.len() == form.len() && text.chars().zip(form.chars()).all(fits)
 }

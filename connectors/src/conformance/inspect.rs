@@ -65,6 +65,7 @@ pub fn inspect(
     assert_eq!(inspect.epochs(5).unwrap(), []);
     let verified = inspect.verify(&[], Scope::All).unwrap();
     assert!(verified.epochs == 0 && verified.found.is_empty(), "{verified:?}");
+    assert!(!verified.looked.is_empty() && verified.looked.iter().all(|looked| looked.rows == 0), "{verified:?}");
 
     // The announcement, which is a whole cut, and four epochs.
     let mut start = acquire(warehouse, 1);
@@ -124,7 +125,6 @@ pub fn inspect(
     assert_eq!(asked(Which { since: Some(Micros(0)), ..Which::default() }), 3);
     assert_eq!(asked(Which { since: Some(Micros(i64::MAX / 4)), ..Which::default() }), 0);
     assert_eq!(inspect.standing().unwrap().dead_letters, 3);
-    // These epochs do not say how many they have; but one that its epoch did not read is a finding.
     // Each of them, in the order of epochs and offsets, for as long as somebody wants them.
     let mut each = |which: Which, most: usize| {
         let mut offsets = Vec::new();
@@ -139,10 +139,13 @@ pub fn inspect(
     assert_eq!(each(Which { reason: Some("too long".into()), ..Which::default() }, 9), [7, 8]);
     assert_eq!(each(Which { since: Some(Micros(i64::MAX / 4)), ..Which::default() }, 9), [0; 0]);
     assert!(each(Which::default(), 1).len() < 4);
+    // These epochs do not say how many they have; but one that its epoch did not read is a finding.
     let found = |inspect: &mut dyn Inspect| inspect.verify(&[], Scope::All).unwrap().found.len();
     assert_eq!(found(inspect), 0);
     set_aside(&letter(3, 100, "not JSON: nowhere"));
     assert_eq!(found(inspect), 1);
+    let found = &inspect.verify(&[], Scope::All).unwrap().found[0];
+    assert!(!found.rows.is_empty() && found.rows.iter().all(|row| row.len() == found.columns.len()), "{found:?}");
 
     // The newest halt of the newest generation.
     for (generation, since) in [(1, 5), (2, 3), (2, 4), (1, 9)] {

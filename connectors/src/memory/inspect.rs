@@ -175,36 +175,39 @@ impl Inspect for MemoryWarehouse {
         };
         let cut = tables.links.iter().rev().find(|link| link.full_cut.is_some() && link.record.epoch.0 < before);
         let first = cut.map_or(0, |link| link.record.epoch.0 + 1);
-        let found =
-            |what: String, target: Option<String>| Found { what, target, edits_disturb: false, rows: Vec::new() };
+        let look = |done: &mut Verification, what: &str, target: Option<String>, rows: Vec<String>| {
+            let rows = rows.into_iter().map(|row| vec![row]).collect();
+            let (what, columns) = (what.into(), vec!["row".into()]);
+            done.look(Found { what, target, edits_disturb: false, columns, rows, more: false });
+        };
         let mut done = Verification { epochs: fence.next_epoch.0 - first, first, ..Verification::default() };
-        done.found.extend(broken_link(&tables, first).map(|what| found(what, None)));
-        if let Err(halt) = protocol::admit(&facts(&tables)?) {
-            done.found.push(found(halt.to_string(), None));
-        }
+        look(&mut done, "the chain of digests is broken", None, broken_link(&tables, first).into_iter().collect());
+        let halt = protocol::admit(&facts(&tables)?).err().map(|halt| halt.to_string());
+        look(&mut done, "the next start will halt", None, halt.into_iter().collect());
         for target in targets.iter().filter(|_| first == 0) {
             let name = target.table.to_string();
             let counted: u64 =
                 tables.links.iter().filter_map(|link| link.record.counts.get(&name)).map(|counts| counts.loaded).sum();
             let there: u64 = tables.copies.iter().filter(|(copy, _)| *copy == name).map(|(_, rows)| rows).sum();
-            if counted != there {
-                done.found.push(found(format!("table {name} does not have as many rows as were counted"), Some(name)));
-            }
+            let wrong = (counted != there).then(|| there.to_string()).into_iter().collect();
+            look(&mut done, "it does not have as many rows as were counted", Some(name), wrong);
         }
         let letters = self.letters.as_deref().unwrap_or_default();
+        let (mut uncounted, mut outside) = (Vec::new(), Vec::new());
         for link in tables.links.iter().filter(|link| link.record.epoch.0 >= first) {
             let there = tables.letters.iter().filter(|letter| letter.epoch == link.record.epoch).count() as u64;
             if link.record.counts.get(letters).is_some_and(|counts| counts.loaded != there) {
-                done.found
-                    .push(found(format!("epoch {} has other dead letters than were counted", link.record.epoch), None));
+                uncounted.push(link.record.epoch.to_string());
             }
             let is_inside = |letter: &SetAside| {
                 link.record.spans.iter().any(|span| contains(span, &letter.partition, letter.offset))
             };
             if tables.letters.iter().any(|letter| letter.epoch == link.record.epoch && !is_inside(letter)) {
-                done.found.push(found("a dead letter lies outside of what its epoch read".into(), None));
+                outside.push(link.record.epoch.to_string());
             }
         }
+        look(&mut done, "an epoch has other dead letters than were counted", None, uncounted);
+        look(&mut done, "a dead letter lies outside of what its epoch read", None, outside);
         if done.found.is_empty() && (scope == Scope::New || first == 0) {
             tables.verified = tables.links.last().map(|link| link.record.epoch);
         }

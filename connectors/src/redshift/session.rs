@@ -72,6 +72,8 @@ pub(super) struct Session {
 /// What a statement gave.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
+    /// The names of the columns.
+    pub(super) columns: Vec<String>,
     pub(super) rows: Vec<Row>,
     /// The number in the tag of INSERT, UPDATE and DELETE.
     pub(super) count: u64,
@@ -91,8 +93,8 @@ impl Row {
     }
 
     /// All values, for a person.
-    pub(super) fn joined(&self) -> String {
-        self.values.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect::<Vec<_>>().join(", ")
+    pub(super) fn shown(&self) -> Vec<String> {
+        self.values.iter().map(|value| value.as_deref().unwrap_or("NULL").into()).collect()
     }
 
     pub(super) fn text(&self, column: usize) -> Result<&str> {
@@ -111,12 +113,12 @@ impl Row {
         Micros::from_text(text).ok_or_else(|| self.corrupt(&format!("{text:?} is not a moment")))
     }
 
-    fn corrupt(&self, what: &str) -> Error {
-        Error::new(Fault::Corrupt, format!("{what}, in a row of the control tables: {}", self.sql))
     pub(super) fn maybe_moment(&self, column: usize) -> Result<Option<Micros>> {
         if self.optional(column).is_none() { Ok(None) } else { self.moment(column).map(Some) }
     }
 
+    fn corrupt(&self, what: &str) -> Error {
+        Error::new(Fault::Corrupt, format!("{what}, in a row of the control tables: {}", self.sql))
     }
 
     pub(super) fn maybe_number<T: std::str::FromStr>(&self, column: usize) -> Result<Option<T>> {
@@ -268,6 +270,9 @@ fn collect(answer: Vec<SimpleQueryMessage>, sql: &str) -> Answer {
                 let values = (0..row.len()).map(|i| row.get(i).map(String::from)).collect();
                 let sql = statement.get_or_insert_with(|| short(sql).into()).clone();
                 result.rows.push(Row { values, sql });
+            }
+            SimpleQueryMessage::RowDescription(columns) => {
+                result.columns = columns.iter().map(|column| column.name().into()).collect();
             }
             SimpleQueryMessage::CommandComplete(count) => result.count = count,
             _ => {}

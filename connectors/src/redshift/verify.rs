@@ -9,7 +9,7 @@ use checkpoint::{Cut, Digest, Epoch, EpochRecord, History, Position, Span, proto
 use super::{
     database::Redshift,
     fold::decisions,
-    session::Session,
+    session::{Row, Session},
     snapshot::{manifest_row, position},
     tables::{Tables, fates_do_not_add_up},
     text::{literal, name},
@@ -47,6 +47,15 @@ impl Part {
     }
 }
 
+/// What the chain of digests is looked at for.
+const EDITED: &str = "the digest of an epoch is not that of its history: the manifest or the offsets were edited";
+
+/// What was looked for in the history as a whole; with what was found, if anything was.
+fn of_history(what: &str, column: &str, found: Option<String>) -> Found {
+    let rows = found.into_iter().map(|value| vec![value]).collect();
+    Found { what: what.into(), target: None, edits_disturb: false, columns: vec![column.into()], rows, more: false }
+}
+
 /// All checks that are one statement.
 /// `renewed` are topics of which more than one was read under the same name: a row's partition and offset do not say of which it is.
 fn checks(tables: &Tables, targets: &[(&Filled, Option<Part>)], renewed: &[String], part: Part) -> Vec<Check> {
@@ -60,21 +69,21 @@ fn checks(tables: &Tables, targets: &[(&Filled, Option<Part>)], renewed: &[Strin
         of_job(
             "an epoch is missing from the manifest, or there twice",
             format!(
-                "SELECT epoch FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 + {first} AS place FROM {manifest} \
+                "SELECT epoch, place AS expected FROM (SELECT epoch, row_number() OVER (ORDER BY epoch) - 1 + {first} AS place FROM {manifest} \
                  WHERE {in_part}) m WHERE epoch <> place"
             ),
         ),
         of_job(
             "the fence does not follow the last epoch",
             format!(
-                "SELECT f.next_epoch, m.number FROM {fence} f, \
+                "SELECT f.next_epoch, m.number AS follows FROM {fence} f, \
                  (SELECT count(*) + {first} AS number FROM {manifest} WHERE {in_part}) m WHERE f.next_epoch <> m.number"
             ),
         ),
         of_job(
             "the digest of the fence is not that of the last epoch",
             format!(
-                "SELECT f.digest, m.digest FROM {fence} f JOIN {manifest} m ON m.epoch = f.next_epoch - 1 \
+                "SELECT f.digest AS digest_of_fence, m.digest AS digest_of_epoch FROM {fence} f JOIN {manifest} m ON m.epoch = f.next_epoch - 1 \
                  WHERE f.digest <> m.digest AND {of_m}"
             ),
         ),
@@ -82,7 +91,7 @@ fn checks(tables: &Tables, targets: &[(&Filled, Option<Part>)], renewed: &[Strin
             // Where a topic is another one from some epoch on, by its id or because somebody said so, its offsets begin anew.
             "offsets of a partition do not begin where those of the epoch before it ended",
             format!(
-                "SELECT topic, kafka_partition, epoch, start_offset, before FROM (SELECT topic, kafka_partition, epoch, \
+                "SELECT topic, kafka_partition, epoch, start_offset, before AS ended_before FROM (SELECT topic, kafka_partition, epoch, \
                  start_offset, lag(end_offset) OVER (PARTITION BY topic, topic_id, kafka_partition ORDER BY epoch) AS before \
                  FROM {offsets} WHERE {in_part}) o WHERE start_offset <> before \
                  AND epoch NOT IN (SELECT epoch FROM {manifest} WHERE kind = 'new-source' AND {in_part})"
@@ -91,7 +100,7 @@ fn checks(tables: &Tables, targets: &[(&Filled, Option<Part>)], renewed: &[Strin
         of_job(
             "offsets of a partition go backwards",
             format!(
-                "SELECT topic, kafka_partition, epoch FROM {offsets} WHERE end_offset < start_offset AND {in_part}"
+                "SELECT topic, kafka_partition, epoch, start_offset, end_offset FROM {offsets} WHERE end_offset < start_offset AND {in_part}"
             ),
         ),
         of_job(
@@ -112,14 +121,14 @@ fn checks(tables: &Tables, targets: &[(&Filled, Option<Part>)], renewed: &[Strin
         of_job(
             "the counts of an epoch do not add up",
             format!(
-                "SELECT epoch, target FROM {rows} WHERE target <> {letters} AND {} AND {in_part}",
+                "SELECT epoch, target, records_read, loaded FROM {rows} WHERE target <> {letters} AND {} AND {in_part}",
                 fates_do_not_add_up()
             ),
         ),
         of_job(
             "an epoch has other dead letters than were counted",
             format!(
-                "SELECT r.epoch, r.loaded, coalesce(d.number, 0) FROM {rows} r LEFT JOIN (SELECT epoch, count(*) AS number \
+                "SELECT r.epoch, r.loaded AS counted, coalesce(d.number, 0) AS there FROM {rows} r LEFT JOIN (SELECT epoch, count(*) AS number \
                  FROM {dead_letters} WHERE {in_part} GROUP BY epoch) d ON d.epoch = r.epoch \
                  WHERE r.target = {letters} AND r.loaded <> coalesce(d.number, 0) AND {of_r}"
             ),
@@ -196,7 +205,7 @@ fn of_target(tables: &Tables, target: &Filled, renewed: &[String], part: Part) -
     checks.push(check(
         format!("a row of table {shown} comes from outside of what was read"),
         format!(
-            "SELECT t.{partition}, t.{offset} FROM {table} t LEFT JOIN {read} b ON {joined} \
+            "SELECT t.{partition} AS kafka_partition, t.{offset} AS kafka_offset FROM {table} t LEFT JOIN {read} b ON {joined} \
              WHERE {low}(b.topic IS NULL OR t.{offset} >= b.high{above})"
         ),
     ));
@@ -205,7 +214,7 @@ fn of_target(tables: &Tables, target: &Filled, renewed: &[String], part: Part) -
     checks.push(check(
         format!("a record is in table {shown} twice"),
         format!(
-            "SELECT b.topic, t.{partition}, t.{offset}, count(*) {inside} GROUP BY b.topic, t.{partition}, t.{offset} \
+            "SELECT b.topic, t.{partition} AS kafka_partition, t.{offset} AS kafka_offset, count(*) AS times {inside} GROUP BY b.topic, t.{partition}, t.{offset} \
              HAVING count(*) > 1"
         ),
     ));
@@ -216,7 +225,7 @@ fn of_target(tables: &Tables, target: &Filled, renewed: &[String], part: Part) -
     checks.push(check(
         format!("table {shown} does not have as many rows of an epoch as were counted"),
         format!(
-            "SELECT r.epoch, r.loaded, coalesce(p.there, 0) FROM (SELECT epoch, loaded FROM {rows} WHERE target = {known} \
+            "SELECT r.epoch, r.loaded AS counted, coalesce(p.there, 0) AS there FROM (SELECT epoch, loaded FROM {rows} WHERE target = {known} \
              AND {in_part}) r LEFT JOIN (SELECT epoch, count(*) AS there FROM (SELECT is_row, max(epoch) OVER (PARTITION BY topic, \
              kafka_partition ORDER BY at, is_row ROWS UNBOUNDED PRECEDING) AS epoch FROM ({begins} UNION ALL \
              SELECT b.topic, t.{partition}, t.{offset}, 1, CAST(NULL AS bigint) {inside}) x) y WHERE is_row = 1 \
@@ -267,20 +276,14 @@ impl Redshift {
             parts.push((target, own));
         }
         for check in checks(&self.tables, &parts, &renewed, part) {
-            let rows = session.run(&format!("{} LIMIT {}", check.sql, SHOWN + 1))?.rows;
-            if rows.is_empty() {
-                continue;
-            }
-            let mut shown: Vec<String> = rows.iter().take(SHOWN).map(|row| row.joined()).collect();
-            if rows.len() > SHOWN {
-                shown.push("...".into());
-            }
+            let answer = session.run(&format!("{} LIMIT {}", check.sql, SHOWN + 1))?;
+            let (rows, more) = (answer.rows.iter().take(SHOWN).map(Row::shown).collect(), answer.rows.len() > SHOWN);
             let Check { what, target, edits_disturb, .. } = check;
-            done.found.push(Found { what, target, edits_disturb, rows: shown });
+            done.look(Found { what, target, edits_disturb, columns: answer.columns, rows, more });
         }
-        if let Some((epoch, what)) = self.broken_link(&mut session, &fence.fence_id, part)? {
-            done.found.push(Found { what, target: None, edits_disturb: false, rows: vec![epoch.to_string()] });
-        }
+        let broken = self.broken_link(&mut session, &fence.fence_id, part)?;
+        let (epoch, what) = broken.unzip();
+        done.look(of_history(what.as_deref().unwrap_or(EDITED), "epoch", epoch.map(|epoch| epoch.to_string())));
         session.run("ROLLBACK")?;
         // As a start would read them.
         let halt = match self.snapshot(&mut session) {
@@ -288,10 +291,7 @@ impl Redshift {
             Err(error) if error.fault == Fault::Corrupt => Some(error.what),
             Err(error) => return Err(error),
         };
-        if let Some(why) = halt {
-            let what = "the next start will halt: the fence does not belong to the other tables".into();
-            done.found.push(Found { what, target: None, edits_disturb: false, rows: vec![why] });
-        }
+        done.look(of_history("the next start will halt: the fence does not belong to the other tables", "why", halt));
         // A mark says that all up to it was looked at: so it continues the mark before it, or begins at the first epoch.
         let continues = matches!(scope, Scope::New) || part.is_all();
         if done.found.is_empty() && continues && fence.next_epoch.0 > 0 {
@@ -440,9 +440,7 @@ impl Redshift {
                     Err(error) => return Ok(Some((epoch, format!("the offsets of an epoch do not follow: {error}")))),
                 };
                 if (&link.digest, &link.cut_digest) != (&row.digest, &row.cut_digest) {
-                    let what =
-                        "the digest of an epoch is not that of its history: the manifest or the offsets were edited";
-                    return Ok(Some((epoch, what.into())));
+                    return Ok(Some((epoch, EDITED.into())));
                 }
                 if let Some(cut) = &link.full_cut
                     && self.whole_cut(session, epoch)?.as_ref() != Some(&**cut)

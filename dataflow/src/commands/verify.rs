@@ -1,14 +1,17 @@
 //! `tidegate verify`: whether what the control tables say is true.
 
-use connectors::inspect::{Filled, Found, OriginColumns, Scope, Topic, Verification};
+use connectors::inspect::{Filled, Found, Looked, OriginColumns, Scope, Topic, Verification};
 use operators::query::{Input, SourceValue, select::Value};
 use serde::Serialize;
 
-use super::{output::print, since::moment_of};
+use super::{
+    output::{WIDTH, counted, indented, json_line, print, print_escaped, table, wrapped},
+    since::moment_of,
+};
 use crate::{
     error::{Code, CodedError, Result},
     job::{self, Job, TargetOptions},
-    ports,
+    ports, visible,
 };
 
 /// Compare the control tables and the targets with each other: cuts, digests, counts, rows. Exit code 4 on a finding.
@@ -49,7 +52,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         (None, None) => Scope::All,
     };
     let verified = verify(&job, &arguments.edited, scope)?;
-    print(if arguments.json { &verified.json } else { &verified.text });
+    if arguments.json {
+        print_escaped(&verified.json)
+    } else {
+        print(&verified.text)
+    };
     match verified.good {
         true => Ok(()),
         false => Err(CodedError::new(Code::Findings, "")),
@@ -71,7 +78,8 @@ struct FindingLine<'a> {
     severity: &'static str,
     what: &'a str,
     target: Option<&'a str>,
-    rows: &'a [String],
+    columns: &'a [String],
+    rows: Vec<String>,
 }
 
 /// Checks the control tables and targets of a job. Findings about targets that are named in `edited` are warnings: others
@@ -86,33 +94,85 @@ fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
     }
     let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
     let verified = ports::inspect(job)?.verify(&targets, scope).map_err(CodedError::of_tables)?;
-    let Verification { epochs, found, unproved, first } = verified;
-    let warning = |found: &Found| found.edits_disturb && found.target.as_ref().is_some_and(|t| edited.contains(t));
-    let (mut text, mut json) = (String::new(), String::new());
-    for finding in &found {
-        let severity = if warning(finding) { "warning" } else { "finding" };
-        text += &format!("{severity}: {}\n", finding.what);
-        finding.rows.iter().for_each(|row| text += &format!("    {row}\n"));
-        let line =
-            FindingLine { severity, what: &finding.what, target: finding.target.as_deref(), rows: &finding.rows };
-        json += &(serde_json::to_string(&line).map_err(|e| CodedError::new(Code::Bug, e.to_string()))? + "\n");
+    let unplaced = targets.iter().filter(|target| target.origin.is_none()).map(|target| target.table.to_string());
+    let edits = |found: &Found| found.edits_disturb && found.target.as_ref().is_some_and(|t| edited.contains(t));
+    Ok(Verified {
+        text: text(&job.name, &verified, &edits, &unplaced.collect::<Vec<_>>()),
+        json: verified.found.iter().map(|found| json_line(&line(found, edits(found)))).collect::<Result<_>>()?,
+        good: verified.found.iter().all(edits),
+    })
+}
+
+/// A finding as `--json` gives it. Names stay what they are.
+fn line(found: &Found, is_warning: bool) -> FindingLine<'_> {
+    let mut rows: Vec<String> = found.rows.iter().map(|row| row.join(", ")).collect();
+    if found.more {
+        rows.push("...".into());
     }
-    let findings = found.iter().filter(|found| !warning(found)).count();
-    unproved.iter().for_each(|what| text += &format!("not proved: {what}\n"));
-    let unplaced = targets.iter().filter(|target| target.origin.is_none());
-    for target in unplaced {
-        text += &format!(
-            "not checked: which records are in {}: its query selects no _partition and _offset\n",
-            target.table
-        );
-    }
-    let from = if first == 0 { String::new() } else { format!(" from epoch {first} on") };
-    text += &match findings {
-        0 => format!("{epochs} epochs verified{from}, no problems\n"),
-        1 => format!("{epochs} epochs verified{from}, 1 finding\n"),
-        findings => format!("{epochs} epochs verified{from}, {findings} findings\n"),
+    let Found { what, target, columns, .. } = found;
+    FindingLine { severity: severity(is_warning), what, target: target.as_deref(), columns, rows }
+}
+
+fn severity(is_warning: bool) -> &'static str {
+    if is_warning { "warning" } else { "finding" }
+}
+
+/// How many blanks stand before the rows of a finding.
+const INDENT: usize = 4;
+
+/// What a verification says to a person: what was looked for and where, how much of each was found, what it was, and in one line whether
+/// all is well. `edits` says of a finding whether it is a warning; `unplaced` are targets whose rows do not say which records they are of.
+fn text(job: &str, verified: &Verification, edits: &dyn Fn(&Found) -> bool, unplaced: &[String]) -> String {
+    let Verification { epochs, looked, found, unproved, first } = verified;
+    let which = match epochs {
+        0 => "no epochs".to_string(),
+        1 => format!("epoch {first}"),
+        _ => format!("epochs {first} to {}", first + epochs - 1),
     };
-    Ok(Verified { text, json, good: findings == 0 })
+    let mut text = format!("job {job}: {which}\n");
+    let mut targets: Vec<Option<&str>> = vec![None];
+    looked.iter().for_each(|looked| {
+        if !targets.contains(&looked.target.as_deref()) {
+            targets.push(looked.target.as_deref());
+        }
+    });
+    for target in targets {
+        let place = target.map_or("the control tables".to_string(), |target| format!("target {target}"));
+        text += &format!("\nfound  what is looked for in {place} (rows of it; 0 is good)\n");
+        for Looked { what, rows, more, .. } in looked.iter().filter(|looked| looked.target.as_deref() == target) {
+            let number = format!("{}{rows}", if *more { ">" } else { "" });
+            text += &wrapped(&format!("{number:>5}  "), what, WIDTH);
+        }
+    }
+    text.push('\n');
+    for found in found {
+        text += &wrapped(&format!("{}: ", severity(edits(found))), &found.what, WIDTH);
+        text += &indented(&rows(found), INDENT);
+    }
+    unproved.iter().for_each(|what| text += &wrapped("not proved: ", what, WIDTH));
+    for target in unplaced {
+        let what = format!("which records are in {target}: its query selects no _partition and _offset");
+        text += &wrapped("not checked: ", &what, WIDTH);
+    }
+    let from = if *first == 0 { String::new() } else { format!(" from epoch {first} on") };
+    let findings = found.iter().filter(|found| !edits(found)).count();
+    let findings = if findings == 0 { "no problems".into() } else { counted(findings as u64, "finding") };
+    text + &format!("{} verified{from}, {findings}\n", counted(*epochs, "epoch"))
+}
+
+/// The first rows of a finding: as a table, or, where that is too wide, a value a line.
+fn rows(found: &Found) -> String {
+    let heads: Vec<&str> = found.columns.iter().map(String::as_str).collect();
+    let as_table = table(&heads, &found.rows);
+    let shown = match as_table.lines().all(|line| line.chars().count() <= WIDTH - INDENT) {
+        true => as_table,
+        false => {
+            let value = |value: &str| wrapped("  ", &visible::line(value), WIDTH - INDENT);
+            let line = |(head, text): (&&str, &String)| format!("{head}\n{}", value(text));
+            found.rows.iter().flat_map(|row| heads.iter().zip(row).map(line)).collect()
+        }
+    };
+    if found.more { shown + "...\n" } else { shown }
 }
 
 /// The statements of the checks, as a person would run them.
@@ -140,4 +200,90 @@ fn filled(job: &Job, target: &TargetOptions) -> Filled {
         _ => None,
     };
     Filled { table: target.table.clone(), origin, from: target.verify_from }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(what: &str, target: Option<&str>, columns: &[&str], rows: &[&[&str]], more: bool) -> Found {
+        let texts = |texts: &[&str]| texts.iter().map(|text| text.to_string()).collect::<Vec<_>>();
+        Found {
+            what: what.into(),
+            target: target.map(String::from),
+            edits_disturb: target.is_some(),
+            columns: texts(columns),
+            rows: rows.iter().map(|row| texts(row)).collect(),
+            more,
+        }
+    }
+
+    #[test]
+    fn every_number_has_a_heading_and_no_line_is_too_long() {
+        let all = [
+            found("an epoch is missing from the manifest, or there twice", None, &["epoch", "expected"], &[], false),
+            found(
+                "the digest of the fence is not that of the last epoch, and a few words more to make it long",
+                None,
+                &["digest_of_fence", "digest_of_epoch"],
+                &[&["0".repeat(64).as_str(), "1".repeat(64).as_str()]],
+                false,
+            ),
+            found("it has other rows", Some("s.t"), &["epoch", "counted"], &[&["3", "10"], &["12", "9"]], true),
+        ];
+        let rows = |found: &Found| (found.rows.len(), found.more);
+        let looked = all.iter().map(|found| Looked {
+            what: found.what.clone(),
+            target: found.target.clone(),
+            rows: rows(found).0,
+            more: rows(found).1,
+        });
+        let verified = Verification {
+            epochs: 20,
+            first: 5,
+            looked: looked.collect(),
+            found: all[1..].to_vec(),
+            unproved: vec!["a thing".into()],
+        };
+        let shown = text("orders", &verified, &|found| found.edits_disturb, &["s.u".into()]);
+        let expected = "\
+job orders: epochs 5 to 24
+
+found  what is looked for in the control tables (rows of it; 0 is good)
+    0  an epoch is missing from the manifest, or there twice
+    1  the digest of the fence is not that of the last epoch, and a few words
+       more to make it long
+
+found  what is looked for in target s.t (rows of it; 0 is good)
+   >2  it has other rows
+
+finding: the digest of the fence is not that of the last epoch, and a few words
+         more to make it long
+    digest_of_fence
+      0000000000000000000000000000000000000000000000000000000000000000
+    digest_of_epoch
+      1111111111111111111111111111111111111111111111111111111111111111
+warning: it has other rows
+    epoch  counted
+        3       10
+       12        9
+    ...
+not proved: a thing
+not checked: which records are in s.u: its query selects no _partition and
+             _offset
+20 epochs verified from epoch 5 on, 1 finding
+";
+        assert_eq!(shown, expected);
+        let json: Vec<serde_json::Value> =
+            all[1..].iter().map(|found| serde_json::to_value(line(found, found.edits_disturb)).unwrap()).collect();
+        assert_eq!(
+            json[1],
+            serde_json::json!({
+                "severity": "warning", "what": "it has other rows", "target": "s.t", "columns": ["epoch", "counted"],
+                "rows": ["3, 10", "12, 9", "..."],
+            })
+        );
+        let nothing = Verification::default();
+        assert!(text("orders", &nothing, &|_| false, &[]).starts_with("job orders: no epochs\n"));
+    }
 }
