@@ -1,9 +1,8 @@
 //! `columns` of a stream.
 
-use std::ops::Range;
-
 use connectors::ColumnKind;
 use operators::{
+    decode::Format,
     schema::SourceColumn,
     sink::fit,
     values::{
@@ -20,19 +19,18 @@ use super::{
     reader::{Placed, Section},
 };
 
-/// All of them. `base` is how their stream says that they are read.
-pub fn read(section: &mut Section<'_>, base: Reading, findings: &mut Findings) -> Vec<SourceColumn> {
-    let sections = section.sections(findings, "columns");
-    if sections.is_empty() {
-        findings.add(
-            section.span(),
-            "the stream has no `columns`",
-            "add columns = [ { name = \"...\", type = \"...\" } ]",
-        );
-    }
+/// All of them. `base` is how their stream says that they are read; `format` how their records are written, if that is known.
+pub fn read(
+    section: &mut Section<'_>,
+    format: Option<Format>,
+    base: Reading,
+    findings: &mut Findings,
+) -> Vec<SourceColumn> {
     let mut columns: Vec<SourceColumn> = Vec::new();
-    for mut column in sections {
+    for mut column in section.sections(findings, "columns") {
         let (name, kind) = (column.text(findings, "name"), column.text(findings, "type"));
+        let kind = kind.and_then(|kind| read_kind(&kind, format, findings));
+        refuse_meaningless(&mut column, format, kind.as_ref(), findings);
         let path = column.text(findings, "path").and_then(|path| {
             let read = Path::parse(&path.value);
             read.map_err(|why| {
@@ -46,9 +44,9 @@ pub fn read(section: &mut Section<'_>, base: Reading, findings: &mut Findings) -
         });
         let read = read_reading(&mut column, &base, findings);
         let policy = column.section(findings, "on").map(|on| policy::read(on, Policy::default(), findings));
-        let kind = kind.and_then(|kind| read_kind(&kind, findings));
-        if let Some(kind) = &kind {
-            check_reading(&read, kind, column.span(), findings);
+        if read.layout.is_some() && read.zone.is_none() && kind == Some(ColumnKind::TimestampTz) {
+            let help = "add zone = \"UTC\", or the zone whose clock the times are from";
+            findings.add(column.span(), "`layout` names no time zone, and type timestamptz needs one", help);
         }
         column.finish(findings);
         let Some(name) = name else { continue };
@@ -104,24 +102,25 @@ fn read_reading(column: &mut Section<'_>, base: &Reading, findings: &mut Finding
     Reading { strict, epoch, layout, zone, ..base.clone() }
 }
 
-/// Whether what a column says of how it is read means something for its type.
-fn check_reading(reading: &Reading, kind: &ColumnKind, span: Range<usize>, findings: &mut Findings) {
-    let is_time = matches!(kind, ColumnKind::Timestamp | ColumnKind::TimestampTz);
-    let said = [
-        ("time", reading.epoch.is_some(), is_time),
-        ("zone", reading.zone.is_some(), is_time),
-        ("layout", reading.layout.is_some(), is_time || *kind == ColumnKind::Date),
-    ];
-    for (key, _, _) in said.into_iter().filter(|(_, is_said, has_meaning)| *is_said && !has_meaning) {
-        findings.add(
-            span.clone(),
-            format!("`{key}` has no meaning for type {kind}"),
-            format!("remove `{key}`, or declare a timestamp"),
-        );
+/// Refuses the keys that mean nothing for a column of this type, in records of this format.
+fn refuse_meaningless(
+    column: &mut Section<'_>,
+    format: Option<Format>,
+    kind: Option<&ColumnKind>,
+    findings: &mut Findings,
+) {
+    if format == Some(Format::Raw) {
+        column.refuse(findings, "path", "with format = \"raw\", whose records have no parts", "remove it");
     }
-    if reading.layout.is_some() && reading.zone.is_none() && *kind == ColumnKind::TimestampTz {
-        let help = "add zone = \"UTC\", or the zone whose clock the times are from";
-        findings.add(span, "`layout` names no time zone, and type timestamptz needs one", help);
+    let Some(kind) = kind else { return };
+    let is_time = matches!(kind, ColumnKind::Timestamp | ColumnKind::TimestampTz);
+    let has_meaning = [("time", is_time), ("zone", is_time), ("layout", is_time || *kind == ColumnKind::Date)];
+    for (key, _) in has_meaning.into_iter().filter(|(_, has_meaning)| !has_meaning) {
+        let help = match format {
+            Some(Format::Raw) => "remove it",
+            _ => "remove it, or declare a timestamp",
+        };
+        column.refuse(findings, key, &format!("for type {kind}"), help);
     }
 }
 
@@ -136,9 +135,14 @@ fn clash(a: &Path, b: &Path) -> bool {
     common.any(|(a, b)| a != b)
 }
 
-fn read_kind(text: &Placed<String>, findings: &mut Findings) -> Option<ColumnKind> {
-    let help = "smallint, integer, bigint, decimal(p,s), real, double precision, boolean, char(n), varchar(n), \
-                varbyte(n), date, timestamp, timestamptz";
+fn read_kind(text: &Placed<String>, format: Option<Format>, findings: &mut Findings) -> Option<ColumnKind> {
+    let help = match format {
+        Some(Format::Raw) => "char(n), varchar(n), varbyte(n)",
+        _ => {
+            "smallint, integer, bigint, decimal(p,s), real, double precision, boolean, char(n), varchar(n), varbyte(n), \
+             date, timestamp, timestamptz"
+        }
+    };
     match ColumnKind::parse(&text.value) {
         Ok(kind @ ColumnKind::Other(_)) => {
             let why = match fit::can_fit(&kind, &kind) {

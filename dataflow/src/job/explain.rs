@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use checkpoint::Micros;
 use connectors::{StartAt, redshift::Tls};
-use operators::values::{Action, Policy, path::Path, reading::Reading};
+use operators::{
+    decode::Format,
+    values::{Action, Policy, path::Path, reading::Reading},
+};
 use toml::de::DeTable;
 
 use super::{
@@ -163,17 +166,20 @@ fn stream_text(stream: &StreamOptions, set: &DeTable<'_>) -> String {
         }
     };
     let mut out = format!(
-        "\n[[stream]]\nname = {}\ntopics = [{}]\nformat = {}{}\nstart = {start}{}\nstrict = {}{}\nkeys = {}{}\ncolumns = [\n",
+        "\n[[stream]]\nname = {}\ntopics = [{}]\nformat = {}{}\nstart = {start}{}\nstrict = {}{}\n",
         quoted(&stream.name),
         topics.join(", "),
         quoted(stream.format.word()),
         mark("format"),
         mark("start"),
         stream.strict,
-        mark("strict"),
-        quoted(if stream.any_case { "ignore-case" } else { "exact" }),
-        mark("keys")
+        mark("strict")
     );
+    // Raw records have no keys, and the key is refused there.
+    if stream.format != Format::Raw {
+        out += &format!("keys = {}{}\n", quoted(if stream.any_case { "ignore-case" } else { "exact" }), mark("keys"));
+    }
+    out += "columns = [\n";
     for column in &stream.columns {
         let path = match column.path == Path::key(&column.name) {
             true => String::new(),

@@ -18,6 +18,7 @@ mod reader;
 mod redshift;
 pub mod schema;
 mod secret;
+mod spelling;
 mod staging;
 mod stream;
 mod target;
@@ -143,6 +144,7 @@ fn read(mut root: Section<'_>, text: &str, findings: &mut Findings) -> Option<Jo
             format!("version {} of the job file is not known", version.value),
             "this program reads version 1",
         ),
+        None if root.has("version") => {} // it is no number
         None => findings.add(root.span(), "the job file has no `version`", "begin it with version = 1"),
     }
     let name = root.text(findings, "job");

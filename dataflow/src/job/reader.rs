@@ -1,5 +1,8 @@
 //! Reads a TOML file key by key, and says of everything that is wrong where it stands. What a key may be and what holds without it
 //! is declared in `keys.rs`: to ask for a key that is not there, or not to ask for one that is, is a finding of every job file.
+//!
+//! One mistake is one finding. A misspelt key is read as the one that was meant, so that nothing else is said to be missing; and what
+//! a message lists or suggests is what would be taken in that place.
 
 use std::{collections::BTreeSet, ops::Range, time::Duration};
 
@@ -14,6 +17,7 @@ use super::{
     findings::Findings,
     keys::{self, Absent, Key, Kind},
     secret::{Secret, secret_of},
+    spelling::nearest,
     written::{expand, parse_duration, parse_share, parse_size},
 };
 
@@ -27,7 +31,12 @@ pub struct Section<'a> {
     /// As its keys are declared.
     path: &'static str,
     asked: BTreeSet<&'static str>,
+    /// Keys that have no meaning here, because of what others say.
+    meaningless: BTreeSet<&'static str>,
 }
+
+/// The name of the whole file as a section.
+const ROOT: &str = "job file";
 
 /// A value and its place in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +53,7 @@ type Value<'a> = &'a Spanned<DeValue<'a>>;
 impl<'a> Section<'a> {
     /// The whole file.
     pub fn root(findings: &mut Findings, table: &'a DeTable<'a>, span: Range<usize>) -> Section<'a> {
-        Section::new(findings, Some(table), span, "job file", "")
+        Section::new(findings, Some(table), span, ROOT, "")
     }
 
     /// A table with the keys that are declared for `path`. Those that mean something, though not yet, are refused.
@@ -55,7 +64,7 @@ impl<'a> Section<'a> {
         name: &'a str,
         path: &'static str,
     ) -> Section<'a> {
-        let section = Section { table, span, name, path, asked: BTreeSet::new() };
+        let section = Section { table, span, name, path, asked: BTreeSet::new(), meaningless: BTreeSet::new() };
         for key in keys::of(path).filter(|key| key.kind == Kind::NotYet) {
             if let Some(span) = section.key_span(key.name) {
                 findings.add(span, format!("`{}` ({}) is not supported yet", key.name, key.what), "remove it");
@@ -67,6 +76,52 @@ impl<'a> Section<'a> {
     /// Where it stands.
     pub fn span(&self) -> Range<usize> {
         self.span.clone()
+    }
+
+    /// Takes the meaning from a key, because of what others say: it is refused where it is written, and never suggested. Before it is
+    /// asked for.
+    pub fn refuse(&mut self, findings: &mut Findings, key: &'static str, why: &str, help: &str) {
+        if let Some(span) = self.key_span(key) {
+            findings.add(span, format!("`{key}` has no meaning {why}"), help);
+        }
+        self.meaningless.insert(key);
+    }
+
+    /// Whether the key is written here, whatever its value is, under its own name or a misspelt one.
+    pub fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Whether the key would be taken here.
+    fn takes(&self, key: &Key) -> bool {
+        let is_excluded = keys::of(self.path).any(|other| match (other.default, key.default) {
+            (Absent::Or(instead), _) if instead == key.name => self.is_written(other.name),
+            (_, Absent::Or(instead)) if instead == other.name => self.is_written(other.name),
+            _ => false,
+        });
+        key.kind != Kind::NotYet && !self.meaningless.contains(key.name) && !is_excluded
+    }
+
+    fn is_written(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
+    }
+
+    /// The key that is meant by one that is not declared.
+    fn meant_by(&self, written: &str) -> Option<&'static Key> {
+        let near = nearest(written, keys::of(self.path).map(|key| key.name))?;
+        keys::find(self.path, near).filter(|key| self.takes(key))
+    }
+
+    /// A key as it is written, perhaps misspelt, and its value.
+    fn entry(&self, key: &str) -> Option<(Range<usize>, Value<'a>)> {
+        let mut written = self.table.into_iter().flat_map(entries);
+        if self.is_written(key) {
+            return written.find(|(name, _, _)| *name == key).map(|(_, span, value)| (span, value));
+        }
+        let is_meant = |name: &str| {
+            keys::find(self.path, name).is_none() && self.meant_by(name).is_some_and(|meant| meant.name == key)
+        };
+        written.find(|(name, _, _)| is_meant(name)).map(|(_, span, value)| (span, value))
     }
 
     /// A key as it is declared, and its value.
@@ -86,7 +141,8 @@ impl<'a> Section<'a> {
             return None;
         };
         self.asked.insert(name);
-        Some((key, self.table.and_then(|table| table.get(name))))
+        let value = if self.meaningless.contains(name) { None } else { self.entry(name).map(|(_, value)| value) };
+        Some((key, value))
     }
 
     /// A key of one kind, and its value.
@@ -274,10 +330,13 @@ impl<'a> Section<'a> {
         let Kind::Table(path) = key.kind else { return None };
         match value.map(|value| (value, value.get_ref())) {
             Some((value, DeValue::Table(table))) => {
-                let span = self.key_span(key.name).unwrap_or_else(|| value.span());
+                let span = self.entry(key.name).map_or(value.span(), |(span, _)| span);
                 return Some(Section::new(findings, Some(table), span, key.name, path));
             }
-            Some((value, _)) => wrong_type(findings, key.name, value, ("a table", &format!("[{}]", key.name))),
+            Some((value, _)) => {
+                wrong_type(findings, key.name, value, ("a table", &format!("[{}]", key.name)));
+                return None;
+            }
             None => {}
         }
         if key.default == Absent::Required {
@@ -348,55 +407,104 @@ impl<'a> Section<'a> {
         Some(texts)
     }
 
-    /// Tables `[[key]]`.
+    /// Tables `[[key]]`. Where there must be some and are none, they are missed.
     pub fn sections(&mut self, findings: &mut Findings, key: &'static str) -> Vec<Section<'a>> {
-        let Some((key, Some(value))) = self.ask(findings, key, |kind| matches!(kind, Kind::Tables(_))) else {
+        let Some((key, value)) = self.ask(findings, key, |kind| matches!(kind, Kind::Tables(_))) else {
             return Vec::new();
         };
         let Kind::Tables(path) = key.kind else { return Vec::new() };
-        let key = key.name;
-        let mut sections = Vec::new();
-        if let DeValue::Array(items) = value.get_ref() {
-            for item in items.iter() {
-                match item.get_ref() {
-                    DeValue::Table(table) => {
-                        sections.push(Section::new(findings, Some(table), item.span(), key, path));
-                    }
-                    _ => wrong_type(findings, key, item, ("a table", &format!("[[{key}]]"))),
+        let items = match value.map(|value| (value, value.get_ref())) {
+            Some((_, DeValue::Array(items))) if !items.is_empty() => items,
+            Some((_, DeValue::Array(_))) | None => {
+                if key.default == Absent::Required {
+                    self.missing_tables(findings, key, path);
                 }
+                return Vec::new();
             }
-        } else {
-            wrong_type(findings, key, value, ("a list of tables", &format!("[[{key}]]")));
+            Some((value, _)) => {
+                wrong_type(findings, key.name, value, ("a list of tables", &self.tables_form(key, path)));
+                return Vec::new();
+            }
+        };
+        let mut sections = Vec::new();
+        for item in items.iter() {
+            match item.get_ref() {
+                DeValue::Table(table) => {
+                    sections.push(Section::new(findings, Some(table), item.span(), key.name, path));
+                }
+                _ => wrong_type(findings, key.name, item, ("a table", &self.tables_form(key, path))),
+            }
         }
         sections
     }
 
-    /// Refuses every key that is not declared, with the nearest one that is.
+    fn missing_tables(&self, findings: &mut Findings, key: &Key, path: &str) {
+        let form = self.tables_form(key, path);
+        match self.path {
+            "" => {
+                let what = format!("the {} has no [[{}]]", self.name, key.name);
+                findings.add(self.span(), what, format!("add {form}"));
+            }
+            _ => findings.add(self.span(), no_key(self.name, key.name), format!("add {form}")),
+        }
+    }
+
+    /// How tables of a key are written, with what each must have.
+    fn tables_form(&self, key: &Key, path: &str) -> String {
+        let required = keys::of(path).filter(|key| matches!(key.default, Absent::Required | Absent::Or(_)));
+        let required: Vec<&str> = required.map(|key| key.name).collect();
+        match self.path {
+            "" => format!("[[{}]] with {}", key.name, required.join(", ")),
+            _ => {
+                let required: Vec<String> = required.iter().map(|name| format!("{name} = \"...\"")).collect();
+                format!("{} = [ {{ {} }} ]", key.name, required.join(", "))
+            }
+        }
+    }
+
+    /// Refuses every key that is not declared, with the one that was meant, or all that would be taken.
     pub fn finish(self, findings: &mut Findings) {
-        let mut known: Vec<&Key> = keys::of(self.path).collect();
-        known.sort_by_key(|key| key.name);
-        for key in known.iter().filter(|key| key.kind != Kind::NotYet && !self.asked.contains(key.name)) {
+        for key in keys::of(self.path).filter(|key| key.kind != Kind::NotYet && !self.asked.contains(key.name)) {
             findings.add(self.span(), format!("a bug: nobody reads the key {}", key.path()), "");
         }
-        for key in self.table.into_iter().flat_map(|table| table.keys()) {
-            let name = key.get_ref().as_ref();
-            if known.iter().any(|known| known.name == name) {
+        for (name, span, value) in self.table.into_iter().flat_map(entries) {
+            if keys::find(self.path, name).is_some() {
                 continue;
             }
-            let near = known.iter().map(|known| (strsim::damerau_levenshtein(known.name, name), known.name)).min();
-            let help = match near {
-                Some((distance, known)) if distance <= known.len().max(name.len()) / 2 => {
-                    // One mistake, one finding: the key is there, under another name.
-                    let missing = no_key(self.name, known);
-                    findings.0.retain(|finding| finding.what != missing);
-                    format!("did you mean `{known}`?")
-                }
-                _ => {
-                    let known: Vec<String> = known.iter().map(|known| format!("`{}`", known.name)).collect();
-                    format!("[{}] knows {}", self.name, known.join(", "))
+            let meant = self.meant_by(name);
+            let is_there = meant.is_some_and(|meant| self.is_written(meant.name));
+            let help = match (meant, self.elsewhere(name)) {
+                (Some(meant), _) if !is_there => format!("did you mean `{}`?", meant.name),
+                (_, Some(section)) => format!("it is a key of [{section}]"),
+                (Some(meant), None) => format!("did you mean `{}`, which is there already?", meant.name),
+                (None, None) => {
+                    let mut taken: Vec<&str> =
+                        keys::of(self.path).filter(|key| self.takes(key)).map(|key| key.name).collect();
+                    taken.sort_unstable();
+                    let taken: Vec<String> = taken.iter().map(|name| format!("`{name}`")).collect();
+                    format!("{} knows {}", in_brackets(self.name), taken.join(", "))
                 }
             };
-            findings.add(key.span(), format!("unknown key `{name}`"), help);
+            // A value is not judged under a name that is a guess. A table is: each of its keys is a mistake of its own.
+            if meant.is_some() && !is_there && !matches!(value.get_ref(), DeValue::Table(_) | DeValue::Array(_)) {
+                findings.0.retain(|finding| finding.span != value.span());
+            }
+            findings.add(span, format!("unknown key `{name}`"), help);
+            if let (Some(Kind::Secret), Some(finding)) = (meant.map(|key| key.kind), findings.0.last_mut())
+                && value.get_ref().is_str()
+            {
+                finding.hidden = Some(value.span());
+            }
+        }
+    }
+
+    /// The section that has a key of this name, if there is one alone.
+    fn elsewhere(&self, name: &str) -> Option<&'static str> {
+        let is_here = |section: &str| section.is_empty() || section == self.path;
+        let mut found = keys::KEYS.iter().filter(|key| key.name == name && key.kind != Kind::NotYet);
+        match (found.next(), found.next()) {
+            (Some(key), None) if !is_here(key.section) => Some(key.section),
+            _ => None,
         }
     }
 }
@@ -436,5 +544,13 @@ fn wrong_type(findings: &mut Findings, key: &str, value: &Spanned<DeValue<'_>>, 
 }
 
 fn no_key(section: &str, key: &str) -> String {
-    format!("[{section}] has no `{key}`")
+    format!("{} has no `{key}`", in_brackets(section))
+}
+
+/// A section as messages name it.
+fn in_brackets(section: &str) -> String {
+    match section {
+        ROOT => format!("the {section}"),
+        section => format!("[{section}]"),
+    }
 }

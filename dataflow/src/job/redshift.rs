@@ -44,15 +44,11 @@ pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshi
     let password = redshift.secret(findings, "password");
     let iam_role = redshift.text(findings, "iam_role");
     let schema = redshift.text(findings, "schema");
-    let ca_file = redshift.text(findings, "ca_file").map(|f| f.value);
     let verify = redshift.one_of(findings, "tls", &[("verify-full", true), ("off", false)]);
-    if verify == Some(false) && ca_file.is_some() {
-        findings.add(
-            redshift.span(),
-            "`ca_file` has no meaning with tls = \"off\"",
-            "remove it, or write tls = \"verify-full\"",
-        );
+    if verify == Some(false) {
+        redshift.refuse(findings, "ca_file", "with tls = \"off\"", "remove it, or write tls = \"verify-full\"");
     }
+    let ca_file = redshift.text(findings, "ca_file").map(|f| f.value);
     let tls = if verify.unwrap_or(true) { Tls::VerifyFull { ca_file } } else { Tls::Off };
     let statement_timeout = redshift.duration(findings, "statement_timeout");
     redshift.finish(findings);

@@ -35,24 +35,19 @@ pub struct StreamOptions {
 
 /// All of them.
 pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOptions> {
-    let sections = root.sections(findings, "stream");
-    if sections.is_empty() {
-        findings.add(root.span(), "the job file has no [[stream]]", "add one with name, topic and columns");
-    }
     let mut streams: Vec<StreamOptions> = Vec::new();
-    for mut section in sections {
+    for mut section in root.sections(findings, "stream") {
         let name = section.text(findings, "name");
         let topics = read_topics(&mut section, findings);
         let formats: Vec<(&str, Format)> = Format::ALL.iter().map(|format| (format.word(), *format)).collect();
         let format = section.one_of(findings, "format", &formats);
+        if format == Some(Format::Raw) {
+            section.refuse(findings, "keys", "with format = \"raw\", whose records have no keys", "remove it");
+        }
         let start = read_start(&mut section, findings);
         let strict = section.flag(findings, "strict").unwrap_or_default();
         let any_case = section.one_of(findings, "keys", &[("exact", false), ("ignore-case", true)]).unwrap_or_default();
-        if any_case && format == Some(Format::Raw) {
-            let what = "`keys` has no meaning with format = \"raw\", whose records have no keys";
-            findings.add(section.span(), what, "remove `keys`");
-        }
-        let columns = column::read(&mut section, Reading { strict, any_case, ..Reading::default() }, findings);
+        let columns = column::read(&mut section, format, Reading { strict, any_case, ..Reading::default() }, findings);
         if !columns.is_empty()
             && let Some(Err(why)) = format.map(|format| format.check(&columns))
         {
@@ -102,8 +97,9 @@ fn is_topic_name(name: &str) -> bool {
 
 /// `topic = "a"` or `topics = ["a", "b"]`.
 fn read_topics(section: &mut Section<'_>, findings: &mut Findings) -> Vec<Placed<String>> {
-    let several = section.texts(findings, "topics");
-    match several {
+    let is_list = section.has("topics");
+    match section.texts(findings, "topics") {
+        None if is_list => Vec::new(), // what is wrong with it was said
         None => section.required(findings, "topic").into_iter().collect(),
         Some(topics) => {
             if let Some(topic) = section.text(findings, "topic") {

@@ -40,9 +40,6 @@ pub fn read(
     findings: &mut Findings,
 ) -> Vec<TargetOptions> {
     let sections = root.sections(findings, "target");
-    if sections.is_empty() {
-        findings.add(root.span(), "the job file has no [[target]]", "add one with table and query");
-    }
     let known: Vec<(String, Vec<SourceColumn>)> = streams.iter().map(|s| (s.name.clone(), s.columns.clone())).collect();
     let mut targets: Vec<TargetOptions> = Vec::new();
     for mut section in sections {

@@ -209,6 +209,158 @@ fn each_mistake_is_found_and_named() {
     }
 }
 
+/// A misspelt key, section or list is read as what was meant, so that nothing else is said to be missing.
+#[test]
+fn a_misspelt_key_is_one_finding() {
+    let good = GOOD.replace(
+        "[epoch]",
+        "[errors]\nreject = \"halt\"\n[memory]\nbudget = \"64 MB\"\n[history]\nkeep = \"9d\"\n[epoch]",
+    );
+    let mut tried = 0;
+    // The good file has a `time` of another place.
+    for key in keys::KEYS.iter().filter(|key| key.kind != keys::Kind::NotYet && key.path() != "stream.columns.time") {
+        // As in `stagging`: one letter comes twice.
+        let (begins, ends) = key.name.split_at(key.name.len() / 2);
+        let wrong = format!("{begins}{}{ends}", &ends[..1]);
+        let section = format!("\n[{}]\n", key.section.split('.').next().unwrap());
+        let from = good.find(&section.replace("[stream]", "[[stream]]").replace("[target]", "[[target]]")).unwrap_or(0);
+        let forms = [("\n", " = "), ("{ ", " = "), (", ", " = "), ("\n[", "]\n"), ("\n[[", "]]\n")];
+        let places = forms.iter().filter_map(|(before, after)| {
+            let written = format!("{before}{}{after}", key.name);
+            let at = from + good[from..].find(&written)?;
+            Some((at, good[..at].to_string() + &good[at..].replace(&written, &format!("{before}{wrong}{after}"))))
+        });
+        let Some((_, text)) = places.min() else { continue };
+        tried += 1;
+        let findings = parse(&text).map(|_| ()).expect_err(&wrong);
+        // A list of which each item is misspelt is misspelt more than once.
+        let all_alike = findings.iter().all(|f| f.what == format!("unknown key `{wrong}`"));
+        assert!(
+            all_alike && findings[0].help == format!("did you mean `{}`?", key.name),
+            "{wrong}: {findings:?}\n{text}"
+        );
+        let most = good.matches(&format!("{} = ", key.name)).count().max(1);
+        assert!(findings.len() <= most, "{wrong}: {findings:?}");
+    }
+    assert!(tried > 30, "{tried}");
+    for (from, to, what, help) in [
+        ("[staging]", "[stagging]", "`stagging`", "`staging`"),
+        ("[staging]", "[Staging]", "`Staging`", "`staging`"),
+        ("[[stream]]", "[[streams]]", "`streams`", "`stream`"),
+        ("brokers = ", "brokrs = ", "`brokrs`", "`brokers`"),
+        ("brokers = ", "BROKERS = ", "`BROKERS`", "`brokers`"),
+        ("user = ", "username = ", "`username`", "`user`"),
+        ("user = ", "user_name = ", "`user_name`", "`user`"),
+        ("topic = ", "topc = ", "`topc`", "`topic`"),
+        ("columns = ", "colums = ", "`colums`", "`columns`"),
+        ("name = \"userId\"", "nmae = \"userId\"", "`nmae`", "`name`"),
+        ("version = 1", "verison = 1", "`verison`", "`version`"),
+        ("password = { env = \"P\" }", "pssword = \"canary\"", "`pssword`", "`password`"),
+        ("interval = \"10s\"", "interval_ms = 10000", "`interval_ms`", "`interval`"),
+        (
+            "interval = \"10s\"",
+            "interval = \"10s\"\nintervall = 5",
+            "`intervall`",
+            "`interval`, which is there already?",
+        ),
+        ("tls = \"off\"", "region = \"eu-north-1\"", "`region`", "it is a key of [staging]"),
+        ("[kafka]", "brokers = \"b:9092\"\n[kafka]", "`brokers`", "it is a key of [kafka]"),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        let findings = parse(&text).map(|_| ()).expect_err(to);
+        assert_eq!(findings.len(), 1, "{to}: {findings:?}");
+        assert_eq!(findings[0].what, format!("unknown key {what}"), "{to}");
+        assert!(findings[0].help.contains(help), "{to}: {findings:?}");
+        assert!(!render("job.toml", &text, &findings).contains("canary"), "{to}");
+    }
+    // Where several are misspelt, each has its own finding, and one that is really missing is not taken for found.
+    let two =
+        GOOD.replace("database = ", "databse = ").replace("[[stream]]\nname = \"Clicks\"\n", "[[stream]]\n").replace(
+            "[epoch]",
+            "[[stream]]\nnmae = \"b\"\ntopic = \"b\"\ncolumns = [ { name = \"a\", type = \"date\" } ]\n[epoch]",
+        );
+    let findings = parse(&two).unwrap_err();
+    for what in ["unknown key `databse`", "unknown key `nmae`", "[stream] has no `name`"] {
+        assert_eq!(findings.iter().filter(|f| f.what == what).count(), 1, "{what}: {findings:?}");
+    }
+}
+
+/// A thing of the wrong kind is not missing as well.
+#[test]
+fn what_is_something_else_is_one_finding() {
+    for (from, to, what) in [
+        ("[kafka]\nbrokers = \"localhost:9092\"\nproperties", "kafka = 5\nproperties", "`kafka` must be a table"),
+        ("topic = \"clicks\"", "topics = \"clicks\"", "`topics` must be a list of strings"),
+        ("version = 1", "version = [1]", "`version` must be a whole number"),
+    ] {
+        let text = GOOD.replacen(from, to, 1);
+        assert_ne!(text, GOOD);
+        let findings = parse(&text).map(|_| ()).expect_err(to);
+        assert!(findings.iter().any(|f| f.what.contains(what)), "{to}: {findings:?}");
+        assert!(findings.iter().all(|f| !f.what.contains("has no")), "{to}: {findings:?}");
+    }
+    let single = GOOD.replacen("[[stream]]", "[stream]", 1);
+    let findings = parse(&single).unwrap_err();
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert!(findings[0].what.contains("`stream` must be a list of tables, not a table"), "{findings:?}");
+    assert_eq!(findings[0].help, "write it like [[stream]] with name, topic, columns");
+}
+
+/// What a message lists as known is taken, if it is written there.
+#[test]
+fn a_key_that_is_listed_is_taken() {
+    let good = GOOD.replace(
+        "[epoch]",
+        "[errors]\nreject = \"halt\"\n[memory]\nbudget = \"64 MB\"\n[history]\nkeep = \"9d\"\n[epoch]",
+    );
+    let raw =
+        good.replace("format = \"json\"", "format = \"raw\"").replace(", { name = \"userId\", type = \"bigint\" }", "");
+    let tls = good.replace("tls = \"off\"", "tls = \"verify-full\"");
+    let topics = good.replace("topic = \"clicks\"", "topics = [\"clicks\"]");
+    let typed = |kind: &str| good.replace("type = \"bigint\"", &format!("type = \"{kind}\""));
+    let (date, time, text) = (typed("date"), typed("timestamptz"), typed("varchar(9)"));
+    let mut listings = 0;
+    for (file, before) in [
+        (&good, "\nversion = 1\n"),
+        (&good, "\n[kafka]\n"),
+        (&good, "\n[[stream]]\n"),
+        (&raw, "\n[[stream]]\n"),
+        (&topics, "\n[[stream]]\n"),
+        (&good, "{ name = \"userId\", "),
+        (&date, "{ name = \"userId\", "),
+        (&time, "{ name = \"userId\", "),
+        (&text, "{ name = \"userId\", "),
+        (&raw, "{ name = \"event_id\", "),
+        (&good, "\n[[target]]\n"),
+        (&good, "\n[errors]\n"),
+        (&good, "\n[memory]\n"),
+        (&good, "\n[history]\n"),
+        (&good, "\n[epoch]\n"),
+        (&good, "\n[staging]\n"),
+        (&good, "\n[redshift]\n"),
+        (&tls, "\n[redshift]\n"),
+    ] {
+        let findings_with = |key: &str| {
+            let end = if before.ends_with('\n') { "\n" } else { ", " };
+            let text = file.replacen(before, &format!("{before}{key} = 1{end}"), 1);
+            assert_ne!(text, *file, "{before}");
+            parse(&text).err().unwrap_or_default()
+        };
+        let findings = findings_with("xqzwxqzwxqzw");
+        let unknown = findings.iter().find(|f| f.what == "unknown key `xqzwxqzwxqzw`").expect(before);
+        let (_, known) = unknown.help.split_once(" knows ").expect("a listing");
+        listings += 1;
+        for name in known.split(", ").map(|name| name.trim_matches('`')) {
+            for finding in findings_with(name) {
+                for refused in ["has no meaning", "not supported yet", "exclude each other", "unknown key", "a bug"] {
+                    assert!(!finding.what.contains(refused), "{before} {name}: {finding:?}");
+                }
+            }
+        }
+    }
+    assert_eq!(listings, 18);
+}
+
 #[test]
 fn what_is_said_about_values_and_records_that_do_not_fit() {
     let text = GOOD
