@@ -14,6 +14,16 @@ pub enum StackError {
         #[source]
         source: io::Error,
     },
+    /// A folder in which a server cannot live.
+    #[error("{} {why}; {remedy}", folder.display())]
+    Folder {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        why: String,
+        /// What to do about it.
+        remedy: String,
+    },
     /// A program that the part needs is not there.
     #[error("{program} was not found. {remedy}")]
     Missing {

@@ -12,6 +12,7 @@
 
 pub mod clicks;
 mod error;
+mod folder;
 mod hex;
 pub mod kafka;
 pub mod ports;
@@ -19,14 +20,15 @@ mod process;
 pub mod redshift;
 pub mod s3;
 
-use std::path::PathBuf;
+use std::{os::unix::fs::PermissionsExt, path::PathBuf};
 
 pub use error::{Result, StackError};
 
 /// What to start.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Where the servers keep their data; a temporary folder if not given. It is emptied at the end.
+    /// Where the servers keep their data, each in a folder of its own, which must be new or empty and is removed at the end; a
+    /// temporary folder if not given.
     pub dir: Option<PathBuf>,
     /// Which Kafka.
     pub kafka: kafka::Kind,
@@ -53,6 +55,9 @@ impl Stack {
             None => {
                 let held =
                     tempfile::Builder::new().prefix("tidegate-").tempdir().map_err(StackError::io("make a folder"))?;
+                // PostgreSQL's user goes through, whatever the umask says.
+                let open = std::fs::Permissions::from_mode(0o755);
+                std::fs::set_permissions(held.path(), open).map_err(StackError::io("open a folder"))?;
                 (held.path().to_path_buf(), Some(held))
             }
         };

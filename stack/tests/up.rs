@@ -6,6 +6,7 @@ use std::{
     collections::BTreeMap,
     io::Write,
     net::TcpStream,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -83,6 +84,42 @@ fn ends_and_leaves_nothing(kafka: &str, signal: &str) {
     assert_eq!(status.success(), signal == "-TERM");
     until("the servers are gone", || !addresses.iter().any(|address| answers(address)));
     until("the folder is gone", || !dir.path().join("data").exists());
+}
+
+/// Runs the program to its end, which must be bad; what it says.
+fn refused(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-stack"));
+    for name in ["KAFKA_BROKERS", "REDSHIFT_HOST", "REDSHIFT_PORT"] {
+        command.env_remove(name);
+    }
+    let output = command.args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(!output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+/// PostgreSQL refuses root, so for root the server runs as somebody else.
+#[test]
+fn a_folder_in_which_the_server_cannot_live_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let closed = dir.path().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, std::fs::Permissions::from_mode(0o700)).unwrap();
+    let below = closed.join("stack");
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        let said = refused(&["redshift", "--dir", below.to_str().unwrap()]);
+        let chmod = format!("chmod o+x {}\n", closed.display());
+        assert!(said.contains(&format!("{} may not be entered by user ", closed.display())), "{said}");
+        assert!(said.ends_with(&chmod) && !said.contains("initdb"), "{said}");
+        assert!(!below.exists(), "nothing is left");
+    }
+    let mine = dir.path().join("redshift/mine");
+    std::fs::create_dir_all(&mine).unwrap();
+    let said = refused(&["redshift", "--dir", dir.path().to_str().unwrap()]);
+    assert!(said.contains("redshift is not empty; "), "{said}");
+    assert!(mine.exists(), "it is somebody's");
+    let deep = dir.path().join("d".repeat(100));
+    let said = refused(&["redshift", "--dir", deep.to_str().unwrap()]);
+    assert!(said.contains("is longer than the ") && said.contains("choose a shorter --dir"), "{said}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     error::{Result, StackError},
+    folder,
     ports::Ports,
     process::Process,
 };
@@ -50,10 +51,14 @@ pub struct SideDoor {
 }
 
 impl Broker {
-    /// Starts a broker with its data below `dir`, on free loopback ports, and waits until it takes connections.
+    /// Starts a broker with its data in `dir`, which must be new or empty, on free loopback ports, and waits until it takes
+    /// connections.
     pub fn start(dir: &Path) -> Result<Broker> {
-        let jars = jars()?;
-        fs::create_dir_all(dir).map_err(StackError::io(format!("make {}", dir.display())))?;
+        let (jars, dir) = (jars()?, folder::make(dir)?);
+        Broker::start_in(jars, &dir).inspect_err(|_| folder::remove(&dir))
+    }
+
+    fn start_in(jars: PathBuf, dir: &Path) -> Result<Broker> {
         let ports = Ports::hold(3 + SIDE_DOORS)?;
         let [open, controller, login, ref insides @ ..] = *ports.addresses() else {
             unreachable!("as many as were asked for");

@@ -13,11 +13,14 @@ use std::os::unix::process::CommandExt;
 use super::shared::{ADMIN, ADMIN_PASSWORD, DATABASE, PASSWORD, SEES_SESSIONS, USER};
 use crate::{
     error::{Result, StackError},
+    folder,
     process::{Process, User},
 };
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const SUPERUSER: &str = "rdsdb";
+/// The longest path of a Unix socket, as `sockaddr_un` has room for it with the NUL at its end.
+const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// A running server.
 pub struct Postgres {
@@ -28,7 +31,7 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes a cluster in `dir`, which must not exist, and starts it.
+    /// Makes a cluster in `dir`, which must be new or empty, and starts it.
     pub(super) fn start(dir: &Path) -> Result<Postgres> {
         Postgres::start_with(dir, &["listen_addresses=".into()], &[])
     }
@@ -45,15 +48,22 @@ impl Postgres {
     }
 
     fn start_with(dir: &Path, settings: &[String], files: &[(&str, &[u8])]) -> Result<Postgres> {
-        let (user, bin) = (server_user()?, bin_dir()?);
-        fs::create_dir_all(dir).map_err(StackError::io(format!("make {}", dir.display())))?;
-        // Another user goes through our folders.
-        for folder in [Some(dir), dir.parent()].into_iter().flatten() {
-            if let Ok(known) = fs::metadata(folder) {
-                let _ = fs::set_permissions(folder, fs::Permissions::from_mode(known.permissions().mode() | 0o111));
-            }
+        let dir = folder::make(dir)?;
+        Postgres::start_in(&dir, settings, files).inspect_err(|_| folder::remove(&dir))
+    }
+
+    /// Starts it in a new folder.
+    fn start_in(dir: &Path, settings: &[String], files: &[(&str, &[u8])]) -> Result<Postgres> {
+        let (other, bin) = (server_user()?, bin_dir()?);
+        let user: User = other.map(|(_, ids)| ids);
+        let longest = SOCKET_PATH_BYTES_MAX - "/.s.PGSQL.65535".len();
+        if dir.as_os_str().len() > longest {
+            let why = format!("is longer than the {longest} bytes that the path of PostgreSQL's socket leaves");
+            return Err(StackError::Folder { folder: dir.into(), why, remedy: "choose a shorter --dir".into() });
         }
-        if let Some((uid, gid)) = user {
+        if let Some((name, ids @ (uid, gid))) = other {
+            folder::may_enter((name, ids), dir, "choose a --dir (or TMPDIR) elsewhere, as below /tmp")?;
+            folder::may_enter((name, ids), &bin, "set PG_BIN to programs that are elsewhere")?;
             chown(dir, Some(uid), Some(gid)).map_err(StackError::io("hand the folder to PostgreSQL's user"))?;
         }
         let mut init = Command::new(bin.join("initdb"));
@@ -63,7 +73,7 @@ impl Postgres {
         if let Some((uid, gid)) = user {
             init.gid(gid).uid(uid);
         }
-        let output = init.output().map_err(StackError::io("run initdb"))?;
+        let output = init.output().map_err(StackError::io(format!("run {}", bin.join("initdb").display())))?;
         if !output.status.success() {
             let log = String::from_utf8_lossy(&output.stderr).into_owned();
             return Err(StackError::NotStarted { server: "postgres", why: "initdb failed".into(), log });
@@ -159,18 +169,18 @@ impl Postgres {
     }
 }
 
-/// Who the server runs as: ourselves, or, because PostgreSQL refuses root, the first of `postgres` and `nobody`. The
-/// user must be in the passwd file, since initdb looks its own name up.
-fn server_user() -> Result<User> {
+/// Who the server runs as, with a name: ourselves, which is `None`, or, because PostgreSQL refuses root, the first of `postgres` and
+/// `nobody`. The user must be in the passwd file, since initdb looks its own name up.
+fn server_user() -> Result<Option<(&'static str, (u32, u32))>> {
     let us = fs::metadata("/proc/self").map_err(StackError::io("read /proc/self"))?.uid();
     if us != 0 {
         return Ok(None);
     }
     let passwd = fs::read_to_string("/etc/passwd").map_err(StackError::io("read /etc/passwd"))?;
-    let find = |name: &str| {
+    let find = |name: &'static str| {
         let line = passwd.lines().find(|line| line.split(':').next() == Some(name))?;
         let mut ids = line.split(':').skip(2);
-        Some((ids.next()?.parse().ok()?, ids.next()?.parse().ok()?))
+        Some((name, (ids.next()?.parse().ok()?, ids.next()?.parse().ok()?)))
     };
     let missing = StackError::Missing {
         program: "a user for PostgreSQL",
