@@ -29,7 +29,7 @@ pub enum Fault {
     },
     /// Credentials or rights.
     Denied,
-    /// How the job file says that the other system is reached: nobody was asked yet.
+    /// How the job file says that the other system is reached: nobody was asked yet, or the answer says what it should say.
     Settings,
     /// What the job names is not there, or not as it says.
     Missing,

@@ -1,14 +1,17 @@
 //! S3 through `object_store`.
 
+mod region;
+
 use std::{future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::StreamExt;
 use object_store::{
     BackoffConfig, ClientOptions, CredentialProvider, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder, AwsCredential},
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential},
     path::Path,
 };
+use region::{Told, WrongRegion};
 
 use crate::{Error, Fault, Objects, Result, Secret, Trust};
 
@@ -39,6 +42,8 @@ pub struct S3 {
     store: AmazonS3,
     settings: Settings,
     runtime: tokio::runtime::Runtime,
+    /// The region in which the bucket is asked for, and the one that S3 has said it is in, if that is another.
+    region: (String, Told),
     /// A right for each verb.
     rights: Rights,
 }
@@ -103,6 +108,10 @@ impl S3 {
         if let Some((id, secret)) = &settings.keys {
             builder = builder.with_credentials(Arc::new(Keys(id.clone(), secret.clone())));
         }
+        // Without any it is the crate's own.
+        let asked = builder.get_config_value(&AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".into());
+        let told = Told::default();
+        builder = builder.with_http_connector(told.clone());
         let store = builder.build().map_err(|e| Error::new(Fault::Refused, "cannot make an S3 client").because(e))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -110,7 +119,7 @@ impl S3 {
             .enable_all()
             .build()
             .map_err(|e| Error::bug("cannot start the S3 client").because(e))?;
-        Ok(S3 { store, settings, runtime, rights: Rights::default() })
+        Ok(S3 { store, settings, runtime, region: (asked, told), rights: Rights::default() })
     }
 
     fn path(&self, key: &str) -> Result<Path> {
@@ -119,6 +128,19 @@ impl S3 {
             prefix => format!("{prefix}/{key}"),
         };
         Path::parse(whole).map_err(|e| Error::bug(format!("{key} is not a key")).because(e))
+    }
+
+    /// The error of a request. What was asked for in a wrong region did not happen.
+    fn failed(&self, what: String, error: object_store::Error) -> Error {
+        let (asked, told) = &self.region;
+        match told.region().filter(|region| region != asked) {
+            None => answered(what, error),
+            Some(region) => {
+                let bucket = self.settings.bucket.clone();
+                let wrong = WrongRegion { bucket, region: region.into(), asked: asked.clone() };
+                Error::new(Fault::Settings, what).because(wrong)
+            }
+        }
     }
 }
 
@@ -135,7 +157,8 @@ fn status(error: &object_store::Error) -> Option<u16> {
     None
 }
 
-fn failed(what: String, error: object_store::Error) -> Error {
+/// What an error of S3 means, unless the region is wrong.
+fn answered(what: String, error: object_store::Error) -> Error {
     use object_store::Error::*;
     let fault = match &error {
         NotFound { .. } => Fault::Missing,
@@ -171,14 +194,14 @@ impl S3 {
                     Err(e @ object_store::Error::NotFound { .. }) => {
                         return Err(Error::new(Fault::Outage, what()).because(e).unknown());
                     }
-                    other => other.map_err(|e| failed(what(), e).unknown())?,
+                    other => other.map_err(|e| self.failed(what(), e).unknown())?,
                 };
                 if found.size == length {
                     return Ok(());
                 }
                 Err(Error::bug(format!("{} exists with {} bytes instead of {length}", self.url(key), found.size)))
             }
-            Err(e) => Err(wrote(failed(what(), e))),
+            Err(e) => Err(wrote(self.failed(what(), e))),
         }
     }
 
@@ -188,7 +211,7 @@ impl S3 {
         match self.runtime.block_on(read) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(e) => Err(failed(format!("cannot read {}", self.url(key)), e)),
+            Err(e) => Err(self.failed(format!("cannot read {}", self.url(key)), e)),
         }
     }
 
@@ -202,7 +225,7 @@ impl S3 {
                 Err(e) => {
                     let more = if keys.len() > 1 { format!(" and {} more", keys.len() - 1) } else { String::new() };
                     let first = keys.first().map_or(String::new(), |key| self.url(key));
-                    return Err(wrote(failed(format!("cannot delete {first}{more}"), e)));
+                    return Err(wrote(self.failed(format!("cannot delete {first}{more}"), e)));
                 }
             }
         }
@@ -214,7 +237,7 @@ impl S3 {
         let what = || format!("cannot list {}", self.url(folder));
         let mut found = self.store.list(Some(&path));
         while let Some(object) = self.runtime.block_on(found.next()) {
-            let location = object.map_err(|e| failed(what(), e))?.location;
+            let location = object.map_err(|e| self.failed(what(), e))?.location;
             let key = location.as_ref().strip_prefix(&self.settings.prefix).unwrap_or(location.as_ref());
             each(key.trim_start_matches('/'))?;
         }
@@ -226,7 +249,7 @@ impl S3 {
         let found = self
             .runtime
             .block_on(self.store.list_with_delimiter(Some(&path)))
-            .map_err(|e| failed(format!("cannot list {}", self.url(folder)), e))?;
+            .map_err(|e| self.failed(format!("cannot list {}", self.url(folder)), e))?;
         let objects = found.objects.iter().filter_map(|object| object.location.filename()).map(String::from);
         let folders =
             found.common_prefixes.iter().filter_map(|prefix| prefix.filename()).map(|name| format!("{name}/"));

@@ -90,3 +90,24 @@ fn keys_open_what_they_are_for() {
         std::mem::forget(s3);
     });
 }
+
+#[test]
+fn a_bucket_is_reached_in_its_own_region_alone() {
+    run(async |s3| {
+        s3.store().make_bucket("north", "eu-north-1");
+        let client = |bucket: &str, region: &str| {
+            let builder = AmazonS3Builder::new().with_endpoint(s3.endpoint()).with_allow_http(true);
+            let builder = builder.with_region(region).with_bucket_name(bucket);
+            builder.with_access_key_id(&s3.owner().id).with_secret_access_key(&s3.owner().secret).build().unwrap()
+        };
+        let put = async |bucket: &str, region: &str| client(bucket, region).put(&"k".into(), "x".into()).await;
+        put("north", "eu-north-1").await.unwrap();
+        put("bucket", REGION).await.unwrap();
+        for (bucket, region) in [("north", REGION), ("bucket", "eu-north-1")] {
+            let refused = put(bucket, region).await.unwrap_err();
+            assert!(format!("{refused:?}").contains("BareRedirect"), "{refused:?}");
+        }
+        assert!(matches!(client("nothing", "eu-north-1").get(&"k".into()).await, Err(Error::NotFound { .. })));
+        std::mem::forget(s3);
+    });
+}

@@ -19,6 +19,7 @@ mod outage;
 mod ports;
 mod reading;
 mod reference;
+mod region;
 mod rooms;
 mod rows;
 mod secrets;

@@ -47,6 +47,10 @@ const PASSING: &[&str] = &[
 /// Each has a blank in it, because the text names the file as well, and no key that we stage has one.
 const OF_THE_FILE: &[&str] = &["parquet schema", "invalid type", "type length", "column type", "number of columns"];
 
+/// What COPY says of a bucket that is in another region than the cluster (with Parquet it crosses none: developer guide, "COPY from
+/// columnar data formats"). Compared without case.
+const ELSEWHERE: &str = "is in a different region from this cluster";
+
 /// How an answer of 403 is told, in words that no key has.
 const FORBIDDEN: &[&str] = &["status 403", "status code: 403", "error code: 403", "access denied"];
 
@@ -72,6 +76,7 @@ pub(super) fn classify(state: &str, message: &str, detail: &str) -> Fault {
             Some(15001) if OF_THE_FILE.iter().any(|part| has(part)) => Fault::Refused,
             Some(15001 | 15005) if is_forbidden() => Fault::Denied,
             Some(15001 | 15005) => Fault::Outage,
+            _ if has(ELSEWHERE) => Fault::Settings,
             _ if has("not authorized to assume") || is_forbidden() => Fault::Denied,
             _ if is_newer(state, message, detail) => Fault::Outage,
             _ if has("does not exist in the database") => Fault::Missing,
@@ -170,6 +175,12 @@ mod tests {
             ("0A000", "REGION argument is not supported for PARQUET based COPY", "", Fault::Refused),
             ("XX000", "Relation x does not exist in the database.", "", Fault::Missing),
             ("42P01", "relation does not exist", "", Fault::Missing),
+            (
+                "XX000",
+                "S3ServiceException:The S3 bucket addressed by the query is in a different region from this cluster.,Status 301",
+                "code: 8001",
+                Fault::Settings,
+            ),
             // They depend on what was before.
             ("XX000", "S3ServiceException:Access Denied,Status 403", "", Fault::Denied),
             ("XX000", "Spectrum Scan Error", "code: 15001\n context: HTTP response error code: 403", Fault::Denied),

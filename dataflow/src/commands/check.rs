@@ -314,6 +314,7 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
             let key = match error.fault {
                 Fault::Denied => "staging.access_key_id, secret_access_key",
                 Fault::Missing => "staging.url",
+                Fault::Settings => "staging.region",
                 _ => "staging.url, region, endpoint",
             };
             checked.found(key, &error.into());
@@ -431,7 +432,11 @@ fn role(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse, checked
     match preflight(job, &[], objects, warehouse) {
         Ok(()) => checked.good.push("Redshift read a staged file, and loaded it; rolled back".into()),
         Err(error) => {
-            let key = if error.code == Code::Denied { "redshift.iam_role" } else { "redshift" };
+            let key = match error.code {
+                Code::Denied => "redshift.iam_role",
+                Code::JobFile => "staging.url",
+                _ => "redshift",
+            };
             checked.found(key, &error);
         }
     }

@@ -12,6 +12,7 @@ use super::{
     parquet::{self, Column},
     shared::{ROLE, Shared},
 };
+use crate::s3::REGION;
 
 /// A COPY statement that Redshift would accept.
 #[derive(Debug, PartialEq, Eq)]
@@ -327,6 +328,16 @@ fn key_of(shared: &Shared, url: &str) -> Result<String, SqlError> {
     let rest = url.strip_prefix("s3://").unwrap_or(url);
     match rest.split_once('/') {
         Some((bucket, key)) if bucket == shared.bucket_name => Ok(key.into()),
+        // Of no columnar file does COPY take REGION, so the bucket must be in the region of the cluster:
+        // https://docs.aws.amazon.com/redshift/latest/dg/copy-usage_notes-copy-from-columnar.html
+        Some((bucket, _)) if shared.store.region(bucket).is_some_and(|region| region != REGION) => {
+            Err(SqlError::internal(
+                "S3ServiceException:The S3 bucket addressed by the query is in a different region from this cluster.,Status 301,\
+             Error PermanentRedirect",
+                8001,
+                url,
+            ))
+        }
         _ => Err(SqlError::internal(
             "S3ServiceException:The specified bucket does not exist,Status 404,Error NoSuchBucket",
             8001,

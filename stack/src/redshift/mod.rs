@@ -6,7 +6,7 @@
 //!   INSERT and COPY do not, so a fence that is an INSERT lets two loaders in;
 //! * keys are accepted and not enforced; `ON CONFLICT`, `RETURNING` and everything else it does not know is refused;
 //! * COPY reads Parquet by position and by strict physical type, all or nothing, believes only a COPY manifest with exact
-//!   lengths, and skips a missing file that is not mandatory;
+//!   lengths, skips a missing file that is not mandatory, and goes to no other region;
 //! * `pg_last_copy_count()` keeps its old value when a COPY is refused early, and does not roll back;
 //! * errors come as `XX000` with a detail block, serialization failures as `1023`;
 //! * a session goes on with its statement when its client is gone, and keeps its locks until then.
@@ -71,6 +71,7 @@ impl Redshift {
             namespace: namespace(),
             bucket,
             bucket_name: s3.bucket().into(),
+            store: s3.store().clone(),
             copy_ids: 1000.into(),
             accidents: Default::default(),
         });

@@ -1,10 +1,14 @@
 //! What all sessions share: names, and how the database and the bucket are reached.
 
-use std::{path::PathBuf, sync::atomic::AtomicI64};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicI64},
+};
 
 use object_store::aws::AmazonS3;
 
 use super::accidents::Accidents;
+use crate::s3::Store;
 
 /// The role that COPY may assume here.
 pub const ROLE: &str = "arn:aws:iam::123456789012:role/tidegate-copy";
@@ -33,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) bucket: AmazonS3,
     /// The bucket's name.
     pub(crate) bucket_name: String,
+    /// All buckets, which may be in other regions.
+    pub(crate) store: Arc<Store>,
     /// The last query id that a COPY got.
     pub(crate) copy_ids: AtomicI64,
     /// What is to happen to statements.

@@ -26,9 +26,15 @@ struct Upload {
     parts: BTreeMap<i32, (Bytes, String)>,
 }
 
+/// A bucket: the region that it is in, and its objects.
+struct Bucket {
+    region: String,
+    objects: BTreeMap<String, Entry>,
+}
+
 #[derive(Default)]
 struct State {
-    buckets: HashMap<String, BTreeMap<String, Entry>>,
+    buckets: HashMap<String, Bucket>,
     uploads: HashMap<String, Upload>,
     next_upload: u64,
 }
@@ -60,11 +66,14 @@ async fn collect(body: Option<StreamingBlob>) -> S3Result<Bytes> {
 }
 
 impl Store {
-    /// One empty bucket.
-    pub fn with_bucket(name: &str) -> Store {
-        let store = Store::default();
-        store.state().buckets.insert(name.into(), BTreeMap::new());
-        store
+    /// Makes an empty bucket in a region.
+    pub fn make_bucket(&self, name: &str, region: &str) {
+        self.state().buckets.insert(name.into(), Bucket { region: region.into(), objects: BTreeMap::new() });
+    }
+
+    /// The region that a bucket is in.
+    pub(crate) fn region(&self, bucket: &str) -> Option<String> {
+        self.state().buckets.get(bucket).map(|bucket| bucket.region.clone())
     }
 
     /// All keys of a bucket with their sizes in bytes, in order.
@@ -92,7 +101,7 @@ impl Store {
 
 impl State {
     fn bucket(&mut self, name: &str) -> S3Result<&mut BTreeMap<String, Entry>> {
-        self.buckets.get_mut(name).ok_or_else(|| s3_error!(NoSuchBucket))
+        self.buckets.get_mut(name).map(|bucket| &mut bucket.objects).ok_or_else(|| s3_error!(NoSuchBucket))
     }
 
     fn object(&mut self, bucket: &str, key: &str) -> S3Result<&Entry> {
