@@ -3,8 +3,8 @@
 use std::time::{Duration, Instant};
 
 use crate::{
-    error::Result,
-    kafka::topics::{Sender, Topic},
+    error::{Result, StackError},
+    kafka::topics::{Record, Sender, Taken, Topic},
 };
 
 /// What is sent.
@@ -70,15 +70,18 @@ impl Clicks {
             let due = (since.elapsed().as_millis() as u64 * self.rate / 1000).min(self.seconds * self.rate);
             while sent.records < due {
                 let (text, broken) = click(sent.records);
-                if !sender.send(&text) {
-                    break; // the queue is full for the moment
+                let record = Record { value: Some(text.into_bytes()), ..Record::default() };
+                match sender.send(&record).map_err(StackError::kafka("take a click"))? {
+                    Taken::Yes => {}
+                    Taken::NotNow => break,
                 }
                 sent.records += 1;
                 sent.broken += u64::from(broken);
             }
             sender.rest(Duration::from_millis(20));
         }
-        sender.finish()?;
+        let refused = |(number, error)| StackError::kafka(format!("take click {number}"))(error);
+        sender.finish().map_err(refused)?;
         Ok(sent)
     }
 }

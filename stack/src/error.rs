@@ -45,9 +45,68 @@ pub enum StackError {
     /// The database answered, and not as it should.
     #[error("the database could not be set up")]
     Database(#[from] tokio_postgres::Error),
+    /// A session could not be opened from the command line.
+    #[error(
+        "no session for user {user} at {address}; `tidegate-stack up` says where one is, as REDSHIFT_HOST and REDSHIFT_PORT"
+    )]
+    NoSession {
+        /// Where it was asked for.
+        address: String,
+        /// For whom.
+        user: String,
+        /// Why not.
+        #[source]
+        source: Cause,
+    },
+    /// A statement from the command line failed.
+    #[error("statement {number} of {all} failed, after {} were done: {head}{}", number - 1, at_line(*.line))]
+    Statement {
+        /// Its number, from 1.
+        number: usize,
+        /// How many there are.
+        all: usize,
+        /// The line of the file that it begins in, from 1, if it is from a file.
+        line: Option<usize>,
+        /// Its first line.
+        head: String,
+        /// Why.
+        #[source]
+        source: Cause,
+    },
+    /// A line that was to become a record.
+    #[error("line {number}: {why}; {sent} records were sent before it")]
+    Line {
+        /// Its number, from 1.
+        number: u64,
+        /// What is wrong with it.
+        why: String,
+        /// How many records are in the topic all the same.
+        sent: u64,
+    },
     /// The Kafka client, or the mock cluster in it.
-    #[error("Kafka did not do what it was asked")]
-    Kafka(#[source] rdkafka::error::KafkaError),
+    #[error("Kafka cannot {doing}")]
+    Kafka {
+        /// What was tried, and where.
+        doing: String,
+        /// Why not.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+}
+
+fn at_line(line: Option<usize>) -> String {
+    line.map_or(String::new(), |line| format!(" (line {line})"))
+}
+
+/// What an error of the client comes from: the answer of the server itself, where there is one.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// The cause of a client's error.
+pub(crate) fn cause(error: tokio_postgres::Error) -> Cause {
+    match error.as_db_error() {
+        Some(answer) => Box::new(answer.clone()),
+        None => Box::new(error),
+    }
 }
 
 /// [`StackError`] unless said otherwise.
@@ -57,6 +116,11 @@ impl StackError {
     /// Says what was tried, for `map_err`.
     pub(crate) fn io(doing: impl Into<String>) -> impl FnOnce(io::Error) -> StackError {
         move |source| StackError::Io { doing: doing.into(), source }
+    }
+
+    /// Says what Kafka was asked for, for `map_err`.
+    pub(crate) fn kafka(doing: impl Into<String>) -> impl FnOnce(rdkafka::error::KafkaError) -> StackError {
+        move |source| StackError::Kafka { doing: doing.into(), source }
     }
 }
 

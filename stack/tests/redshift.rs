@@ -444,3 +444,55 @@ fn sessions_may_be_hidden_from_a_user() {
         }
     });
 }
+
+/// What `tidegate-stack sql` prints, and what it says when it fails.
+fn sql(world: &World, arguments: &[&str]) -> (String, String) {
+    let address = world.redshift.address();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate-stack"));
+    command.args(["sql", "--host", "localhost", "--port", &address.port().to_string()]).args(arguments);
+    let output = command.output().unwrap();
+    (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn a_script_says_which_statement_failed() {
+    let world = world();
+    let dir = tempfile::tempdir().unwrap();
+    let script = dir.path().join("script.sql");
+    let text = "CREATE TABLE a (n int);\r\nINSERT INTO a VALUES (1); -- one; row\n\n-- not there\nSELECT n,\n  nothing FROM a;\nDROP TABLE a;";
+    std::fs::write(&script, text).unwrap();
+    let (_, said) = sql(&world, &["--file", script.to_str().unwrap()]);
+    assert!(
+        said.starts_with("tidegate-stack: statement 3 of 4 failed, after 2 were done: SELECT n, ... (line 5): "),
+        "{said}"
+    );
+    assert!(said.contains("column \"nothing\" does not exist"), "{said}");
+    let (rows, said) = sql(&world, &["SELECT n FROM a; SELECT ';' AS s", "DROP TABLE b"]);
+    assert_eq!(rows, "n\n1\ns\n;\n");
+    assert!(said.starts_with("tidegate-stack: statement 3 of 3 failed, after 2 were done: DROP TABLE b: "), "{said}");
+    let (_, said) = sql(&world, &["--file", "/no/such.sql"]);
+    assert!(said.contains("cannot read the statements in /no/such.sql (--file): "), "{said}");
+    let (_, said) = sql(&world, &["--password", "wrong", "SELECT 1"]);
+    assert!(said.contains("no session for user loader at localhost:") && said.contains("REDSHIFT_HOST"), "{said}");
+    assert!(said.contains("authentication failed"), "{said}");
+}
+
+#[test]
+fn copy_goes_to_no_other_region() {
+    let world = world();
+    world.s3.store().make_bucket("north", "eu-north-1");
+    runtime().block_on(async {
+        let client = world.connect().await;
+        run(&client, "CREATE TABLE far (n int)").await;
+        let copy = |bucket: &str, more: &str| {
+            format!("COPY far FROM 's3://{bucket}/x.manifest' IAM_ROLE '{ROLE}' FORMAT AS PARQUET MANIFEST {more}")
+        };
+        let (message, _) = fails(&client, &copy("north", "")).await;
+        let elsewhere =
+            "XX000 S3ServiceException:The S3 bucket addressed by the query is in a different region from this cluster.";
+        assert!(message.starts_with(elsewhere), "{message}");
+        let (message, _) = fails(&client, &copy("north", "REGION 'eu-north-1'")).await;
+        assert_eq!(message, "0A000 REGION argument is not supported for PARQUET based COPY");
+        assert!(fails(&client, &copy("nowhere", "")).await.0.contains("NoSuchBucket"));
+    });
+}

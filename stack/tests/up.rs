@@ -12,6 +12,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rdkafka::{
+    ClientConfig, Message, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+    message::Headers,
+};
+
 fn until(what: &str, mut so: impl FnMut() -> bool) {
     let since = Instant::now();
     while !so() {
@@ -22,6 +28,7 @@ fn until(what: &str, mut so: impl FnMut() -> bool) {
 
 fn up(dir: &Path, kafka: &str) -> (Child, BTreeMap<String, String>) {
     let env = dir.join("stack.env");
+    std::fs::write(&env, "KAFKA_BROKERS=of-an-earlier-start\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-stack"));
     command
         .arg("up")
@@ -33,7 +40,7 @@ fn up(dir: &Path, kafka: &str) -> (Child, BTreeMap<String, String>) {
     let mut child = command.spawn().unwrap();
     until("it is up", || {
         assert!(child.try_wait().unwrap().is_none(), "it ended");
-        env.exists()
+        std::fs::read_to_string(&env).is_ok_and(|text| !text.contains("of-an-earlier-start"))
     });
     let text = std::fs::read_to_string(&env).unwrap();
     let pairs = text.lines().map(|line| line.split_once('=').unwrap());
@@ -44,12 +51,76 @@ fn answers(address: &str) -> bool {
     TcpStream::connect(address).is_ok()
 }
 
-fn produce(brokers: &str, topic: &str, lines: &str) -> String {
+/// Produces these lines; whether it went well, and what it said.
+fn produce(brokers: &str, arguments: &[&str], lines: &[u8]) -> (bool, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate-stack"));
-    command.args(["produce", "--brokers", brokers, topic]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    command.args(["produce", "--brokers", brokers]).args(arguments);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
-    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
-    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+    child.stdin.take().unwrap().write_all(lines).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = if output.status.success() { output.stdout } else { output.stderr };
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+/// What is in a topic, in the order of partitions and offsets: key, value, first header, partition.
+type Found = (Option<String>, Option<String>, Option<String>, i32);
+
+fn consume(brokers: &str, topic: &str, count: usize) -> Vec<Found> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("group.id", "none").set("auto.offset.reset", "earliest");
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut places = TopicPartitionList::new();
+    (0..3).for_each(|partition| places.add_partition_offset(topic, partition, Offset::Beginning).unwrap());
+    consumer.assign(&places).unwrap();
+    let text = |bytes: Option<&[u8]>| bytes.map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    let mut found: Vec<(i32, i64, Found)> = Vec::new();
+    until("all are read", || {
+        if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+            let header = message.headers().map(|headers| headers.get(0));
+            let header = header.map(|header| format!("{}={}", header.key, text(header.value).unwrap()));
+            let record = (text(message.key()), text(message.payload()), header, message.partition());
+            found.push((message.partition(), message.offset(), record));
+        }
+        found.len() == count
+    });
+    found.sort();
+    found.into_iter().map(|(_, _, record)| record).collect()
+}
+
+/// Lines become records in the form of kcat's producer, and one that cannot is named.
+fn lines_become_records(brokers: &str) {
+    let good = |arguments: &[&str], lines: &[u8]| assert!(produce(brokers, arguments, lines).0, "{arguments:?}");
+    assert_eq!(produce(brokers, &["lines"], b"one\ntwo\nthree"), (true, "3 records sent to lines\n".into()));
+    good(&["lines", "-K", ":", "-Z", "-p", "1"], b"k:v:w\nk:\n:v\n");
+    good(&["lines", "--partition", "2", "--header", "h=1=2", "--timestamp", "5"], b"\xff\r\n");
+    good(&["lines", "--key-separator", "=>"], b"same=>1\nsame=>2\nsame=>3\n");
+    let found = consume(brokers, "lines", 10);
+    let has = |key: Option<&str>, value: Option<&str>, header: Option<&str>, partition: Option<i32>| {
+        let own = |text: Option<&str>| text.map(String::from);
+        let one = (own(key), own(value), own(header));
+        let is_one = |record: &&Found| {
+            (record.0.clone(), record.1.clone(), record.2.clone()) == one && partition.is_none_or(|p| p == record.3)
+        };
+        assert_eq!(found.iter().filter(is_one).count(), 1, "{one:?} of {found:?}");
+    };
+    has(None, Some("two"), None, None);
+    has(Some("k"), Some("v:w"), None, Some(1));
+    has(Some("k"), None, None, Some(1));
+    has(None, Some("v"), None, Some(1));
+    has(None, Some("\u{fffd}\r"), Some("h=1=2"), Some(2));
+    let same: Vec<i32> =
+        found.iter().filter(|record| record.0.as_deref() == Some("same")).map(|record| record.3).collect();
+    assert!(same.len() == 3 && same.iter().all(|partition| *partition == same[0]), "one key, one partition: {same:?}");
+
+    let (is_good, said) = produce(brokers, &["lines", "-K", "\t"], b"a\tb\nno key\nc\td\n");
+    assert!(!is_good && said.contains("line 2: no \"\\t\" in \"no key\""), "{said}");
+    assert!(said.contains("(--key-separator); 1 records were sent before it"), "{said}");
+    let long = [b"short\n".as_slice(), &[b'x'; 2_000_000]].concat();
+    let (is_good, said) = produce(brokers, &["lines"], &long);
+    assert!(!is_good && said.contains("line 2: Kafka refused it: ") && said.contains("MessageSizeTooLarge"), "{said}");
+    let (is_good, said) = produce(brokers, &["lines", "-p", "7"], b"x\n");
+    assert!(!is_good && said.contains("line 1: Kafka refused it: ") && said.contains("UnknownPartition"), "{said}");
 }
 
 fn ends_and_leaves_nothing(kafka: &str, signal: &str) {
@@ -71,7 +142,7 @@ fn ends_and_leaves_nothing(kafka: &str, signal: &str) {
     ] {
         assert!(env.get(name).is_some_and(|value| !value.is_empty()), "{name}");
     }
-    assert_eq!(produce(&env["KAFKA_BROKERS"], "lines", "one\ntwo\nthree\n"), "3 records sent to lines\n");
+    lines_become_records(&env["KAFKA_BROKERS"]);
     let addresses = [
         env["KAFKA_BROKERS"].clone(),
         env["S3_ENDPOINT"].trim_start_matches("http://").into(),
@@ -99,7 +170,7 @@ fn refused(arguments: &[&str]) -> String {
 
 /// PostgreSQL refuses root, so for root the server runs as somebody else.
 #[test]
-fn a_folder_in_which_the_server_cannot_live_is_named() {
+fn what_cannot_be_written_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let closed = dir.path().join("closed");
     std::fs::create_dir(&closed).unwrap();
@@ -112,6 +183,8 @@ fn a_folder_in_which_the_server_cannot_live_is_named() {
         assert!(said.ends_with(&chmod) && !said.contains("initdb"), "{said}");
         assert!(!below.exists(), "nothing is left");
     }
+    let said = refused(&["up", "--env", "/no/such/folder/stack.env"]);
+    assert!(said.contains("cannot write the servers' names into /no/such/folder/stack.env (--env): "), "{said}");
     let mine = dir.path().join("redshift/mine");
     std::fs::create_dir_all(&mine).unwrap();
     let said = refused(&["redshift", "--dir", dir.path().to_str().unwrap()]);

@@ -5,6 +5,7 @@
 //! ever, and that for the ids of topics is one: Tidegate, which must know them, runs on the real broker only. The mock
 //! serves quick tests of producers and consumers and is never evidence of anything.
 
+pub mod lines;
 mod real;
 pub mod topics;
 
@@ -60,7 +61,7 @@ impl Mock {
         };
         thread::Builder::new().name("mock-kafka".into()).spawn(run).map_err(StackError::io("start a thread"))?;
         let gone = || StackError::io("start the mock Kafka")(std::io::ErrorKind::BrokenPipe.into());
-        let brokers = starting.recv().map_err(|_| gone())?.map_err(StackError::Kafka)?;
+        let brokers = starting.recv().map_err(|_| gone())?.map_err(StackError::kafka("start its mock"))?;
         Ok(Mock { brokers, _end: end })
     }
 }

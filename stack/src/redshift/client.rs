@@ -1,36 +1,52 @@
 //! Statements from the command line, for demonstrations where there is no psql.
 
+use std::io::Write;
+
 use tokio_postgres::{NoTls, SimpleQueryMessage};
 
-use super::shared::DATABASE;
-use crate::error::{Result, StackError};
+use super::{shared::DATABASE, statements::Statement};
+use crate::error::{Result, StackError, cause};
 
-/// The statements of a text: each ends with a semicolon at the end of a line.
-pub fn statements(text: &str) -> Vec<String> {
-    text.split(";\n").map(|statement| statement.trim().to_string()).filter(|statement| !statement.is_empty()).collect()
-}
-
-/// Runs statements at a stand-in's address. The rows of each as a table, column names first.
-pub fn run(address: std::net::SocketAddr, (user, password): (&str, &str), statements: &[String]) -> Result<String> {
+/// Runs statements at a stand-in's address, one after the other, each a transaction of its own unless they say otherwise. The rows of
+/// each go to `out` as a table, column names first, once it is done.
+///
+/// # Errors
+/// Nobody answers, or lets us in; or the first statement that fails, which is named. Those before it are done.
+pub fn run(
+    (host, port): (&str, u16),
+    (user, password): (&str, &str),
+    statements: &[Statement],
+    out: &mut impl Write,
+) -> Result<()> {
     let runtime = tokio::runtime::Runtime::new().map_err(StackError::io("start a runtime"))?;
     runtime.block_on(async {
         let mut config = tokio_postgres::Config::new();
-        config.host(address.ip().to_string()).port(address.port()).user(user).password(password).dbname(DATABASE);
-        let (client, connection) = config.connect(NoTls).await?;
+        config.host(host).port(port).user(user).password(password).dbname(DATABASE);
+        let unreached = |error| {
+            let (address, user) = (format!("{host}:{port}"), user.to_string());
+            StackError::NoSession { address, user, source: cause(error) }
+        };
+        let (client, connection) = config.connect(NoTls).await.map_err(unreached)?;
         tokio::spawn(connection);
-        let mut out = String::new();
-        for statement in statements {
+        for (done, statement) in statements.iter().enumerate() {
+            let failed = |error| StackError::Statement {
+                number: done + 1,
+                all: statements.len(),
+                line: statement.line,
+                head: statement.head(),
+                source: cause(error),
+            };
             let mut table: Vec<Vec<String>> = Vec::new();
-            for message in client.simple_query(statement).await? {
+            for message in client.simple_query(&statement.text).await.map_err(failed)? {
                 let SimpleQueryMessage::Row(row) = message else { continue };
                 if table.is_empty() {
                     table.push(row.columns().iter().map(|column| column.name().to_string()).collect());
                 }
                 table.push((0..row.len()).map(|i| row.get(i).unwrap_or("NULL").to_string()).collect());
             }
-            out += &aligned(&table);
+            out.write_all(aligned(&table).as_bytes()).map_err(StackError::io("print the rows"))?;
         }
-        Ok(out)
+        Ok(())
     })
 }
 
@@ -47,11 +63,6 @@ fn aligned(table: &[Vec<String>]) -> String {
 
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn a_text_of_statements() {
-        assert_eq!(super::statements("SELECT ';';\n\nSELECT\n2;\n"), ["SELECT ';'", "SELECT\n2"]);
-    }
-
     #[test]
     fn a_table() {
         let row = |cells: [&str; 2]| cells.map(String::from).to_vec();

@@ -23,6 +23,7 @@ mod postgres;
 mod session;
 mod shared;
 mod sql;
+pub mod statements;
 mod wire;
 
 use std::{net::SocketAddr, path::Path, sync::Arc};
