@@ -60,8 +60,8 @@ catalogue! {
         cause "The program came into a state that it excludes." remedy "Please report it, with the whole output.";
     Usage "TG-1000" exit 2 "the command line is not understood"
         cause "An argument has a value that it cannot have." remedy "Call the command with --help.";
-    JobFile "TG-1001" exit 3 "the job file is not valid"
-        cause "A key is unknown, missing, or has a value that it cannot have." remedy "Mend the places that are shown.";
+    JobFile "TG-1001" exit 3 "the job file cannot be read, or is not valid"
+        cause "There is no text at the path that was given; or a key is unknown, missing, or has a value that it cannot have." remedy "Mend the places that are shown; where the file cannot be read, give the path of a job file.";
     Names "TG-1002" exit 3 "the job names something that does not exist"
         cause "A topic, table, column or bucket of the job file is not there, or not visible to the user." remedy "Correct the name, create it, or grant the right to see it.";
     NoTables "TG-1003" exit 3 "the job has no control tables"
