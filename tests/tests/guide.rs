@@ -75,6 +75,7 @@ fn every_command_of_the_guide_works() {
         "tidegate.orders_manifest\n",
         "no findings\n",
         "topic orders: 4 partitions, 0 offsets not loaded",
+        "epoch 0 is an announcement: it has no rows, and notes where each partition of a new topic begins\n",
         "count  sum\n5000   ",
         "1 at decode column customer_id: a string that is not a number",
         // The record in SQL, and whole.

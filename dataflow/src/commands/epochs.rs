@@ -74,7 +74,23 @@ fn text(epochs: &[EpochSummary]) -> String {
         let head = [epoch.to_string(), kind.clone(), generation.to_string()];
         head.into_iter().chain(times).chain(numbers).collect::<Vec<_>>()
     };
-    table(&heads, &epochs.iter().map(row).collect::<Vec<_>>())
+    table(&heads, &epochs.iter().map(row).collect::<Vec<_>>()) + &announced(epochs)
+}
+
+/// What the announcements in a list are, of which epoch 0 is the first one.
+fn announced(epochs: &[EpochSummary]) -> String {
+    let numbers = epochs.iter().filter(|epoch| epoch.kind == "announcement").map(|epoch| epoch.epoch.to_string());
+    let numbers: Vec<String> = numbers.collect();
+    match numbers.as_slice() {
+        [] => String::new(),
+        [one] => format!(
+            "epoch {one} is an announcement: it has no rows, and notes where each partition of a new topic begins\n"
+        ),
+        several => format!(
+            "epochs {} are announcements: they have no rows, and note where each partition of a new topic begins\n",
+            several.join(", ")
+        ),
+    }
 }
 
 #[cfg(test)]
@@ -108,5 +124,24 @@ mod tests {
             "{json}"
         );
         assert_eq!(text(&[]), "no epochs: nothing was loaded yet\n");
+    }
+
+    #[test]
+    fn an_announcement_is_explained() {
+        let epoch = |epoch, kind: &str| EpochSummary {
+            epoch,
+            kind: kind.into(),
+            generation: 1,
+            closed_at: Micros(0),
+            loaded_at: Micros(0),
+            offsets: 0,
+            rows: 0,
+            filtered: 0,
+            dead_letters: 0,
+        };
+        let (data, first, later) = (epoch(1, "data"), epoch(0, "announcement"), epoch(2, "announcement"));
+        assert_eq!(announced(std::slice::from_ref(&data)), "");
+        assert!(announced(&[data.clone(), first.clone()]).starts_with("epoch 0 is an announcement: it has no rows"));
+        assert!(announced(&[later, data, first]).starts_with("epochs 2, 0 are announcements: they have no rows"));
     }
 }
