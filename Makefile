@@ -25,8 +25,8 @@ proof: setup build
 # The first build takes minutes. JSON=FILE keeps the figures of the first.
 bench: setup
 	cargo build --release -p tidegate -p tidegate-stack -p tidegate-bench
-	target/release/bench-pipeline $(if $(JSON),--json $(JSON))
-	target/release/bench-bad-records
+	cargo run -q --release -p tidegate -p tidegate-stack -p tidegate-bench --bin bench-pipeline -- $(if $(JSON),--json $(JSON))
+	cargo run -q --release -p tidegate -p tidegate-stack -p tidegate-bench --bin bench-bad-records
 
 # Ten million mutated records through our JSON decoder and a strict one; RUNS=... for another number.
 fuzz:

@@ -9,7 +9,8 @@ flags="--cfg fuzzing -C passes=sancov-module -C llvm-args=-sanitizer-coverage-le
 flags="$flags -C llvm-args=-sanitizer-coverage-inline-8bit-counters -C llvm-args=-sanitizer-coverage-pc-table"
 # For the target alone: build scripts and macros have no fuzzer to call.
 host=$(rustc -vV | sed -n 's/^host: //p')
-RUSTFLAGS="$flags" cargo build --release --target "$host" --bin "$target"
-mkdir -p "target/corpus/$target"
-exec "target/$host/release/$target" "target/corpus/$target" "corpus/$target" \
-    -runs="$runs" -max_len=2000 -timeout=5 -print_final_stats=1 -artifact_prefix=target/
+# Where cargo puts things is for it to say.
+folder=$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+mkdir -p "$folder/corpus/$target"
+RUSTFLAGS="$flags" exec cargo run --release --target "$host" --bin "$target" -- "$folder/corpus/$target" "corpus/$target" \
+    -runs="$runs" -max_len=2000 -timeout=5 -print_final_stats=1 -artifact_prefix="$folder/"
