@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow_schema::{Field, Schema};
+use arrow_schema::{DataType, Field, Schema};
 use connectors::ColumnKind;
 use datafusion_common::ScalarValue;
 use datafusion_expr::Operator as Compare;
@@ -20,8 +20,9 @@ use sqlparser::ast::{
 
 use super::{
     functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, logic, text},
-    input::Input,
+    input::{Input, SourceValue},
     refusal::Refusal,
+    source_text::SourceText,
 };
 use crate::values::arrow::arrow_type;
 
@@ -64,8 +65,9 @@ impl<'a> Compiler<'a> {
     }
 
     fn schema(&self) -> Schema {
-        let field = |(_, kind, name): &(Input, ColumnKind, String)| {
-            Field::new(name, arrow_type(kind).unwrap_or(arrow_schema::DataType::Null), true)
+        let field = |(input, kind, name): &(Input, ColumnKind, String)| match is_bytes(*input) {
+            Some(_) => Field::new(name, DataType::Binary, true),
+            None => Field::new(name, arrow_type(kind).unwrap_or(DataType::Null), true),
         };
         Schema::new(self.inputs.iter().map(field).collect::<Vec<_>>())
     }
@@ -164,11 +166,11 @@ impl<'a> Compiler<'a> {
             Expr::BinaryOp { left, op, right } => self.binary(expression, left, op, right, depth),
             Expr::IsNull(inner) => {
                 let inner = self.at_depth(inner, depth)?;
-                Ok(Typed::new(Arc::new(IsNullExpr::new(inner.expr)), ColumnKind::Boolean))
+                Ok(Typed::new(Arc::new(IsNullExpr::new(SourceText::presence(&inner.expr))), ColumnKind::Boolean))
             }
             Expr::IsNotNull(inner) => {
                 let inner = self.at_depth(inner, depth)?;
-                Ok(Typed::new(Arc::new(IsNotNullExpr::new(inner.expr)), ColumnKind::Boolean))
+                Ok(Typed::new(is_there(&inner.expr), ColumnKind::Boolean))
             }
             Expr::IsTrue(inner) => self.is(inner, true, false, depth),
             Expr::IsNotTrue(inner) => self.is(inner, true, true, depth),
@@ -250,7 +252,11 @@ impl<'a> Compiler<'a> {
             self.inputs.push((name.input, name.kind.clone(), name.name.clone()));
             self.inputs.len() - 1
         });
-        Typed::new(Arc::new(Column::new(&name.name, place)), name.kind)
+        let column: Arc<dyn PhysicalExpr> = Arc::new(Column::new(&name.name, place));
+        match is_bytes(name.input) {
+            Some(source) => Typed::new(Arc::new(SourceText::new(source, column)), name.kind),
+            None => Typed::new(column, name.kind),
+        }
     }
 
     fn unary(&mut self, whole: &Expr, op: &UnaryOperator, inner: &Expr, depth: usize) -> Result<Typed, Refusal> {
@@ -480,8 +486,7 @@ impl<'a> Compiler<'a> {
                 few(3, "nvl2(a, if_there, if_null)")?;
                 let [value, there, missing]: [Typed; 3] =
                     arguments.try_into().map_err(|_| refuse("nvl2() takes 3 arguments".into()))?;
-                let condition: Arc<dyn PhysicalExpr> = Arc::new(IsNotNullExpr::new(value.expr));
-                choose(vec![(condition, there)], Some(missing)).map_err(refuse)
+                choose(vec![(is_there(&value.expr), there)], Some(missing)).map_err(refuse)
             }
             "nullif" => {
                 few(2, "nullif(a, b)")?;
@@ -508,9 +513,7 @@ impl<'a> Compiler<'a> {
         if arguments.is_empty() {
             return Ok(last);
         }
-        let branch = |typed: Typed| -> (Arc<dyn PhysicalExpr>, Typed) {
-            (Arc::new(IsNotNullExpr::new(typed.expr.clone())), typed)
-        };
+        let branch = |typed: Typed| (is_there(&typed.expr), typed);
         self.again(arguments.iter().map(|argument| size(&argument.expr)).sum())?;
         choose(arguments.into_iter().map(branch).collect(), Some(last))
     }
@@ -635,6 +638,19 @@ fn unknown(expression: &Expr) -> Refusal {
     Refusal::at(expression, format!("{what}: {expression}"), help)
 }
 
+/// Of an input whose bytes become text where they are looked at, its name.
+fn is_bytes(input: Input) -> Option<&'static str> {
+    match input {
+        Input::Source(SourceValue::Key) => Some("_key"),
+        Input::Source(SourceValue::Headers) => Some("_headers"),
+        _ => None,
+    }
+}
+
+fn is_there(expr: &Arc<dyn PhysicalExpr>) -> Arc<dyn PhysicalExpr> {
+    Arc::new(IsNotNullExpr::new(SourceText::presence(expr)))
+}
+
 fn binary(left: Arc<dyn PhysicalExpr>, op: Compare, right: Arc<dyn PhysicalExpr>) -> Typed {
     Typed::new(Arc::new(BinaryExpr::new(left, op, right)), ColumnKind::Boolean)
 }
@@ -720,11 +736,11 @@ fn decode(arguments: Vec<Typed>) -> Result<Typed, String> {
             otherwise = Some(search);
             break;
         };
-        let both: Arc<dyn PhysicalExpr> = Arc::new(IsNullExpr::new(value.expr.clone()));
+        let both: Arc<dyn PhysicalExpr> = Arc::new(IsNullExpr::new(SourceText::presence(&value.expr)));
         let condition = match search.kind {
             Kind::Null => both,
             _ => {
-                let missing = logic::and(both, Arc::new(IsNullExpr::new(search.expr.clone())));
+                let missing = logic::and(both, Arc::new(IsNullExpr::new(SourceText::presence(&search.expr))));
                 let equal = compare(value.clone(), Compare::Eq, search)?;
                 logic::or(equal.expr, missing.expr).expr
             }

@@ -14,13 +14,12 @@ pub mod functions;
 mod input;
 pub mod refusal;
 pub mod select;
+mod source_text;
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use arrow_array::{
-    Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
-    TimestampMicrosecondArray,
-    builder::StringBuilder,
+    Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, RecordBatchOptions, TimestampMicrosecondArray,
     cast::AsArray,
     new_empty_array, new_null_array,
     types::{Int32Type, Int64Type},
@@ -31,7 +30,7 @@ use arrow_select::{
 };
 use checkpoint::{Fate, Fates, Micros};
 use datafusion_common::DataFusionError;
-use datafusion_physical_expr::{PhysicalExpr, utils::collect_columns};
+use datafusion_physical_expr::PhysicalExpr;
 use timely::dataflow::Stream;
 
 use crate::{
@@ -45,6 +44,7 @@ use crate::{
     step::{Step, Tools},
 };
 use select::{Selection, Value};
+use source_text::NotText;
 
 pub use input::{Input, SourceValue};
 
@@ -115,37 +115,23 @@ impl Evaluated {
 }
 
 fn evaluate(rows: &Rows, selection: &Selection, places: &[Place]) -> Evaluated {
-    let mut rejected = RejectedRows::new();
-    // Rows whose key or headers are not text. That matters for those that WHERE lets through, and for all if it looks at them.
-    let mut unreadable = RejectedRows::new();
+    let mut rejected: BTreeMap<usize, Rejected> = BTreeMap::new();
     let inputs = selection.inputs.iter().map(|input| match input {
         Input::Column(number) => rows.columns[*number].clone(),
-        Input::Source(value) => source_value(*value, rows, places, &mut unreadable),
+        Input::Source(value) => source_value(*value, rows, places),
     });
     let options = RecordBatchOptions::new().with_row_count(Some(rows.len()));
     let batch = RecordBatch::try_new_with_options(selection.schema.clone(), inputs.collect(), &options);
     let mut batch = batch.unwrap_or_else(|e| fail(Failure::Bug(format!("the inputs of a query: {e}"))));
     // The row of the whole batch for each row of `batch`; `None` while they are the same.
     let mut of_whole: Option<Vec<usize>> = None;
-    if selection.filter.is_some() || !unreadable.is_empty() {
-        if selection.filter.as_ref().is_none_or(|filter| looks_at_text(filter, &selection.inputs)) {
-            rejected.append(&mut unreadable);
-        }
-        let passes = match &selection.filter {
-            None => None,
-            Some(filter) => {
-                let Attempt { values, failed } = attempt(filter, &batch);
-                for (row, reason) in failed {
-                    rejected.entry(row).or_insert(Rejected { row, column: None, reason });
-                }
-                Some(values)
-            }
-        };
-        let passes = passes.as_ref().map(|passes| passes.as_boolean());
-        let passed = |row: usize| passes.is_none_or(|passes| passes.is_valid(row) && passes.value(row));
-        rejected.extend(unreadable.into_iter().filter(|(row, _)| passed(*row)));
+    if let Some(condition) = &selection.filter {
+        let Attempt { values, failed } = attempt(condition, &batch);
+        rejected.extend(failed.into_iter().map(|(row, why)| (row, why.of_row(row, None))));
+        let passes = values.as_boolean();
+        // One that failed is NULL.
         let whole: Vec<usize> =
-            (0..batch.num_rows()).filter(|row| passed(*row) && !rejected.contains_key(row)).collect();
+            (0..batch.num_rows()).filter(|row| passes.is_valid(*row) && passes.value(*row)).collect();
         if whole.len() < batch.num_rows() {
             batch = only(&batch, &mask(batch.num_rows(), &whole));
             of_whole = Some(whole);
@@ -157,10 +143,9 @@ fn evaluate(rows: &Rows, selection: &Selection, places: &[Place]) -> Evaluated {
     for (column, computed) in selection.columns.iter().zip(&mut computed) {
         let Value::Computed(expr) = &column.value else { continue };
         let attempt = attempt(expr, &batch);
-        for (row, reason) in attempt.failed {
-            let whole = place(row, &of_whole);
+        for (row, why) in attempt.failed {
             // The first column wins.
-            failed.entry(row).or_insert(Rejected { row: whole, column: Some(column.name.clone()), reason });
+            failed.entry(row).or_insert_with(|| why.of_row(place(row, &of_whole), Some(&column.name)));
         }
         *computed = Some(attempt.values);
     }
@@ -183,12 +168,6 @@ fn evaluate(rows: &Rows, selection: &Selection, places: &[Place]) -> Evaluated {
     Evaluated { columns: columns.collect(), kept: of_whole, rejected: rejected.into_values().collect() }
 }
 
-/// Whether an expression looks at the key or the headers of a record.
-fn looks_at_text(expr: &Arc<dyn PhysicalExpr>, inputs: &[Input]) -> bool {
-    let is_text = |input: &Input| matches!(input, Input::Source(SourceValue::Key | SourceValue::Headers));
-    collect_columns(expr).iter().any(|column| inputs.get(column.index()).is_some_and(is_text))
-}
-
 /// True at these rows.
 fn mask(rows: usize, these: &[usize]) -> BooleanArray {
     let mut keep = vec![false; rows];
@@ -207,7 +186,21 @@ struct Attempt {
     /// The value of each row; NULL where it failed.
     values: ArrayRef,
     /// The rows it failed on, in order, and why.
-    failed: Vec<(usize, String)>,
+    failed: Vec<(usize, Why)>,
+}
+
+/// Why an expression failed on a row.
+struct Why {
+    /// What of the record could not be read, if it is that.
+    column: Option<&'static str>,
+    reason: String,
+}
+
+impl Why {
+    /// That row as rejected; for `column` of the SELECT list, unless something of the record is to blame.
+    fn of_row(self, row: usize, column: Option<&str>) -> Rejected {
+        Rejected { row, column: self.column.or(column).map(String::from), reason: self.reason }
+    }
 }
 
 /// Below so many rows, each is tried by itself.
@@ -249,17 +242,21 @@ fn whole(expr: &Arc<dyn PhysicalExpr>, batch: &RecordBatch) -> Result<ArrayRef, 
 }
 
 /// Why an expression failed, without what the crates put around it.
-fn reason(error: DataFusionError) -> String {
+fn reason(error: DataFusionError) -> Why {
+    if let DataFusionError::External(source) = error.find_root()
+        && let Some(unreadable) = source.downcast_ref::<NotText>()
+    {
+        return Why { column: Some(unreadable.column), reason: unreadable.to_string() };
+    }
     let text = match error {
         DataFusionError::Execution(text) => text,
         other => other.strip_backtrace(),
     };
-    text.trim_start_matches("Arrow error: ").trim_start_matches("Execution error: ").to_string()
+    let reason = text.trim_start_matches("Arrow error: ").trim_start_matches("Execution error: ").to_string();
+    Why { column: None, reason }
 }
 
-type RejectedRows = BTreeMap<usize, Rejected>;
-
-fn source_value(value: SourceValue, rows: &Rows, places: &[Place], rejected: &mut RejectedRows) -> ArrayRef {
+fn source_value(value: SourceValue, rows: &Rows, places: &[Place]) -> ArrayRef {
     let Rows { origin, index, .. } = rows;
     match value {
         // A batch has one topic.
@@ -279,35 +276,17 @@ fn source_value(value: SourceValue, rows: &Rows, places: &[Place], rejected: &mu
             let micros = ms.map(|ms| Micros::from_millis(*ms).map(|at| at.0));
             Arc::new(TimestampMicrosecondArray::from_iter(micros).with_timezone("UTC"))
         }
-        SourceValue::Key => Arc::new(text(index.gather(&origin.key).as_binary(), "_key", rejected)),
+        SourceValue::Key => index.gather(&origin.key),
         SourceValue::Headers => match &origin.headers {
-            Some(headers) => Arc::new(text(index.gather(headers).as_binary(), "_headers", rejected)),
-            None => constant("[]", rows.len()),
+            Some(headers) => index.gather(headers),
+            None => Arc::new(BinaryArray::from_iter_values(std::iter::repeat_n("[]", rows.len()))),
         },
     }
 }
 
-/// Bytes that must be UTF-8.
-fn text(bytes: &BinaryArray, column: &str, rejected: &mut RejectedRows) -> StringArray {
-    let (offsets, values, nulls) = bytes.clone().into_parts();
-    if let Ok(texts) = StringArray::try_new(offsets, values, nulls) {
-        return texts;
-    }
-    let mut texts = StringBuilder::with_capacity(bytes.len(), bytes.values().len());
-    for (row, value) in bytes.iter().enumerate() {
-        let text = value.map(std::str::from_utf8);
-        if let Some(Err(error)) = &text {
-            let reason = format!("not UTF-8: at byte {}", error.valid_up_to());
-            rejected.entry(row).or_insert(Rejected { row, column: Some(column.into()), reason });
-        }
-        texts.append_option(text.and_then(Result::ok));
-    }
-    texts.finish()
-}
-
 #[cfg(test)]
 mod tests {
-    use arrow_array::{Int64Array, types::*};
+    use arrow_array::{Int64Array, StringArray, types::*};
     use checkpoint::TopicPartition;
     use connectors::{ColumnKind, RawBatch};
 
@@ -411,7 +390,22 @@ mod tests {
             ("SELECT n FROM t", vec![], 0),
             ("SELECT _key AS k FROM t", vec![0, 1], 0),
             ("SELECT _key AS k FROM t WHERE n = 1", vec![0], 2),
-            ("SELECT n FROM t WHERE n = 1 AND _key = 'k'", vec![0, 1], 1),
+            // What decides before it is looked at leaves it alone.
+            ("SELECT n FROM t WHERE n = 1 AND _key = 'k'", vec![0], 2),
+            ("SELECT n FROM t WHERE n = 2 OR _key = 'x'", vec![0], 1),
+            ("SELECT n FROM t WHERE _key = 'k'", vec![0, 1], 0),
+            ("SELECT CASE WHEN n = 1 THEN 'one' ELSE _key END AS k FROM t", vec![1], 0),
+            ("SELECT CASE n WHEN 1 THEN 'one' ELSE upper(_key) END AS k FROM t", vec![1], 0),
+            ("SELECT CASE WHEN n = 1 THEN 'a' WHEN _key = 'x' THEN 'b' END AS k FROM t", vec![1], 0),
+            ("SELECT CASE WHEN n = 3 THEN _key END AS k FROM t", vec![], 0),
+            ("SELECT nvl(s, _key) AS k FROM t", vec![], 0),
+            ("SELECT nvl2(s, 'there', _key) AS k FROM t", vec![], 0),
+            ("SELECT decode(n, 1, 'one', _key) AS k FROM t", vec![1], 0),
+            ("SELECT nullif(s, _key) AS k FROM t", vec![0, 1], 0),
+            ("SELECT n BETWEEN 2 AND CASE WHEN _key = 'k' THEN 3 ELSE 4 END AS k FROM t", vec![1], 0),
+            ("SELECT n IN (1, len(_key)) AS k FROM t", vec![1], 0),
+            ("SELECT _key IS NULL AS k, _key IS NOT NULL AS l, nvl2(_key, 1, 0) AS m FROM t", vec![], 0),
+            ("SELECT _key IS NULL AS k FROM t WHERE _key IS NOT NULL", vec![], 0),
         ] {
             let got = evaluate(&rows, &selection(query), &[place(0)]);
             assert_eq!(

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use arrow_schema::SchemaRef;
 use connectors::ColumnKind;
-use datafusion_physical_expr::PhysicalExpr;
+use datafusion_physical_expr::{PhysicalExpr, expressions::Column};
 use sqlparser::{
     ast::{GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor},
     dialect::RedshiftSqlDialect,
@@ -185,8 +185,11 @@ fn selected_column(
                 Input::Column(number) => columns[number].policy,
                 Input::Source(_) => Policy::default(),
             };
-            let place = compiler.inputs().0.iter().position(|input| *input == name.input);
-            let value = place.map_or(Value::Computed(typed.expr), Value::Input);
+            // What is no column of the batch as it is must be made of one.
+            let value = match typed.expr.downcast_ref::<Column>() {
+                Some(column) => Value::Input(column.index()),
+                None => Value::Computed(typed.expr),
+            };
             Ok(SelectedColumn { name: alias.unwrap_or(name.name), value, kind, policy })
         }
         None => {
@@ -406,13 +409,14 @@ mod tests {
         let names: Vec<&str> = selection.columns.iter().map(|c| c.name.as_str()).collect();
         assert_eq!((selection.stream.as_str(), names), ("clicks", vec!["userid", "at", "kafka_offset", "_key"]));
         let inputs = selection.columns.iter().map(|column| match column.value {
-            Value::Input(place) => selection.inputs[place],
-            Value::Computed(_) => panic!("{column:?}"),
+            Value::Input(place) => Some(selection.inputs[place]),
+            // Its bytes become text.
+            Value::Computed(_) => None,
         });
-        let source = Input::Source;
+        let inputs: Vec<_> = inputs.collect();
         assert_eq!(
-            inputs.collect::<Vec<_>>(),
-            [Input::Column(0), Input::Column(1), source(SourceValue::Offset), source(SourceValue::Key)]
+            inputs,
+            [Some(Input::Column(0)), Some(Input::Column(1)), Some(Input::Source(SourceValue::Offset)), None]
         );
         assert!(selection.uses(SourceValue::Key) && !selection.uses(SourceValue::Headers));
         assert_eq!(parse("select a from other", &streams()).unwrap().columns[0].kind, ColumnKind::Double);
