@@ -19,6 +19,7 @@ use connectors::ColumnKind;
 use super::{
     kinds::{as_decimal, is_number},
     run::{Run, text_of, texts, values},
+    written_time,
 };
 use crate::values::{Action, Problem, arrow::arrow_type, cut, number, timestamp};
 
@@ -318,7 +319,7 @@ fn from_text(to: &ColumnKind) -> Option<Run> {
         Date => Arc::new(move |arrays| {
             let result = values::<Date32Type>(arrays, |row| {
                 let text = text_of(&arrays[0], row);
-                let read = read_moment(text, false).map_err(|_| bad(text))?;
+                let read = read_moment(text, false).map_err(|why| format!("{} ({why})", bad(text)))?;
                 Ok(Some(read.div_euclid(DAY) as i32))
             })?;
             Ok(Arc::new(result))
@@ -327,7 +328,7 @@ fn from_text(to: &ColumnKind) -> Option<Run> {
             let zoned = *to == TimestampTz;
             micros(arrow, move |array, row| {
                 let text = text_of(array, row);
-                read_moment(text, zoned).map_err(|_| bad(text))
+                read_moment(text, zoned).map_err(|why| format!("{} ({why})", bad(text)))
             })
         }
         Varbyte(most) => {
@@ -342,16 +343,21 @@ fn from_text(to: &ColumnKind) -> Option<Run> {
     })
 }
 
-/// A day, a time of the wall, or, where an offset may stand, a moment; without one it is UTC.
-fn read_moment(text: &str, zoned: bool) -> Result<i64, ()> {
+/// A day, a time of the wall, or, where an offset may stand, a moment; without one it is UTC. ISO 8601 is tried first.
+fn read_moment(text: &str, zoned: bool) -> Result<i64, String> {
     let text = text.trim_matches(' ');
-    if let Ok(days) = timestamp::day(text) {
+    if text.len() == 10
+        && let Ok(days) = timestamp::day(text)
+    {
         return Ok(i64::from(days) * DAY);
     }
     match timestamp::wall_clock(text) {
         Ok((micros, _)) => Ok(micros),
-        Err(_) if zoned => timestamp::moment(text).map(|(micros, _)| micros).map_err(|_| ()),
-        Err(_) => Err(()),
+        Err(_) if zoned => match timestamp::moment(text) {
+            Ok((micros, _)) => Ok(micros),
+            Err(_) => written_time::read(text, zoned),
+        },
+        Err(_) => written_time::read(text, zoned),
     }
 }
 

@@ -18,6 +18,7 @@ mod run;
 pub mod text;
 mod time;
 mod typed;
+mod written_time;
 
 pub use arguments::{Arguments, Function};
 pub use kinds::{TEXT, TEXT_BYTES_MAX};
