@@ -19,7 +19,7 @@ use sqlparser::ast::{
 };
 
 use super::{
-    functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, logic, text},
+    functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, interval, logic, text},
     input::{Input, SourceValue},
     refusal::Refusal,
     source_text::SourceText,
@@ -151,6 +151,13 @@ impl<'a> Compiler<'a> {
                     other => Err(refuse(format!("{other} is not a text in quotes"))),
                 }
             }
+            Expr::Interval(interval) => self.interval(interval).map_err(refuse),
+            Expr::Cast { expr, data_type: sqlparser::ast::DataType::Interval { .. }, .. } => {
+                match self.at_depth(expr, depth)?.kind {
+                    Kind::Quoted(text) => interval::literal(&text, None, None, None).map_err(refuse),
+                    other => Err(refuse(format!("{other} cannot be cast to interval: write n * interval '1 second'"))),
+                }
+            }
             Expr::Cast {
                 kind: CastKind::Cast | CastKind::DoubleColon,
                 expr,
@@ -246,6 +253,20 @@ impl<'a> Compiler<'a> {
         }
     }
 
+    /// `INTERVAL '1 day'`, `INTERVAL '1' DAY`.
+    fn interval(&self, interval: &sqlparser::ast::Interval) -> Result<Typed, String> {
+        let Expr::Value(value) = &*interval.value else {
+            return Err("an interval is a text in quotes: write n * interval '1 day'".into());
+        };
+        let Value::SingleQuotedString(text) = &value.value else {
+            return Err(format!("an interval is a text in quotes: write interval '{value} day'"));
+        };
+        let [from, to] =
+            [&interval.leading_field, &interval.last_field].map(|field| field.as_ref().map(|f| f.to_string()));
+        let digits = interval.fractional_seconds_precision.or(interval.leading_precision);
+        interval::literal(text, from.as_deref(), to.as_deref(), digits)
+    }
+
     fn column(&mut self, name: Name) -> Typed {
         let known = self.inputs.iter().position(|(input, ..)| *input == name.input);
         let place = known.unwrap_or_else(|| {
@@ -272,6 +293,9 @@ impl<'a> Compiler<'a> {
                         .map_err(|why| Refusal::at(whole, why, ""));
                 }
                 let inner = self.at_depth(inner, depth)?;
+                if interval::is_interval(&inner) {
+                    return Ok(interval::negated(inner));
+                }
                 let zero = match inner.known() {
                     Some(ColumnKind::Real) => Typed::constant(ScalarValue::Float32(Some(0.0)), ColumnKind::Real),
                     _ => Typed::constant(ScalarValue::Int16(Some(0)), ColumnKind::SmallInt),
@@ -319,7 +343,11 @@ impl<'a> Compiler<'a> {
             _ => None,
         };
         if let Some(op) = number {
-            return arithmetic::operator(op, left, right).map_err(refuse);
+            return match interval::is_interval(&left) || interval::is_interval(&right) {
+                true => interval::operator(op, left, right),
+                false => arithmetic::operator(op, left, right),
+            }
+            .map_err(refuse);
         }
         let comparison = match op {
             BinaryOperator::Eq => Some(Compare::Eq),
@@ -620,7 +648,6 @@ fn unknown(expression: &Expr) -> Refusal {
         Expr::Subquery(_) | Expr::Exists { .. } | Expr::InSubquery { .. } => {
             ("a subquery needs rows of other records", "join in Redshift")
         }
-        Expr::Interval(_) => ("INTERVAL is not supported", "use dateadd(day, 1, t)"),
         Expr::SimilarTo { .. } => ("SIMILAR TO is not supported", "use LIKE or ~"),
         Expr::AtTimeZone { .. } => ("AT TIME ZONE is not supported", "use convert_timezone('UTC', 'zone', t)"),
         Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => {

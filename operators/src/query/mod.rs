@@ -417,6 +417,78 @@ mod tests {
     }
 
     #[test]
+    fn times_and_intervals_of_each_row() {
+        let micros = |got: &Evaluated| {
+            let times = got.columns[0].as_primitive::<TimestampMicrosecondType>();
+            times.iter().flatten().collect::<Vec<_>>()
+        };
+        let second = 1_000_000;
+        let far = i64::MAX;
+        for (expression, numbers, times) in [
+            (
+                "timestamp 'epoch' + n * interval '1 second'",
+                vec![0, 1, -1, 1_732_575_600],
+                vec![0, second, -second, 1_732_575_600 * second],
+            ),
+            ("timestamp 'epoch' + interval '1 millisecond' * n", vec![1_732_575_600_123], vec![1_732_575_600_123_000]),
+            ("timestamptz 'epoch' + interval '1 microsecond' * n", vec![7], vec![7]),
+            ("timestamp 'epoch' + n::decimal(18,0) / 4 * interval '1 second'", vec![1, -1], vec![250_000, -250_000]),
+            ("timestamp 'epoch' + n::decimal(18,7) / 10000000 * interval '1 second'", vec![4, 5, 6], vec![0, 1, 1]),
+            (
+                "timestamp 'epoch' + n::double precision / 8 * interval '1 second'",
+                vec![1, 12],
+                vec![125_000, 1_500_000],
+            ),
+            (
+                "timestamp 'epoch' + n::double precision * interval '1 month'",
+                vec![1, 12],
+                vec![31 * 86_400 * second, 365 * 86_400 * second],
+            ),
+            (
+                "date '1970-01-31' + n * interval '1 month'",
+                vec![1, 13],
+                vec![58 * 86_400 * second, (365 + 58) * 86_400 * second],
+            ),
+            ("dateadd(day, 0, 'epoch') - n * interval '1 day'", vec![1], vec![-86_400 * second]),
+        ] {
+            let rows: Vec<Option<i64>> = numbers.into_iter().map(Some).collect();
+            let got = run(&format!("SELECT {expression} AS x FROM t"), &rows);
+            assert_eq!((micros(&got), got.rejected.len()), (times, 0), "{expression}");
+        }
+        let outside = "a time outside of the years 1 to 9999";
+        for (expression, number, why) in [
+            ("timestamp 'epoch' + n * interval '1 second'", far, "out of range for interval"),
+            ("timestamp 'epoch' + n * interval '1 second'", 300_000_000_000, outside),
+            ("timestamp 'epoch' - n * interval '1 second'", 300_000_000_000, outside),
+            ("timestamp 'epoch' + n * interval '1 year'", 8_030, outside),
+            ("timestamp 'epoch' + n * interval '1 year'", far, "out of range for interval"),
+            (
+                "timestamp 'epoch' + n * interval '1 year' - interval '1 day'",
+                i64::from(i32::MAX),
+                "out of range for interval",
+            ),
+            ("timestamp 'epoch' + n::double precision * interval '1 second'", far, "out of range for interval"),
+            ("timestamp 'epoch' + interval '1 day' / n", 0, "division by zero"),
+            ("timestamp 'epoch' + interval '1 month' / n", 2, "a part of a month has no length: use days"),
+            ("s::date", 25, "not a date: \"25\" (it has no whole date)"),
+        ] {
+            let got = run(&format!("SELECT {expression} AS x FROM t"), &[None, Some(number)]);
+            assert_eq!(
+                got.rejected.iter().map(|r| (r.row, r.reason.as_str())).collect::<Vec<_>>(),
+                [(1, why)],
+                "{expression}"
+            );
+            assert_eq!(got.columns[0].null_count(), 1, "{expression}");
+        }
+        let got = run("SELECT s::timestamp AS x FROM t", &[Some(20_261_125), Some(20_261_325), Some(261_125)]);
+        assert_eq!(micros(&got), [1_795_564_800 * second; 2]);
+        assert_eq!(
+            got.rejected[0].reason,
+            "not a timestamp: \"20261325\" (there is no day 25 of month 13 in the year 2026)"
+        );
+    }
+
+    #[test]
     fn a_filter_leaves_out_what_is_not_true() {
         let got = run("SELECT n, n * 2 AS d FROM t WHERE n > 1", &[Some(1), Some(2), None, Some(3)]);
         assert_eq!((got.filtered(4).collect::<Vec<_>>(), &got.rejected), (vec![0, 2], &vec![]));

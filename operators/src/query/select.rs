@@ -18,6 +18,7 @@ use sqlparser::{
 use super::{
     compile::{Compiler, Name, fold},
     functions::TEXT,
+    functions::interval::is_interval,
     input::{Input, SourceValue},
     refusal::Refusal,
 };
@@ -174,6 +175,9 @@ fn selected_column(
     };
     let plain = compiler.name(expression).transpose()?;
     let typed = compiler.expression(expression)?;
+    if is_interval(&typed) {
+        return Err(Refusal::at(expression, "no column has an interval", "add it to a time, or use datediff()"));
+    }
     let Some(kind) = typed.known() else {
         return Err(Refusal::at(expression, "NULL of what type?", "write it like NULL::varchar(10)"));
     };
@@ -455,6 +459,20 @@ mod tests {
             ("url ~ '^/[a-z]+'", ColumnKind::Boolean),
             ("ts > '2026-01-01' AND price BETWEEN 1 AND 2.5", ColumnKind::Boolean),
             ("DATE '2026-01-01'", ColumnKind::Date),
+            ("timestamp 'epoch' + userid * interval '1 second'", ColumnKind::Timestamp),
+            ("timestamptz 'epoch' + interval '1 millisecond' * price", ColumnKind::TimestampTz),
+            ("timestamp with time zone 'epoch' - interval '1 day'", ColumnKind::TimestampTz),
+            ("DATE 'Nov 25, 2026' + interval '1' day", ColumnKind::Timestamp),
+            ("interval '1-2' year to month + '11/25/2026'::date", ColumnKind::Timestamp),
+            ("ts - (interval '1 day' + interval '1 hour') / 2", ColumnKind::TimestampTz),
+            ("ts + -interval '1 month'", ColumnKind::TimestampTz),
+            ("ts + '1 day'::interval", ColumnKind::TimestampTz),
+            ("ts > '11/25/2026 10:00 PM'", ColumnKind::Boolean),
+            ("integer '5'", ColumnKind::Integer),
+            ("decimal(5,2) '1.5'", ColumnKind::Decimal(5, 2)),
+            ("varchar(3) 'abc'", ColumnKind::Varchar(3)),
+            ("boolean 't'", ColumnKind::Boolean),
+            ("double precision '1e5'", ColumnKind::Double),
             ("NULL::decimal(3,1)", ColumnKind::Decimal(3, 1)),
         ] {
             let selection = parse(&format!("SELECT {expression} AS x FROM clicks"), &streams());

@@ -38,7 +38,7 @@ pub enum Operator {
 }
 
 impl Operator {
-    fn sign(self) -> &'static str {
+    pub(super) fn sign(self) -> &'static str {
         match self {
             Operator::Plus => "+",
             Operator::Minus => "-",
@@ -63,7 +63,9 @@ pub fn operator(operator: Operator, left: Typed, right: Typed) -> Result<Typed, 
     };
     if let Some(kind) = [&l, &r].into_iter().find(|kind| !is_number(kind)) {
         let help = match kind {
-            ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::TimestampTz => "use dateadd() or datediff()",
+            ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::TimestampTz => {
+                "add an interval, as in t + interval '1 day', or use dateadd() or datediff()"
+            }
             ColumnKind::Varchar(_) | ColumnKind::Char(_) => "cast it; texts are joined by ||",
             _ => "cast it",
         };
@@ -193,7 +195,7 @@ fn decimals(
 }
 
 /// Rounded half away from zero.
-fn divide(a: i256, b: i256) -> Option<i256> {
+pub(super) fn divide(a: i256, b: i256) -> Option<i256> {
     let (quotient, rest) = (a.checked_div(b)?, a.checked_rem(b)?);
     let twice = rest.wrapping_abs().checked_mul(i256::from_i128(2))?;
     if twice < b.wrapping_abs() {
@@ -272,6 +274,9 @@ fn steps(mut arguments: Arguments, name: &str, step: OnNumber, digits: i32) -> R
     let argument = arguments.0.swap_remove(0);
     let kind = match &argument.kind {
         Kind::Known(kind) if is_number(kind) => kind.clone(),
+        Kind::Known(kind @ (ColumnKind::Date | ColumnKind::Timestamp | ColumnKind::TimestampTz)) => {
+            return Err(format!("{kind} is not a number: write CAST(t AS date), or date_trunc('day', t)"));
+        }
         Kind::Known(kind) => return Err(format!("{kind} is not a number: cast it")),
         _ => ColumnKind::Double,
     };

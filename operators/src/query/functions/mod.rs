@@ -11,6 +11,7 @@
 mod arguments;
 pub mod arithmetic;
 pub mod cast;
+pub mod interval;
 mod json;
 mod kinds;
 pub mod logic;

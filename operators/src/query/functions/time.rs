@@ -50,7 +50,7 @@ pub const PART_FIRST: &[&str] = &["dateadd", "date_add", "datediff", "date_diff"
 
 /// A part of a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+pub(super) enum Part {
     Microsecond,
     Millisecond,
     Second,
@@ -67,7 +67,7 @@ enum Part {
 }
 
 /// <https://docs.aws.amazon.com/redshift/latest/dg/r_Dateparts_for_datetime_functions.html>
-fn part(name: &str) -> Result<Part, String> {
+pub(super) fn part(name: &str) -> Result<Part, String> {
     Ok(match name.to_lowercase().as_str() {
         "microsecond" | "microsec" | "microsecs" | "microseconds" | "usecond" | "useconds" | "us" | "usec"
         | "usecs" => Part::Microsecond,
@@ -101,18 +101,18 @@ fn time(arguments: &Arguments, i: usize) -> Result<(Arc<dyn PhysicalExpr>, Colum
 }
 
 /// Microseconds since 1970, of a date its midnight.
-fn micros_of(kind: &ColumnKind, array: &ArrayRef, row: usize) -> i64 {
+pub(super) fn micros_of(kind: &ColumnKind, array: &ArrayRef, row: usize) -> i64 {
     match kind {
         ColumnKind::Date => i64::from(array.as_primitive::<Date32Type>().value(row)) * 86_400_000_000,
         _ => array.as_primitive::<TimestampMicrosecondType>().value(row),
     }
 }
 
-fn civil(micros: i64) -> Result<NaiveDateTime, String> {
+pub(super) fn civil(micros: i64) -> Result<NaiveDateTime, String> {
     DateTime::from_timestamp_micros(micros).map(|t| t.naive_utc()).ok_or_else(|| "a time out of range".into())
 }
 
-fn micros(time: NaiveDateTime) -> Result<i64, String> {
+pub(super) fn micros(time: NaiveDateTime) -> Result<i64, String> {
     let micros = time.and_utc().timestamp_micros();
     match (timestamp::FIRST..=timestamp::LAST).contains(&micros) {
         true => Ok(micros),
@@ -121,7 +121,7 @@ fn micros(time: NaiveDateTime) -> Result<i64, String> {
 }
 
 /// A call that gives times of one type.
-fn times(
+pub(super) fn times(
     name: String,
     arguments: Vec<Arc<dyn PhysicalExpr>>,
     kind: ColumnKind,

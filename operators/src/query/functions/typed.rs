@@ -13,7 +13,11 @@ use datafusion_common::{DataFusionError, ScalarValue};
 use datafusion_expr::ColumnarValue;
 use datafusion_physical_expr::{PhysicalExpr, expressions::Literal};
 
-use super::{cast, kinds::TEXT, run::Run};
+use super::{
+    cast,
+    kinds::{TEXT, held_as, interval},
+    run::Run,
+};
 use crate::values::arrow::arrow_type;
 
 /// An expression and its type.
@@ -69,7 +73,10 @@ impl Typed {
 
     /// The same as a value of this type: a constant is read, anything else is cast.
     pub fn to(self, kind: &ColumnKind) -> Result<Typed, String> {
-        let Some(arrow) = arrow_type(kind) else { return Err(format!("there are no values of type {kind}")) };
+        let Some(arrow) = arrow_type(kind) else {
+            let help = if *kind == interval() { ": add it to a time" } else { "" };
+            return Err(format!("there are no values of type {kind}{help}"));
+        };
         match &self.kind {
             Kind::Null => {
                 let null = ScalarValue::try_from(&arrow).map_err(|e| e.to_string())?;
@@ -162,7 +169,7 @@ pub struct Call {
 
 /// A call that gives this type.
 pub fn call(name: impl Into<String>, arguments: Vec<Arc<dyn PhysicalExpr>>, kind: ColumnKind, run: Run) -> Typed {
-    let arrow = arrow_type(&kind).unwrap_or(DataType::Null);
+    let arrow = held_as(&kind).unwrap_or(DataType::Null);
     Typed::new(Arc::new(Call { name: name.into(), arguments, kind: arrow, run }), kind)
 }
 
