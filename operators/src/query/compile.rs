@@ -21,6 +21,8 @@ use sqlparser::ast::{
 use super::{
     functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, interval, logic, text},
     input::{Input, SourceValue},
+    lacking::{instead, nearest},
+    names::is_reserved,
     refusal::Refusal,
     source_text::SourceText,
 };
@@ -81,16 +83,27 @@ impl<'a> Compiler<'a> {
                 parts => {
                     let column = parts.last().map_or(String::new(), |column| format!("write {column} alone"));
                     let what = format!("{expression} names a table that the query does not read");
-                    return Some(Err(Refusal::at(expression, what, column)));
+                    return Some(Err(Refusal::of(expression, what, column)));
                 }
             },
             _ => return None,
         };
         let folded = fold(column);
         let found = self.names.iter().find(|name| name.name == folded).cloned();
+        if matches!(expression, Expr::Identifier(_))
+            && column.quote_style.is_none()
+            && is_reserved(&folded)
+            && found.is_some()
+        {
+            let what = format!("{folded} is a reserved word in Redshift");
+            return Some(Err(Refusal::span(column.span, what, format!("write \"{folded}\", with the quotes"))));
+        }
+        if found.is_none() && column.quote_style.is_none() && VOLATILE.contains(&folded.as_str()) {
+            return Some(Err(no_function(expression, &folded)));
+        }
         Some(found.ok_or_else(|| {
             let near = nearest(&folded, self.names.iter().map(|name| name.name.as_str()));
-            Refusal::at(expression, format!("there is no column {folded} in the stream"), near)
+            Refusal::span(column.span, format!("there is no column {folded} in the stream"), near)
         }))
     }
 
@@ -108,9 +121,9 @@ impl<'a> Compiler<'a> {
         let typed = self.at_depth(expression, depth)?;
         match typed.known() {
             None | Some(ColumnKind::Boolean) => {
-                Ok(typed.to(&ColumnKind::Boolean).map_err(|why| Refusal::at(expression, why, ""))?.expr)
+                Ok(typed.to(&ColumnKind::Boolean).map_err(|why| Refusal::of(expression, why, ""))?.expr)
             }
-            Some(other) => Err(Refusal::at(
+            Some(other) => Err(Refusal::of(
                 expression,
                 format!("{expression} is {other} and not boolean"),
                 "compare it with a value",
@@ -121,26 +134,26 @@ impl<'a> Compiler<'a> {
     /// What is made of constants alone is computed here, so that it fails before the job starts, or never.
     fn at_depth(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
         let compiled = self.compiled(expression, depth)?;
-        compiled.folded().map_err(|why| Refusal::at(expression, format!("{expression}: {why}"), ""))
+        compiled.folded().map_err(|why| Refusal::of(expression, format!("{expression}: {why}"), ""))
     }
 
     fn compiled(&mut self, expression: &Expr, depth: usize) -> Result<Typed, Refusal> {
         if depth > EXPRESSION_DEPTH_MAX {
-            return Err(Refusal::at(
+            return Err(Refusal::of(
                 expression,
                 format!("expressions nested more than {EXPRESSION_DEPTH_MAX} deep"),
                 "load the columns, and compute this in Redshift",
             ));
         }
         let Some(left) = self.left.checked_sub(1) else {
-            return Err(Refusal::at(expression, "the query is too large", "split it over several targets"));
+            return Err(Refusal::of(expression, "the query is too large", "split it over several targets"));
         };
         self.left = left;
         if let Some(name) = self.name(expression) {
             return Ok(self.column(name?));
         }
         let depth = depth + 1;
-        let refuse = |why: String| Refusal::at(expression, why, "");
+        let refuse = |why: String| Refusal::of(expression, why, "");
         match expression {
             Expr::Nested(inner) => self.at_depth(inner, depth),
             Expr::Value(value) => constant(&value.value).map_err(refuse),
@@ -290,7 +303,7 @@ impl<'a> Compiler<'a> {
                     && let Value::Number(digits, false) = &value.value
                 {
                     return constant(&Value::Number(format!("-{digits}"), false))
-                        .map_err(|why| Refusal::at(whole, why, ""));
+                        .map_err(|why| Refusal::of(whole, why, ""));
                 }
                 let inner = self.at_depth(inner, depth)?;
                 if interval::is_interval(&inner) {
@@ -301,9 +314,9 @@ impl<'a> Compiler<'a> {
                     _ => Typed::constant(ScalarValue::Int16(Some(0)), ColumnKind::SmallInt),
                 };
                 arithmetic::operator(arithmetic::Operator::Minus, zero, inner)
-                    .map_err(|why| Refusal::at(whole, why, ""))
+                    .map_err(|why| Refusal::of(whole, why, ""))
             }
-            other => Err(Refusal::at(whole, format!("{other} is not supported"), "")),
+            other => Err(Refusal::of(whole, format!("{other} is not supported"), "")),
         }
     }
 
@@ -316,7 +329,7 @@ impl<'a> Compiler<'a> {
         depth: usize,
     ) -> Result<Typed, Refusal> {
         use arithmetic::Operator;
-        let refuse = |why: String| Refusal::at(whole, why, "");
+        let refuse = |why: String| Refusal::of(whole, why, "");
         let logical = matches!(op, BinaryOperator::And | BinaryOperator::Or).then_some(op);
         if let Some(op) = logical {
             let mut parts = chain(whole, op).into_iter();
@@ -366,7 +379,7 @@ impl<'a> Compiler<'a> {
             BinaryOperator::PGRegexIMatch => (false, true),
             BinaryOperator::PGRegexNotMatch => (true, false),
             BinaryOperator::PGRegexNotIMatch => (true, true),
-            other => return Err(Refusal::at(whole, format!("operator {other} is not supported"), "")),
+            other => return Err(Refusal::of(whole, format!("operator {other} is not supported"), "")),
         };
         let Kind::Quoted(pattern) = &right.kind else { return Err(refuse("a pattern is a text in quotes".into())) };
         let matched = text::matches(left, pattern, any_case).map_err(refuse)?;
@@ -377,7 +390,7 @@ impl<'a> Compiler<'a> {
     fn is(&mut self, inner: &Expr, value: bool, negated: bool, depth: usize) -> Result<Typed, Refusal> {
         let whole = inner;
         let inner = self.boolean(inner, depth)?;
-        self.again(size(&inner)).map_err(|why| Refusal::at(whole, why, ""))?;
+        self.again(size(&inner)).map_err(|why| Refusal::of(whole, why, ""))?;
         let same = if value { inner.clone() } else { Arc::new(NotExpr::new(inner.clone())) as Arc<dyn PhysicalExpr> };
         let there = logic::and(Arc::new(IsNotNullExpr::new(inner)), same);
         Ok(if negated { not(there) } else { there })
@@ -418,9 +431,9 @@ impl<'a> Compiler<'a> {
         depth: usize,
     ) -> Result<Typed, Refusal> {
         if escape.is_some_and(|escape| escape != "'\\'" && escape != "'\\\\'") {
-            return Err(Refusal::at(whole, "ESCAPE is not supported", "the escape is a backslash"));
+            return Err(Refusal::of(whole, "ESCAPE is not supported", "the escape is a backslash"));
         }
-        let refuse = |why: String| Refusal::at(whole, why, "");
+        let refuse = |why: String| Refusal::of(whole, why, "");
         let (value, pattern) = (self.at_depth(value, depth)?, self.at_depth(pattern, depth)?);
         let Kind::Quoted(pattern) = pattern.kind else { return Err(refuse("a pattern is a text in quotes".into())) };
         // Redshift's ILIKE knows the letters of ASCII alone.
@@ -445,7 +458,7 @@ impl<'a> Compiler<'a> {
         let operand = operand.map(|operand| self.at_depth(operand, depth)).transpose()?;
         if let Some(operand) = &operand {
             let copies = size(&operand.expr) * conditions.len();
-            self.again(copies).map_err(|why| Refusal::at(whole, why, ""))?;
+            self.again(copies).map_err(|why| Refusal::of(whole, why, ""))?;
         }
         let mut branches = Vec::new();
         for when in conditions {
@@ -454,13 +467,13 @@ impl<'a> Compiler<'a> {
                 Some(operand) => {
                     let value = self.at_depth(&when.condition, depth)?;
                     let equal = compare(operand.clone(), Compare::Eq, value);
-                    equal.map_err(|why| Refusal::at(&when.condition, why, ""))?.expr
+                    equal.map_err(|why| Refusal::of(&when.condition, why, ""))?.expr
                 }
             };
             branches.push((condition, self.at_depth(&when.result, depth)?));
         }
         let otherwise = otherwise.map(|otherwise| self.at_depth(otherwise, depth)).transpose()?;
-        choose(branches, otherwise).map_err(|why| Refusal::at(whole, why, ""))
+        choose(branches, otherwise).map_err(|why| Refusal::of(whole, why, ""))
     }
 
     fn function(&mut self, whole: &Expr, call: &FunctionCall, depth: usize) -> Result<Typed, Refusal> {
@@ -470,20 +483,20 @@ impl<'a> Compiler<'a> {
         };
         if call.over.is_some() || AGGREGATES.contains(&name.as_str()) {
             let what = format!("{name}() looks at several rows, and a query sees one at a time");
-            return Err(Refusal::at(whole, what, "aggregate in Redshift"));
+            return Err(Refusal::of(whole, what, "aggregate in Redshift"));
         }
         if VOLATILE.contains(&name.as_str()) {
             let what = format!("{name}() gives another answer whenever a record is read again");
-            return Err(Refusal::at(whole, what, "use _timestamp, the time of the record"));
+            return Err(Refusal::of(whole, what, "use _timestamp, the time of the record"));
         }
         let plain = list.duplicate_treatment.is_none() && list.clauses.is_empty();
         if !plain || call.filter.is_some() || call.null_treatment.is_some() || !call.within_group.is_empty() {
-            return Err(Refusal::at(whole, format!("this form of {name}() is not supported"), ""));
+            return Err(Refusal::of(whole, format!("this form of {name}() is not supported"), ""));
         }
         let mut arguments = Vec::new();
         for (place, argument) in list.args.iter().enumerate() {
             let FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) = argument else {
-                return Err(Refusal::at(whole, format!("this form of {name}() is not supported"), ""));
+                return Err(Refusal::of(whole, format!("this form of {name}() is not supported"), ""));
             };
             // `day` in dateadd(day, ...) is not a column.
             if place == 0
@@ -496,9 +509,9 @@ impl<'a> Compiler<'a> {
             }
             arguments.push(self.at_depth(argument, depth)?);
         }
-        let refuse = |why: String| Refusal::at(whole, why, "");
+        let refuse = |why: String| Refusal::of(whole, why, "");
         let few = |least: usize, form: &str| match arguments.len() < least {
-            true => Err(Refusal::at(
+            true => Err(Refusal::of(
                 whole,
                 format!("{name}() takes at least {least} arguments, got {}", arguments.len()),
                 format!("it is called {form}"),
@@ -556,7 +569,7 @@ impl<'a> Compiler<'a> {
     fn call(&self, whole: &Expr, name: &str, arguments: Vec<Typed>) -> Result<Typed, Refusal> {
         let Some(Function { form, compile, .. }) = functions::find(name) else { return Err(no_function(whole, name)) };
         compile(Arguments(arguments))
-            .map_err(|why| Refusal::at(whole, format!("{name}(): {why}"), format!("it is called {form}")))
+            .map_err(|why| Refusal::of(whole, format!("{name}(): {why}"), format!("it is called {form}")))
     }
 }
 
@@ -580,21 +593,17 @@ pub fn fold(ident: &Ident) -> String {
     ident.value.to_lowercase()
 }
 
-/// "did you mean x?", if something is near.
-fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
-    let near = known.map(|other| (strsim::damerau_levenshtein(name, other), other)).min();
-    near.filter(|(distance, other)| *distance <= 2 && *distance < other.len())
-        .map_or(String::new(), |(_, other)| format!("did you mean {other}?"))
-}
-
 fn no_function(whole: &Expr, name: &str) -> Refusal {
     if AGGREGATES.contains(&name) || VOLATILE.contains(&name) {
         let what = format!("{name} is not a value of one record");
-        return Refusal::at(whole, what, "use _timestamp for the time of the record");
+        return Refusal::of(whole, what, "use _timestamp for the time of the record");
+    }
+    if let Some(help) = instead(name) {
+        return Refusal::of(whole, format!("function {name} is not supported"), help);
     }
     let all =
         functions::all().flat_map(|f| f.names.iter().copied()).chain(["nvl", "coalesce", "nvl2", "nullif", "decode"]);
-    Refusal::at(whole, format!("function {name} is not supported"), nearest(name, all))
+    Refusal::of(whole, format!("function {name} is not supported"), nearest(name, all))
 }
 
 const AGGREGATES: &[&str] = &[
@@ -653,7 +662,7 @@ fn unknown(expression: &Expr) -> Refusal {
         Expr::IsDistinctFrom(..) | Expr::IsNotDistinctFrom(..) => {
             ("Redshift has no IS DISTINCT FROM", "use a = b OR (a IS NULL AND b IS NULL)")
         }
-        Expr::Cast { .. } => ("this form of a cast is not supported", "use CAST(x AS type)"),
+        Expr::Convert { .. } | Expr::Cast { .. } => ("this form of a cast is not supported", "use CAST(x AS type)"),
         Expr::CompoundFieldAccess { .. } | Expr::JsonAccess { .. } => {
             ("values inside of others are not supported here", "declare them as columns of the stream, with `path`")
         }
@@ -662,7 +671,7 @@ fn unknown(expression: &Expr) -> Refusal {
         }
         _ => ("this expression is not supported", ""),
     };
-    Refusal::at(expression, format!("{what}: {expression}"), help)
+    Refusal::of(expression, format!("{what}: {expression}"), help)
 }
 
 /// Of an input whose bytes become text where they are looked at, its name.

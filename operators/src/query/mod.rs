@@ -12,6 +12,8 @@
 pub mod compile;
 pub mod functions;
 mod input;
+mod lacking;
+pub mod names;
 pub mod refusal;
 pub mod select;
 mod source_text;
@@ -413,6 +415,8 @@ mod tests {
                 (bad, filtered),
                 "{query}"
             );
+            assert!(got.rejected.iter().all(|r| r.column.as_deref() == Some("_key")), "{query}");
+            assert!(got.rejected.iter().all(|r| r.reason == "not UTF-8: at byte 0"), "{query}");
         }
     }
 

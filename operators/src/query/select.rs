@@ -12,7 +12,7 @@ use sqlparser::{
     ast::{GroupByExpr, Query, Select, SelectItem, SetExpr, Statement, TableAlias, TableFactor},
     dialect::RedshiftSqlDialect,
     parser::{Parser, ParserError},
-    tokenizer::{Token, TokenWithSpan, Tokenizer},
+    tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer},
 };
 
 use super::{
@@ -20,7 +20,8 @@ use super::{
     functions::TEXT,
     functions::interval::is_interval,
     input::{Input, SourceValue},
-    refusal::Refusal,
+    names,
+    refusal::{Refusal, tokens},
 };
 use crate::{
     schema::SourceColumn,
@@ -91,7 +92,8 @@ pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Sele
     }
     // On a stack of its own, so that how deep a query may be does not depend on who reads it.
     std::thread::scope(|scope| {
-        let reading = scoped(scope, "query", STACK_BYTES, || read(text, streams));
+        let reading =
+            scoped(scope, "query", STACK_BYTES, || read(text, streams).map_err(|refusal| refusal.settled(text)));
         let failed =
             |what: &str| Err(Refusal::whole(format!("it cannot be read: {what}"), "this is a bug: please report it"));
         match reading.map(|reading| reading.join()) {
@@ -103,11 +105,15 @@ pub fn parse(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Sele
 }
 
 fn read(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection, Refusal> {
+    let declared: Vec<&str> =
+        streams.iter().flat_map(|(_, columns)| columns).map(|column| column.name.as_str()).collect();
+    let tokens = Tokenizer::new(&RedshiftSqlDialect {}, text).tokenize_with_location();
+    let tokens = tokens.map_err(|e| syntax(&e.into(), text, &declared))?;
     let mut statements = Parser::new(&RedshiftSqlDialect {})
         .with_recursion_limit(PARSER_DEPTH_MAX)
-        .try_with_sql(text)
-        .and_then(|mut parser| parser.parse_statements())
-        .map_err(|e| syntax(&e))?;
+        .with_tokens_with_locations(names::ready(tokens, &declared)?)
+        .parse_statements()
+        .map_err(|e| syntax(&e, text, &declared))?;
     let (Some(Statement::Query(query)), true) = (statements.pop(), statements.is_empty()) else {
         return Err(Refusal::whole("the query must be one SELECT", "write SELECT columns FROM stream WHERE condition"));
     };
@@ -137,7 +143,12 @@ fn read(text: &str, streams: &[(String, Vec<SourceColumn>)]) -> Result<Selection
     for item in &select.projection {
         let column = selected_column(item, &mut compiler, columns)?;
         if !seen.insert(column.name.clone()) {
-            return Err(Refusal::at(item, format!("column {} is selected twice", column.name), "name it with AS"));
+            let what = format!("column {} is selected twice", column.name);
+            return Err(match item {
+                SelectItem::ExprWithAlias { alias, .. } => Refusal::span(alias.span, what, "name it otherwise"),
+                SelectItem::UnnamedExpr(expression) => Refusal::of(expression, what, "name it with AS"),
+                other => Refusal::at(other, what, "name it with AS"),
+            });
         }
         selected.push(column);
     }
@@ -176,13 +187,13 @@ fn selected_column(
     let plain = compiler.name(expression).transpose()?;
     let typed = compiler.expression(expression)?;
     if is_interval(&typed) {
-        return Err(Refusal::at(expression, "no column has an interval", "add it to a time, or use datediff()"));
+        return Err(Refusal::of(expression, "no column has an interval", "add it to a time, or use datediff()"));
     }
     let Some(kind) = typed.known() else {
-        return Err(Refusal::at(expression, "NULL of what type?", "write it like NULL::varchar(10)"));
+        return Err(Refusal::of(expression, "NULL of what type?", "write it like NULL::varchar(10)"));
     };
     // A text in quotes is one, and not a text that is as long as it is today.
-    let typed = typed.to(&kind).map_err(|why| Refusal::at(expression, why, ""))?;
+    let typed = typed.to(&kind).map_err(|why| Refusal::of(expression, why, ""))?;
     match plain {
         Some(name) => {
             let policy = match name.input {
@@ -198,7 +209,7 @@ fn selected_column(
         }
         None => {
             let Some(name) = alias else {
-                return Err(Refusal::at(
+                return Err(Refusal::of(
                     expression,
                     format!("{expression} has no name"),
                     "name the target's column with AS",
@@ -244,7 +255,7 @@ fn refuse(text: &str, there: bool, what: &str, help: &str) -> Result<(), Refusal
         return Ok(());
     }
     let keyword = what.split(' ').next().unwrap_or_default();
-    let tokens = Tokenizer::new(&RedshiftSqlDialect {}, text).tokenize_with_location().unwrap_or_default();
+    let tokens = tokens(text);
     let is_it = |token: &TokenWithSpan| matches!(&token.token, Token::Word(word) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(keyword));
     let what = format!("{what} is not supported: a query sees one record at a time");
     match tokens.iter().find(|token| is_it(token)) {
@@ -335,6 +346,14 @@ fn from(text: &str, select: &Select) -> Result<(String, String), Refusal> {
         return Err(Refusal::at(name, format!("{name} is not the name of a stream"), ""));
     };
     let stream = fold(ident);
+    let of_alias = alias.as_ref().map(|alias| &alias.name);
+    for ident in std::iter::once(ident).chain(of_alias) {
+        if ident.quote_style.is_none() && names::is_reserved(&ident.value) {
+            let word = fold(ident);
+            let what = format!("{word} is a reserved word in Redshift");
+            return Err(Refusal::span(ident.span, what, format!("write \"{word}\", with the quotes, or another name")));
+        }
+    }
     let alias = match alias {
         None => stream.clone(),
         Some(TableAlias { explicit: _, name, columns, at: None }) if columns.is_empty() => fold(name),
@@ -365,8 +384,8 @@ fn names(columns: &[SourceColumn]) -> Vec<Name> {
 }
 
 /// The parser says the place at the end of its message.
-fn syntax(error: &ParserError) -> Refusal {
-    let text = match error {
+fn syntax(error: &ParserError, text: &str, declared: &[&str]) -> Refusal {
+    let message = match error {
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => text.clone(),
         ParserError::RecursionLimitExceeded => {
             return Refusal::whole(
@@ -376,14 +395,36 @@ fn syntax(error: &ParserError) -> Refusal {
             );
         }
     };
-    let place = text.rsplit_once(" at Line: ").and_then(|(what, place)| {
+    let place = message.rsplit_once(" at Line: ").and_then(|(what, place)| {
         let (line, column) = place.split_once(", Column: ")?;
-        Some((what.to_string(), line.trim().parse().ok()?, column.trim().parse().ok()?))
+        Some((what, Location { line: line.trim().parse().ok()?, column: column.trim().parse().ok()? }))
     });
-    match place {
-        Some((what, line, column)) => Refusal { line, column, what: format!("not SQL: {what}"), help: String::new() },
-        None => Refusal::whole(format!("not SQL: {text}"), ""),
-    }
+    let (what, place) = place.unwrap_or((&message, Span::empty().start));
+    let tokens = tokens(text);
+    // The place may be that of the token after the one which the message names; at the end there is none.
+    let found = what.rsplit_once("found: ").map(|(_, found)| found);
+    let is_found = |token: &&TokenWithSpan| found.is_some_and(|found| token.token.to_string() == found);
+    let next = tokens.iter().position(|token| token.span.start == place).unwrap_or(tokens.len());
+    let token = match found {
+        Some("EOF") => tokens.last(),
+        _ => tokens[..tokens.len().min(next + 1)].iter().rev().take(2).find(is_found),
+    };
+    let what =
+        what.strip_suffix("found: EOF").map_or(what.to_string(), |what| format!("{what}found: the end of the query"));
+    let start = token.map_or(place, |token| token.span.start);
+    let help = match token.map(|token| &token.token) {
+        Some(Token::Word(word))
+            if found != Some("EOF")
+                && word.quote_style.is_none()
+                && names::is_reserved(&word.value)
+                && declared.contains(&word.value.to_lowercase().as_str()) =>
+        {
+            let word = word.value.to_lowercase();
+            format!("{word} is a reserved word in Redshift: as a name it stands in double quotes")
+        }
+        _ => String::new(),
+    };
+    Refusal::span(Span::new(start, start), format!("not SQL: {what}"), help)
 }
 
 #[cfg(test)]
@@ -492,6 +533,7 @@ mod tests {
             ("SELECT ulr FROM clicks", (1, 8), "did you mean url?"),
             ("SELECT ts FROM nothing", (1, 16), "no stream nothing; there is clicks, other"),
             ("SELECT x.ts FROM clicks c", (1, 8), "write ts alone"),
+            ("SELECT c.ulr FROM clicks c", (1, 10), "did you mean url?"),
             (
                 "SELECT ts FROM clicks LIMIT 1",
                 (1, 23),
@@ -515,9 +557,10 @@ mod tests {
             ("SELECT 1e400 AS n FROM clicks", (1, 8), "not a number"),
             ("SELECT price > 'x' AS n FROM clicks", (1, 8), "not a decimal"),
             ("SELECT url LIKE url AS n FROM clicks", (1, 8), "in quotes"),
-            ("SELECT ts, userid AS ts FROM clicks", (1, 12), "selected twice"),
+            ("SELECT ts, userid AS ts FROM clicks", (1, 22), "selected twice"),
             ("SELECT ts FROM clicks UNION SELECT ts FROM clicks", (1, 1), "UNION"),
             ("SELECT ts FRM clicks", (1, 15), "Expected"),
+            ("SELECT ts FROM clicks WHERE", (1, 23), "the end of the query"),
             ("SELECT 1 +\n  uper(url) AS x FROM clicks", (2, 3), "did you mean upper?"),
             ("SELECT count(url) AS n FROM clicks", (1, 8), "several rows"),
             ("SELECT lag(url) OVER () AS n FROM clicks", (1, 8), "several rows"),
@@ -527,7 +570,21 @@ mod tests {
             ("SELECT url + 1 AS n FROM clicks", (1, 8), "not a number"),
             ("SELECT ts + 1 AS n FROM clicks", (1, 8), "dateadd()"),
             ("SELECT ts - ts AS n FROM clicks", (1, 8), "datediff()"),
-            ("SELECT ts + INTERVAL '1 day' AS n FROM clicks", (1, 22), "dateadd(day, 1, t)"),
+            ("SELECT INTERVAL '1 day' AS n FROM clicks", (1, 8), "add it to a time"),
+            ("SELECT userid * INTERVAL '1 day' AS n FROM clicks", (1, 8), "add it to a time"),
+            ("SELECT nvl(NULL, INTERVAL '1 day') AS n FROM clicks", (1, 8), "add it to a time"),
+            ("SELECT interval '1 day' - ts AS n FROM clicks", (1, 8), "is nothing"),
+            ("SELECT ts * interval '1 day' AS n FROM clicks", (1, 8), "is not a number"),
+            ("SELECT ts + interval userid AS n FROM clicks", (1, 13), "n * interval '1 day'"),
+            ("SELECT ts + interval '1 fortnight' AS n FROM clicks", (1, 13), "not a part of a time"),
+            ("SELECT date '9999-12-31' + interval '2 days' AS n FROM clicks", (1, 8), "outside of the years"),
+            ("SELECT date '25/11/2026' AS n FROM clicks", (1, 8), "there is no month 25"),
+            ("SELECT 'today'::date AS n FROM clicks", (1, 8), "use _timestamp"),
+            ("SELECT ts > 'now' AS n FROM clicks", (1, 8), "use _timestamp"),
+            ("SELECT least(userid, 1) AS n FROM clicks", (1, 8), "CASE WHEN a <= b"),
+            ("SELECT convert(integer, url) AS n FROM clicks", (1, 8), "CAST(x AS type)"),
+            ("SELECT trunc(ts) AS n FROM clicks", (1, 8), "CAST(t AS date)"),
+            ("SELECT sysdate AS n FROM clicks", (1, 8), "_timestamp"),
             ("SELECT userid AS n FROM clicks WHERE url", (1, 38), "not boolean"),
             ("SELECT userid AS n FROM clicks WHERE url = 1", (1, 38), "no type in common"),
             ("SELECT userid AS n FROM clicks WHERE userid = 'x'", (1, 38), "not a bigint: \"x\""),
@@ -542,18 +599,128 @@ mod tests {
             ("SELECT url ~ '(' AS n FROM clicks", (1, 8), "not a pattern"),
             ("SELECT url SIMILAR TO 'x' AS n FROM clicks", (1, 8), "LIKE"),
             ("SELECT url IS DISTINCT FROM 'x' AS n FROM clicks", (1, 8), "IS DISTINCT FROM"),
-            ("SELECT (SELECT 1) AS n FROM clicks", (1, 9), "subquery"),
+            ("SELECT (SELECT 1) AS n FROM clicks", (1, 8), "subquery"),
             ("SELECT price % 1.5e0 AS n FROM clicks", (1, 8), "%"),
             ("SELECT to_char(price, '99') AS n FROM clicks", (1, 8), "cast it as varchar"),
             ("SELECT to_char(ts, 'what') AS n FROM clicks", (1, 8), "double quotes"),
             ("SELECT dateadd(fortnight, 1, ts) AS n FROM clicks", (1, 8), "not a part of a time"),
             ("SELECT convert_timezone('Nowhere', ts) AS n FROM clicks", (1, 8), "not a time zone"),
-            ("SELECT ARRAY[1] AS n FROM clicks", (1, 14), "lists"),
-            ("SELECT TRY_CAST(url AS int) AS n FROM clicks", (1, 17), "CAST(x AS type)"),
+            ("SELECT ARRAY[1] AS n FROM clicks", (1, 8), "lists"),
+            ("SELECT TRY_CAST(url AS int) AS n FROM clicks", (1, 8), "CAST(x AS type)"),
         ] {
             let refusal = parse(text, &streams()).map(|s| s.text).expect_err(text);
             assert!(refusal.to_string().contains(part), "{text}: {refusal}");
             assert_eq!((refusal.line, refusal.column), place, "{text}: {refusal}");
+        }
+    }
+
+    /// What is here is not said to be elsewhere.
+    #[test]
+    fn what_is_here_is_not_lacking() {
+        for name in crate::query::functions::all().flat_map(|function| function.names) {
+            assert_eq!(crate::query::lacking::instead(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_place_is_that_of_the_word_that_is_wrong() {
+        for (text, word) in [
+            ("SELECT CAST(url AS jsonb) AS n FROM clicks", "CAST"),
+            ("SELECT userid, CAST(CAST(url AS int) AS jsonb) AS n FROM clicks", "CAST"),
+            ("SELECT NOT url AS n FROM clicks", "url"),
+            ("SELECT ok AND NOT (userid + url) > 1 AS n FROM clicks", "userid"),
+            ("SELECT c.ulr FROM clicks c", "ulr"),
+            ("SELECT \"two words\" FROM clicks", "\"two words\""),
+            ("SELECT 'ä' || uper(url) AS n FROM clicks", "uper"),
+            ("SELECT 'a b c'::int AS n FROM clicks", "'a b c'"),
+            ("SELECT (1 / 0) AS n FROM clicks", "1"),
+            ("SELECT 1 AS n, 2 AS n FROM clicks", "n"),
+            ("SELECT interval '1 fortnight' + ts AS n FROM clicks", "interval"),
+            ("SELECT date '2026-02-30' AS n FROM clicks", "date"),
+            ("SELECT extract(nothing FROM ts) AS n FROM clicks", "nothing"),
+            ("SELECT extract(year FROM url) AS n FROM clicks", "extract"),
+            ("SELECT ts FROM clicks WHERE", "WHERE"),
+            ("SELECT ts FROM clicks WHERE ok AND", "AND"),
+            ("SELECT ts,, url FROM clicks", ","),
+            ("SELECT ts FROM clicks WHERE url = 'open", "'open"),
+            ("SELECT ts FROM nothing", "nothing"),
+            ("SELECT ts FROM clicks\n\tWHERE  url >< 1", "<"),
+            ("SELECT case AS n FROM clicks", "case"),
+            ("SELECT order AS n FROM clicks", "order"),
+        ] {
+            let refusal = parse(text, &streams()).map(|s| s.text).expect_err(text);
+            assert_eq!(&text[refusal.bytes(text)], word, "{text}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn words_are_reserved_as_in_redshift() {
+        let words =
+            ["user", "offset", "timestamp", "tag", "order", "from", "default", "open", "system", "raw", "snapshot"];
+        let others = [
+            "date", "time", "year", "value", "values", "type", "key", "status", "start", "level", "name", "exists",
+            "trim", "fetch", "view", "lateral", "match", "language",
+        ];
+        let columns = words.iter().chain(&others).map(|word| SourceColumn::new(word, ColumnKind::Integer)).collect();
+        let streams = vec![("s".to_string(), columns)];
+        for word in words {
+            for query in [
+                format!("SELECT {word} FROM s"),
+                format!("SELECT s, {word} AS x FROM s").replace("s, ", ""),
+                format!("SELECT 1 + {word} AS x FROM s"),
+                format!("SELECT \"user\" AS y, abs({word}) AS x FROM s"),
+                format!("SELECT 1 AS x FROM s WHERE {word} = 1"),
+                format!("SELECT CASE WHEN {word} > 1 THEN 1 END AS x FROM s"),
+            ] {
+                let refusal = parse(&query, &streams).map(|s| s.text).expect_err(&query);
+                assert_eq!(&query[refusal.bytes(&query)], word, "{query}: {refusal}");
+                assert_eq!(refusal.what, format!("{word} is a reserved word in Redshift"), "{query}");
+                assert!(refusal.help.contains(&format!("\"{word}\"")), "{query}: {refusal}");
+            }
+            if word != "from" {
+                let refusal = parse(&format!("SELECT 1 {word} FROM s"), &streams).map(|s| s.text).expect_err(word);
+                assert!(refusal.help.contains(&format!("AS {word}")), "{refusal}");
+            }
+            for query in [
+                format!("SELECT \"{word}\" FROM s"),
+                format!("SELECT s.{word} FROM s"),
+                format!("SELECT s.{word}, 1 AS x FROM s WHERE s.{word} = 1"),
+                format!("SELECT 1 AS {word} FROM s"),
+                format!("SELECT 1 \"{word}\" FROM s"),
+                format!("SELECT 1 AS x FROM s AS \"{word}\""),
+            ] {
+                parse(&query, &streams).unwrap_or_else(|refusal| panic!("{query}: {refusal}"));
+            }
+            for query in [format!("SELECT 1 AS x FROM s {word}"), format!("SELECT 1 AS x FROM s AS {word}")] {
+                let refusal = parse(&query, &streams).map(|s| s.text).expect_err(&query);
+                assert_eq!(&query[refusal.bytes(&query)], word, "{query}: {refusal}");
+            }
+        }
+        for word in others {
+            for query in [
+                format!("SELECT {word} FROM s"),
+                format!("SELECT s.{word}, {word} AS x FROM s WHERE {word} = 1 AND 1 < {word}"),
+                format!("SELECT abs({word}) AS {word} FROM s"),
+                format!("SELECT 1 {word} FROM s"),
+                format!("SELECT 1 {word}, 2 AS x FROM s AS {word} WHERE ok"),
+            ] {
+                let query = query.replace(" WHERE ok", " WHERE 1 = 1");
+                parse(&query, &streams).unwrap_or_else(|refusal| panic!("{query}: {refusal}"));
+            }
+            if word != "start" {
+                // That one needs AS before it, in Redshift too.
+                let query = format!("SELECT 1 AS x FROM s {word} WHERE {word}.{word} = 1");
+                parse(&query, &streams).unwrap_or_else(|refusal| panic!("{query}: {refusal}"));
+            }
+        }
+        // What is no column is what it is in SQL.
+        for query in [
+            "SELECT timestamp 'epoch' AS x FROM s",
+            "SELECT CASE -1 WHEN 1 THEN 2 END AS x, NULL::int AS y FROM s",
+            "SELECT left('a', 1) AS x, right('a', 1) AS y FROM s",
+            "SELECT 1 AS x FROM s WHERE NOT 1 = 2 AND 1 IS NOT NULL AND TRUE",
+        ] {
+            parse(query, &streams).unwrap_or_else(|refusal| panic!("{query}: {refusal}"));
         }
     }
 
