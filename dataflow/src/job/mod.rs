@@ -14,6 +14,7 @@ mod kafka;
 mod keys;
 mod memory;
 mod policy;
+mod quoted;
 mod reader;
 mod redshift;
 pub mod schema;

@@ -14,7 +14,7 @@ use operators::{
 
 use super::{
     findings::Findings,
-    policy,
+    policy, quoted,
     reader::{NamedSection, Placed, Section},
     stream::StreamOptions,
 };
@@ -84,13 +84,14 @@ pub fn read(
     targets
 }
 
-/// Where in the file a piece of a query stands. Where the file writes the query with escapes, it is the query as a whole.
+/// Where in the file a piece of a query stands. Where a variable stands in the query, it is the query as a whole.
 fn place_in_query(file: &str, query: &Placed<String>, refusal: &Refusal) -> Range<usize> {
-    match file.get(query.span.clone()).and_then(|written| written.find(&query.value)) {
-        Some(begins) => {
-            let inside = refusal.bytes(&query.value);
-            query.span.start + begins + inside.start..query.span.start + begins + inside.end
-        }
+    let inside = file.get(query.span.clone()).and_then(|written| {
+        let inside = refusal.bytes(&query.value);
+        quoted::place(written, &query.value, inside)
+    });
+    match inside {
+        Some(inside) => query.span.start + inside.start..query.span.start + inside.end,
         None => query.span.clone(),
     }
 }

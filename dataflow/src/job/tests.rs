@@ -397,6 +397,36 @@ fn all_findings_are_shown_each_with_its_line() {
     assert!(shown.contains("clicks.toml:21:3") && shown.contains("^^^^ did you mean upper?"), "{shown}");
 }
 
+/// Whatever the query is written with, the whole word that is wrong is underlined.
+#[test]
+fn the_caret_is_below_the_word_in_the_file() {
+    for (written, line, carets) in [
+        ("\"SELECT uper(event_id) AS e FROM clicks\"", "query = \"SELECT ", "^^^^"),
+        (
+            "\"SELECT \\\"event_id\\\", \\\"two words\\\" FROM clicks\"",
+            "query = \"SELECT \\\"event_id\\\", ",
+            "^^^^^^^^^^^^^",
+        ),
+        ("'''\n\tSELECT '漢字' || uper(event_id) AS e FROM clicks'''", "    SELECT '漢字__' || ", "^^^^"),
+        ("'''\n  SELECT userid > 'a b' AS e\n  FROM clicks'''", "  SELECT ", "^^^^^^"),
+        ("'''\n  SELECT 'a b'::int AS e\n  FROM clicks'''", "  SELECT ", "^^^^^"),
+        ("\"\"\"SELECT event_id, \\\n   tagg AS e FROM clicks\"\"\"", "   ", "^^^^"),
+        ("\"\"\"\n  SELECT event_id\n  FROM nothing\n\"\"\"", "  FROM ", "^^^^^^^"),
+    ] {
+        let text = GOOD.replace("\"SELECT event_id FROM clicks\"", written);
+        assert_ne!(text, GOOD);
+        let findings = parse(&text).map(|_| ()).unwrap_err();
+        let shown = render("clicks.toml", &text, &findings);
+        let indent = line.replace("__", "").chars().map(|c| if c.is_ascii() { 1 } else { 2 }).sum::<usize>();
+        let expected = format!("| {}{carets}", " ".repeat(indent));
+        assert!(
+            shown.lines().any(|shown| shown.ends_with(&expected) || shown.contains(&format!("{expected} "))),
+            "{shown}"
+        );
+        assert_eq!(findings.len(), 1, "{shown}");
+    }
+}
+
 #[test]
 fn an_empty_file_says_what_is_missing() {
     let findings = parse("").map(|_| ()).unwrap_err();
