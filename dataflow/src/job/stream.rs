@@ -3,6 +3,7 @@
 use connectors::StartAt;
 use operators::{
     decode::Format,
+    query::names::stream_refusal,
     schema::SourceColumn,
     values::{reading::Reading, timestamp},
 };
@@ -52,6 +53,11 @@ pub fn read(root: &mut Section<'_>, findings: &mut Findings) -> Vec<StreamOption
             && let Some(Err(why)) = format.map(|format| format.check(&columns))
         {
             findings.add(section.span(), why, "");
+        }
+        if let Some(name) = &name
+            && let Some((what, help)) = stream_refusal(&name.value)
+        {
+            findings.add(name.span.clone(), what, help);
         }
         if let Some(name) = &name
             && streams.iter().any(|s| s.name == name.value.to_lowercase())

@@ -6,6 +6,7 @@ use checkpoint::Micros;
 use connectors::TableName;
 use operators::{
     query::{
+        names::stream_refusal,
         refusal::Refusal,
         select::{self, Selection},
     },
@@ -41,6 +42,7 @@ pub fn read(
 ) -> Vec<TargetOptions> {
     let sections = root.sections(findings, "target");
     let known: Vec<(String, Vec<SourceColumn>)> = streams.iter().map(|s| (s.name.clone(), s.columns.clone())).collect();
+    let is_whole = !streams.is_empty() && streams.iter().all(|s| stream_refusal(&s.name).is_none());
     let mut targets: Vec<TargetOptions> = Vec::new();
     for mut section in sections {
         let (table, query) = (section.text(findings, "table"), section.text(findings, "query"));
@@ -59,8 +61,8 @@ pub fn read(
                 "give each target its own table",
             );
         }
-        // A broken stream has findings of its own.
-        let selection = query.filter(|_| !streams.is_empty()).and_then(|query| {
+        // A broken stream has findings of its own, and no query can say a name that is refused.
+        let selection = query.filter(|_| is_whole).and_then(|query| {
             let refused = |refusal: Refusal| {
                 let span = place_in_query(text, &query, &refusal);
                 findings.add(span, format!("the query: {}", refusal.what), refusal.help);
