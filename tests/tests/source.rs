@@ -339,7 +339,8 @@ fn an_open_transaction_is_named_and_counts_as_not_loaded() {
     assert_eq!(time(&held, "complete_up_to"), since, "{held}");
     assert!(since.as_str() > &time(&all_loaded, "complete_up_to")[..23], "{held}");
     let text = world.output(&["status", &job]);
-    let named = format!("{}[0] is held up at offset {start} by a transaction that is open since {since}", world.name);
+    let named =
+        format!("{}[0] is held up at offset {start} by a transaction that is open since {}Z", world.name, &since[..19]);
     assert!(text.contains(&named), "{text}");
 
     // A job that runs knows when Kafka said what.

@@ -88,7 +88,12 @@ struct HeldUpLine {
     /// Where it begins.
     offset: i64,
     /// The timestamp of its first record.
-    since: Option<String>,
+    #[serde(serialize_with = "told")]
+    since: Option<Micros>,
+}
+
+fn told<S: serde::Serializer>(at: &Option<Micros>, to: S) -> Result<S::Ok, S::Error> {
+    at.map(|at| at.to_string()).serialize(to)
 }
 
 /// Where a job stands, by its control tables and the ends of its topics; for a person, or as one object.
@@ -143,7 +148,7 @@ fn status(job: &Job, json: bool) -> Result<String> {
         None => "nothing was loaded yet\n".to_string(),
     };
     text += &match complete_up_to {
-        Some(at) => format!("complete up to {at}\n"),
+        Some(at) => format!("complete up to {at:.0}\n"),
         None => "up to when the tables are complete is not known\n".to_string(),
     };
     if let Some(HaltNote { since, process, reason, .. }) = halt {
@@ -180,7 +185,7 @@ impl TopicLine<'_> {
             None => String::new(),
         };
         for HeldUpLine { partition, offset, since } in held_up.iter().take(HELD_UP_SHOWN) {
-            let since = since.as_ref().map_or(String::new(), |since| format!(" since {since}"));
+            let since = since.map_or(String::new(), |since| format!(" since {since:.0}"));
             text +=
                 &format!("  {topic}[{partition}] is held up at offset {offset} by a transaction that is open{since}\n");
         }
@@ -293,7 +298,7 @@ fn topic_line(facts: TopicFacts<'_>) -> TopicLine<'_> {
     let TopicFacts { topic, partitions, problem } = facts;
     let held_up = partitions.iter().filter_map(|lag| {
         let (offset, since) = lag.held_up?;
-        Some(HeldUpLine { partition: lag.partition, offset, since: since.map(|at| at.to_string()) })
+        Some(HeldUpLine { partition: lag.partition, offset, since })
     });
     TopicLine {
         topic,

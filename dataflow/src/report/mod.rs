@@ -319,11 +319,11 @@ mod tests {
         facts.ends(&[open(0), ended], Micros(1_000_000));
         assert_eq!(
             line(),
-            "4 offsets not loaded; clicks[0] is held up at offset 5 by a transaction that is open since 1970-01-01T00:00:00.000000Z"
+            "4 offsets not loaded; clicks[0] is held up at offset 5 by a transaction that is open since 1970-01-01T00:00:00Z"
         );
         for at in [2_000_000, 3_000_000] {
             facts.ends(&[open(0), open(1)], Micros(at));
         }
-        assert!(line().ends_with("00:00:00.000000Z, and so is 1 other partition"), "{}", line());
+        assert!(line().ends_with("00:00:00Z, and so is 1 other partition"), "{}", line());
     }
 }

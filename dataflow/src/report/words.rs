@@ -36,7 +36,7 @@ pub(super) fn held_up(held: &HeldUp) -> String {
         1 => ", and so is 1 other partition".into(),
         _ => format!(", and so are {others} other partitions"),
     };
-    format!("{topic}[{partition}] is held up at offset {offset} by a transaction that is open since {since}{others}")
+    format!("{topic}[{partition}] is held up at offset {offset} by a transaction that is open since {since:.0}{others}")
 }
 
 /// A duration as a person would say it.
