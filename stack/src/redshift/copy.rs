@@ -17,7 +17,7 @@ use crate::s3::REGION;
 /// A COPY statement that Redshift would accept.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Copy {
-    /// Schema, if named, and table; in lower case.
+    /// Schema, if named, and table.
     table: Vec<String>,
     /// The column list; empty if there is none.
     columns: Vec<String>,
@@ -149,13 +149,15 @@ impl Copy {
         Err(SqlError::internal(message, 30000, ""))
     }
 
-    /// Asks the catalog for the columns of the table: name, type, whether NULL is refused, whether there is a default.
+    /// Asks the catalog for the columns of the table: name, type, whether NULL is refused, whether there is a default, whether Redshift
+    /// alone fills it.
     pub(super) fn columns_query(&self) -> String {
         let relation = self.quoted_table().replace('\'', "''");
         format!(
             "SELECT a.attname, CASE WHEN a.atttypid = 'bytea'::regtype \
              THEN 'varbyte(' || coalesce(pg_catalog.tidegate_varbyte_length(a.attrelid, a.attname), 64000) || ')' \
-             ELSE format_type(a.atttypid, a.atttypmod) END, a.attnotnull, a.atthasdef FROM pg_attribute a \
+             ELSE format_type(a.atttypid, a.atttypmod) END, a.attnotnull, a.atthasdef OR a.attidentity <> '', \
+             a.attidentity = 'a' FROM pg_attribute a \
              WHERE a.attrelid = to_regclass('{relation}') AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum"
         )
     }
@@ -194,9 +196,10 @@ impl<'a, I: Iterator<Item = &'a Token>> Words<'a, I> {
         }
     }
 
-    /// An identifier; folded to lower case even when quoted, as Redshift does by default.
+    /// An identifier. What is in quotes was folded before, if it is.
     fn name(&mut self) -> Result<String, SqlError> {
-        self.word().ok_or_else(|| SqlError::syntax("expected a name"))
+        let Some(Token::Word(word)) = self.0.next() else { return Err(SqlError::syntax("expected a name")) };
+        Ok(if word.quote_style.is_some() { word.value.clone() } else { word.value.to_lowercase() })
     }
 
     fn string(&mut self) -> Result<String, SqlError> {
@@ -274,6 +277,11 @@ fn columns(copy: &Copy, all: &[Vec<Option<String>>]) -> Result<Vec<Column>, SqlE
         if required && !default && !copy.columns.contains(&text(row, 0)) {
             return Err(SqlError::syntax("NOT NULL column without DEFAULT must be included in column list"));
         }
+    }
+    // With EXPLICIT_IDS they might; the text of the refusal is that of INSERT.
+    // <https://docs.aws.amazon.com/redshift/latest/dg/copy-parameters-data-load.html>
+    if all.iter().any(|row| text(row, 4) == "t" && copy.columns.contains(&text(row, 0))) {
+        return Err(SqlError::new("0A000", "cannot set an identity column to a value"));
     }
     copy.columns
         .iter()
@@ -393,7 +401,7 @@ mod tests {
     #[test]
     fn the_form_that_a_loader_writes() {
         let copy =
-            parse(r#"COPY "S"."t" ("a", "B") FROM 's3://b/x\'y.manifest' IAM_ROLE 'arn' FORMAT AS PARQUET MANIFEST"#)
+            parse(r#"COPY "s"."t" ("a", "b") FROM 's3://b/x\'y.manifest' IAM_ROLE 'arn' FORMAT AS PARQUET MANIFEST"#)
                 .unwrap();
         let expected = Copy {
             table: vec!["s".into(), "t".into()],

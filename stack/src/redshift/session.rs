@@ -32,6 +32,7 @@ pub(super) struct Session {
     status: u8,
     last_copy_id: i64,
     last_copy_count: u64,
+    case_sensitive: bool,
 }
 
 /// What PostgreSQL answered to one statement.
@@ -54,6 +55,7 @@ pub(super) async fn serve(client: TcpStream, shared: Arc<Shared>) {
         status: b'I',
         last_copy_id: -1,
         last_copy_count: 0,
+        case_sensitive: false,
     };
     // An error here is a side that hung up, and there is nobody left to tell.
     let _ = session.run().await;
@@ -139,6 +141,7 @@ impl Session {
             namespace: &self.shared.namespace,
             last_copy_id: self.last_copy_id,
             last_copy_count: self.last_copy_count,
+            case_sensitive: self.case_sensitive,
         };
         let decision = sql::classify(sql, facts);
         if let Some(accident) = self.shared.accidents.next(sql) {
@@ -170,11 +173,16 @@ impl Session {
             Ok(Statement::Rollback) => self.relay("ROLLBACK").await?,
             Ok(Statement::Plain(sql)) => self.relay(&sql).await?,
             Ok(Statement::Declare(sql)) => self.declare(&sql).await?,
-            Ok(Statement::Sorted { create, index }) => {
-                let made = self.ask(&create).await?;
-                let sorted = if made.error.is_some() { Answer::default() } else { self.ask(&index).await? };
-                self.pass_on(Answer { error: made.error.or(sorted.error), ..made }).await?;
+            Ok(Statement::CaseSensitive(on)) => {
+                self.case_sensitive = on;
+                self.client.send(&complete("SET")).await?;
             }
+            Ok(Statement::Made { create, then }) => {
+                let made = self.ask(&create).await?;
+                let after = if made.error.is_some() { Answer::default() } else { self.ask(&then).await? };
+                self.pass_on(Answer { error: made.error.or(after.error), ..made }).await?;
+            }
+            Ok(Statement::Resize { table, column, bytes }) => self.resize(&table, &column, bytes).await?,
             Ok(Statement::Commits(sql)) => {
                 self.relay(&sql).await?;
                 if self.status == b'T' {
@@ -269,6 +277,45 @@ impl Session {
             self.ask(if failed { "ROLLBACK" } else { "COMMIT" }).await?;
         }
         Ok(())
+    }
+
+    /// ALTER COLUMN TYPE, with Redshift's conditions.
+    /// <https://docs.aws.amazon.com/redshift/latest/dg/r_ALTER_TABLE.html>
+    async fn resize(&mut self, table: &str, column: &str, bytes: u64) -> io::Result<()> {
+        if self.status != b'I' {
+            let error = SqlError::new("0A000", "ALTER TABLE ALTER COLUMN cannot run inside a transaction block");
+            return self.refuse(&error).await;
+        }
+        let literal = |text: &str| text.replace('\\', "\\\\").replace('\'', "''");
+        let found = self
+            .rows(&format!(
+                "SELECT a.atttypmod - 4, a.atthasdef FROM pg_attribute a WHERE a.attrelid = to_regclass('{}') \
+                 AND a.attname = '{}' AND a.atttypid = 'varchar'::regtype",
+                literal(table),
+                literal(column)
+            ))
+            .await?;
+        let refused = match found.as_deref() {
+            Err(error) => Some(error.clone()),
+            Ok([row]) if row[0].as_deref() == Some(&bytes.to_string()) => Some(SqlError::new(
+                "0A000",
+                format!(
+                    "cannot alter column \"{column}\" of relation \"{table}\", target column size should be different"
+                ),
+            )),
+            Ok([row]) if row[1].as_deref() == Some("t") => {
+                Some(SqlError::new("0A000", format!("cannot alter type of column \"{column}\", which has a default")))
+            }
+            Ok([_]) => None,
+            Ok(_) => Some(SqlError::new("0A000", format!("cannot alter type of column \"{column}\""))),
+        };
+        match refused {
+            Some(error) => self.refuse(&error).await,
+            None => {
+                let column = column.replace('"', "\"\"");
+                self.relay(&format!("ALTER TABLE {table} ALTER COLUMN \"{column}\" TYPE varchar({bytes})")).await
+            }
+        }
     }
 
     /// Rows of a query of our own. An error is passed as Redshift would say it.

@@ -7,9 +7,10 @@ use std::ops::ControlFlow;
 
 use sqlparser::{
     ast::{
-        AlterTableOperation, CharacterLength, CheckConstraint, CloseCursor, ColumnOption, ColumnOptionDef, CreateTable,
-        DataType, Declare, DeclareType, Distinct, ExactNumberInfo, Expr, FetchDirection, FromTable, FunctionArguments,
-        ObjectName, ObjectType, Query, Set, SetExpr, Statement as Ast, TableFactor, TableObject, Visit, Visitor,
+        AlterColumnOperation, AlterTableOperation, CharacterLength, CheckConstraint, CloseCursor, ColumnOption,
+        ColumnOptionDef, CreateTable, CreateView, DataType, Declare, DeclareType, Distinct, ExactNumberInfo, Expr,
+        FetchDirection, FromTable, FunctionArguments, ObjectName, ObjectType, Query, Set, SetExpr, Statement as Ast,
+        TableFactor, TableObject, Visit, Visitor,
     },
     dialect::RedshiftSqlDialect,
     parser::Parser,
@@ -40,15 +41,27 @@ pub(super) enum Statement {
         /// The statement.
         sql: String,
     },
-    /// A table, and the index that stands for its sort key: what a condition on it excludes is not read.
-    Sorted {
-        /// The table.
+    /// What is made, and what stands beside it in PostgreSQL: the index for a sort key (what a condition on it excludes is not read),
+    /// the comment that says which kind of view it is.
+    Made {
+        /// The statement that makes it.
         create: String,
-        /// The index.
-        index: String,
+        /// The one that comes after it.
+        then: String,
     },
     /// A cursor, the only one of its session.
     Declare(String),
+    /// ALTER COLUMN TYPE, which is for varchar alone, and stands in no block.
+    Resize {
+        /// The table as SQL.
+        table: String,
+        /// The column, in its case.
+        column: String,
+        /// Its new length in bytes.
+        bytes: u64,
+    },
+    /// `enable_case_sensitive_identifier`, from here on.
+    CaseSensitive(bool),
     /// Commits the transaction it stands in (TRUNCATE).
     Commits(String),
     /// Done without PostgreSQL: a setting that has no effect here.
@@ -61,6 +74,9 @@ pub(super) struct SessionFacts<'a> {
     pub(super) namespace: &'a str,
     pub(super) last_copy_id: i64,
     pub(super) last_copy_count: u64,
+    /// Whether names in quotes keep their case.
+    /// <https://docs.aws.amazon.com/redshift/latest/dg/r_enable_case_sensitive_identifier.html>
+    pub(super) case_sensitive: bool,
 }
 
 /// The most rows that a FETCH gives.
@@ -91,6 +107,7 @@ const FUNCTIONS: &[&str] = &[
     "floor",
     "from_varbyte",
     "greatest",
+    "has_database_privilege",
     "has_schema_privilege",
     "has_table_privilege",
     "initcap",
@@ -173,22 +190,25 @@ pub(super) fn classify(sql: &str, session: SessionFacts<'_>) -> Result<Statement
     let dialect = RedshiftSqlDialect {};
     let tokens = Tokenizer::new(&dialect, sql).with_unescape(false).tokenize().map_err(SqlError::syntax)?;
     let tokens = trim(tokens);
+    let tokens = if session.case_sensitive { tokens } else { folded(tokens) };
     let words: Vec<String> = tokens
         .iter()
         .filter(|t| !matches!(t, Token::Whitespace(_)))
         .take(3)
         .map(|t| t.to_string().to_lowercase())
         .collect();
-    match words.first().map(String::as_str) {
-        None => return Ok(Statement::Empty),
-        Some("copy") => return Ok(Statement::Copy(Copy::parse(&tokens)?)),
-        Some("show") => return show(&words),
-        Some("create") if words.get(1).is_some_and(|word| word == "user") => return create_user(&tokens),
+    match words.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => return Ok(Statement::Empty),
+        ["copy", ..] => return Ok(Statement::Copy(Copy::parse(&tokens)?)),
+        ["show", ..] => return show(&words, session),
+        ["create", "user", ..] => return create_user(&tokens),
+        ["create", "external", "schema"] => return external_schema(&tokens),
+        ["create", "external", "table"] => return external_table(tokens),
         _ => {}
     }
     let tokens = substitute(tokens, session);
     let sort_key = sort_key(&tokens);
-    let tokens = if words.first().is_some_and(|w| w == "create") { strip_layout(tokens) } else { tokens };
+    let tokens = if words.first().is_some_and(|w| w == "create") { identity(strip_layout(tokens)) } else { tokens };
     let text: String = tokens.iter().map(Token::to_string).collect();
     let mut statements = Parser::new(&dialect).with_tokens(tokens).parse_statements().map_err(SqlError::syntax)?;
     let Some(statement) = statements.pop() else { return Ok(Statement::Empty) };
@@ -201,7 +221,7 @@ pub(super) fn classify(sql: &str, session: SessionFacts<'_>) -> Result<Statement
     let table = if let Ast::CreateTable(create) = &statement { Some(create.name.to_string()) } else { None };
     Ok(match (decide(statement, text)?, table, sort_key) {
         (Statement::Plain(create), Some(table), Some(key)) => {
-            Statement::Sorted { create, index: format!("CREATE INDEX ON {table} ({key})") }
+            Statement::Made { create, then: format!("CREATE INDEX ON {table} ({key})") }
         }
         (other, ..) => other,
     })
@@ -291,7 +311,8 @@ fn decide(statement: Ast, text: String) -> Result<Statement, SqlError> {
         }
         Ast::Truncate(_) => Statement::Commits(text),
         Ast::CreateTable(create) => Statement::Plain(create_table(create)?.to_string()),
-        Ast::CreateSchema { .. } | Ast::CreateView { .. } => Statement::Plain(text),
+        Ast::CreateSchema { .. } => Statement::Plain(text),
+        Ast::CreateView(view) => create_view(view),
         Ast::Drop { object_type: ObjectType::Table | ObjectType::Schema | ObjectType::View, .. } => {
             Statement::Plain(text)
         }
@@ -300,6 +321,24 @@ fn decide(statement: Ast, text: String) -> Result<Statement, SqlError> {
                 if !is_known(&column_def.data_type) =>
             {
                 return Err(SqlError::not_played(format!("column type {}", column_def.data_type)));
+            }
+            [
+                AlterTableOperation::AlterColumn {
+                    column_name,
+                    op: AlterColumnOperation::SetDataType { data_type, using: None, had_set: false },
+                },
+            ] => {
+                let (DataType::Varchar(Some(length)) | DataType::CharacterVarying(Some(length))) = data_type else {
+                    return Err(SqlError::new("0A000", "only the length of a varchar column can be altered"));
+                };
+                let CharacterLength::IntegerLength { length: bytes, unit: None } = *length else {
+                    return Err(SqlError::not_played("a length that is not a number"));
+                };
+                let column = match column_name.quote_style {
+                    Some(_) => column_name.value.clone(),
+                    None => column_name.value.to_lowercase(),
+                };
+                Statement::Resize { table: alter.name.to_string(), column, bytes }
             }
             [AlterTableOperation::AddColumn { if_not_exists: false, .. }]
             | [AlterTableOperation::DropColumn { if_exists: false, .. }]
@@ -314,6 +353,97 @@ fn decide(statement: Ast, text: String) -> Result<Statement, SqlError> {
             return Err(SqlError::not_played(text.split_whitespace().take(3).collect::<Vec<_>>().join(" ")));
         }
     })
+}
+
+/// A view as PostgreSQL has it, with a comment where Redshift has another kind of it: `pg_views` shows that.
+/// <https://docs.aws.amazon.com/redshift/latest/dg/r_CREATE_VIEW.html>
+fn create_view(view: CreateView) -> Statement {
+    let kind = match (view.with_no_schema_binding, view.materialized) {
+        (true, _) => "late-binding",
+        (_, true) => "materialized",
+        _ => return Statement::Plain(view.to_string()),
+    };
+    let then = format!("COMMENT ON VIEW {} IS '{kind}'", view.name);
+    let view = CreateView { with_no_schema_binding: false, materialized: false, ..view };
+    Statement::Made { create: view.to_string(), then }
+}
+
+/// `CREATE EXTERNAL SCHEMA name ...`: an ordinary one here.
+fn external_schema(tokens: &[Token]) -> Result<Statement, SqlError> {
+    let words = tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_)));
+    match words.skip(3).find(|token| matches!(token, Token::Word(_))) {
+        Some(name) => Ok(Statement::Plain(format!("CREATE SCHEMA {name}"))),
+        None => Err(SqlError::syntax("an external schema without a name")),
+    }
+}
+
+/// `CREATE EXTERNAL TABLE schema.name (columns) ...`: PostgreSQL's word for a table whose rows are elsewhere is FOREIGN. Nothing can be
+/// read from it here.
+/// <https://docs.aws.amazon.com/redshift/latest/dg/r_CREATE_EXTERNAL_TABLE.html>
+fn external_table(tokens: Vec<Token>) -> Result<Statement, SqlError> {
+    let mut depth = 0;
+    let mut text = String::from("CREATE FOREIGN ");
+    for token in tokens.iter().filter(|t| !matches!(t, Token::Whitespace(_))).skip(2) {
+        text += &format!("{token} ");
+        match token {
+            Token::LParen => depth += 1,
+            Token::RParen if depth == 1 => return Ok(Statement::Plain(text.replace(" . ", ".") + "SERVER spectrum")),
+            Token::RParen => depth -= 1,
+            _ => {}
+        }
+    }
+    Err(SqlError::syntax("an external table without columns"))
+}
+
+/// Names in quotes in lower case, as Redshift folds them unless it is told otherwise.
+fn folded(tokens: Vec<Token>) -> Vec<Token> {
+    let fold = |token| match token {
+        Token::Word(mut word) if word.quote_style == Some('"') => {
+            word.value = word.value.to_lowercase();
+            Token::Word(word)
+        }
+        other => other,
+    };
+    tokens.into_iter().map(fold).collect()
+}
+
+/// `IDENTITY(seed, step)` and `GENERATED BY DEFAULT AS IDENTITY(seed, step)` in PostgreSQL's words. The first is ALWAYS there: values of
+/// others are refused.
+/// <https://docs.aws.amazon.com/redshift/latest/dg/r_CREATE_TABLE_NEW.html>
+fn identity(tokens: Vec<Token>) -> Vec<Token> {
+    let tokens: Vec<Token> = tokens.into_iter().filter(|t| !matches!(t, Token::Whitespace(_))).collect();
+    let words = |text: &str| text.split(' ').map(|word| Token::make_word(word, None)).collect::<Vec<_>>();
+    let is_word = |token: &Token, is: &str| matches!(token, Token::Word(w) if w.quote_style.is_none() && w.value.eq_ignore_ascii_case(is));
+    let mut out: Vec<Token> = Vec::new();
+    let mut i = 0;
+    while i < tokens.len() {
+        let [open, seed @ Token::Number(..), comma, step @ Token::Number(..), close] =
+            tokens.get(i + 1..i + 6).unwrap_or_default()
+        else {
+            out.push(tokens[i].clone());
+            i += 1;
+            continue;
+        };
+        if !is_word(&tokens[i], "identity") || (open, comma, close) != (&Token::LParen, &Token::Comma, &Token::RParen) {
+            out.push(tokens[i].clone());
+            i += 1;
+            continue;
+        }
+        if !out.last().is_some_and(|token| is_word(token, "as")) {
+            out.extend(words("GENERATED ALWAYS AS"));
+        }
+        out.extend(words("IDENTITY"));
+        out.push(Token::LParen);
+        out.extend(words("INCREMENT BY"));
+        out.push(step.clone());
+        out.extend(words("MINVALUE"));
+        out.push(seed.clone());
+        out.extend(words("START WITH"));
+        out.extend([seed.clone(), Token::RParen]);
+        i += 6;
+    }
+    let blank = || Token::Whitespace(sqlparser::tokenizer::Whitespace::Space);
+    out.into_iter().flat_map(|token| [token, blank()]).collect()
 }
 
 /// Without blanks, comments and semicolons at the end.
@@ -352,6 +482,8 @@ fn substitute(tokens: Vec<Token>, session: SessionFacts<'_>) -> Vec<Token> {
             ),
             "sysdate" if !call => (plain("(transaction_timestamp() AT TIME ZONE 'UTC')"), 1),
             "getdate" if empty_call => (plain("(statement_timestamp() AT TIME ZONE 'UTC')"), 3),
+            // Redshift's has the text of a default (`adsrc`), and shows identities there.
+            "pg_attrdef" if !call => (plain("tidegate_attrdef"), 1),
             "len" if call => (plain("length"), 1),
             "nvl" if call => (plain("coalesce"), 1),
             "json_extract_path_text" if call => (plain("tidegate_json_path"), 1),
@@ -415,11 +547,11 @@ fn strip_layout(tokens: Vec<Token>) -> Vec<Token> {
     out
 }
 
-fn show(words: &[String]) -> Result<Statement, SqlError> {
+fn show(words: &[String], session: SessionFacts<'_>) -> Result<Statement, SqlError> {
     let name = words.get(1).map_or("", String::as_str);
     let fixed = |value: &str| Ok(Statement::Plain(format!("SELECT '{value}'::varchar AS {name}")));
     match name {
-        "enable_case_sensitive_identifier" => fixed("off"),
+        "enable_case_sensitive_identifier" => fixed(if session.case_sensitive { "on" } else { "off" }),
         "query_group" => fixed("default"),
         "statement_timeout" | "search_path" | "timezone" | "client_encoding" | "datestyle" => {
             Ok(Statement::Plain(format!("SHOW {name}")))
@@ -430,7 +562,15 @@ fn show(words: &[String]) -> Result<Statement, SqlError> {
 
 fn setting(set: Set, text: String) -> Result<Statement, SqlError> {
     match set {
-        Set::SingleAssignment { variable, .. } => match variable.to_string().to_lowercase().as_str() {
+        Set::SingleAssignment { variable, values, .. } => match variable.to_string().to_lowercase().as_str() {
+            "enable_case_sensitive_identifier" => {
+                let value = values.first().map(|value| value.to_string().to_lowercase()).unwrap_or_default();
+                match value.trim_matches('\'') {
+                    "true" | "on" => Ok(Statement::CaseSensitive(true)),
+                    "false" | "off" => Ok(Statement::CaseSensitive(false)),
+                    _ => Err(SqlError::new("22023", "parameter requires a Boolean value")),
+                }
+            }
             "statement_timeout" | "search_path" | "timezone" | "client_encoding" | "datestyle" | "application_name"
             | "extra_float_digits" => Ok(Statement::Plain(text)),
             "query_group" | "enable_result_cache_for_session" => Ok(Statement::Ignored("SET")),
@@ -451,11 +591,11 @@ fn create_table(mut create: CreateTable) -> Result<CreateTable, SqlError> {
                 ColumnOption::Unique { .. } | ColumnOption::PrimaryKey { .. } | ColumnOption::ForeignKey { .. }
             )
         });
-        if let Some(option) = column
-            .options
-            .iter()
-            .find(|o| !matches!(o.option, ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_)))
-        {
+        if let Some(option) = column.options.iter().find(|o| {
+            let is_identity =
+                matches!(o.option, ColumnOption::Generated { sequence_options: Some(_), generation_expr: None, .. });
+            !is_identity && !matches!(o.option, ColumnOption::Null | ColumnOption::NotNull | ColumnOption::Default(_))
+        }) {
             return Err(SqlError::not_played(format!("column option {}", option.option)));
         }
         let bytes = |n| Some(CharacterLength::IntegerLength { length: n, unit: None });
@@ -523,7 +663,8 @@ fn is_known(data_type: &DataType) -> bool {
 }
 
 /// Catalog tables that both have. Others that begin like them are PostgreSQL's alone, or look different there.
-const CATALOG: [&str; 7] = ["pg_namespace", "pg_tables", "pg_class", "pg_attribute", "pg_type", "pg_user", "pg_views"];
+const CATALOG: [&str; 8] =
+    ["pg_namespace", "pg_tables", "pg_class", "pg_attribute", "pg_attrdef", "pg_type", "pg_user", "pg_views"];
 
 /// Walks a statement and stops at the first thing that is not allowed.
 struct Allow;
@@ -595,7 +736,7 @@ mod tests {
     use super::*;
 
     fn decide(sql: &str) -> Result<Statement, SqlError> {
-        classify(sql, SessionFacts { namespace: "ns", last_copy_id: 7, last_copy_count: 3 })
+        classify(sql, SessionFacts { namespace: "ns", last_copy_id: 7, last_copy_count: 3, case_sensitive: false })
     }
 
     #[test]
@@ -666,11 +807,39 @@ mod tests {
         );
         assert_eq!(
             decide("CREATE TABLE s.t (a varchar(5), b integer) DISTKEY(a) COMPOUND SORTKEY(a, b)"),
-            Ok(Statement::Sorted {
+            Ok(Statement::Made {
                 create: "CREATE TABLE s.t (a VARCHAR(5), b INTEGER)".into(),
-                index: "CREATE INDEX ON s.t (a,b)".into()
+                then: "CREATE INDEX ON s.t (a,b)".into()
             })
         );
+        assert_eq!(
+            plain("CREATE TABLE t (a bigint IDENTITY(0,2), b bigint NOT NULL GENERATED BY DEFAULT AS IDENTITY(1, 1))"),
+            "CREATE TABLE t (a BIGINT GENERATED ALWAYS AS IDENTITY ( INCREMENT BY 2 MINVALUE 0 START WITH 0 ), \
+             b BIGINT NOT NULL GENERATED BY DEFAULT AS IDENTITY ( INCREMENT BY 1 MINVALUE 1 START WITH 1 ))"
+        );
+        for (sql, kind) in [
+            ("CREATE VIEW s.v AS SELECT a FROM t WITH NO SCHEMA BINDING", "late-binding"),
+            ("CREATE MATERIALIZED VIEW s.v AS SELECT a FROM t", "materialized"),
+        ] {
+            let (create, then) =
+                ("CREATE VIEW s.v AS SELECT a FROM t".into(), format!("COMMENT ON VIEW s.v IS '{kind}'"));
+            assert_eq!(decide(sql), Ok(Statement::Made { create, then }));
+        }
+        assert_eq!(
+            plain("CREATE EXTERNAL TABLE x.t (a int, b varchar(9)) STORED AS PARQUET LOCATION 's3://b/p/'"),
+            "CREATE FOREIGN TABLE x.t ( a int , b varchar ( 9 ) ) SERVER spectrum"
+        );
+        assert_eq!(
+            decide("ALTER TABLE s.t ALTER COLUMN Note TYPE varchar(80)"),
+            Ok(Statement::Resize { table: "s.t".into(), column: "note".into(), bytes: 80 })
+        );
+        assert!(decide("ALTER TABLE t ALTER COLUMN a TYPE bigint").is_err());
+        // A name in quotes has its case only where the session says so.
+        assert_eq!(plain(r#"SELECT "userId" FROM "T""#), r#"SELECT "userid" FROM "t""#);
+        let cased = SessionFacts { namespace: "ns", last_copy_id: 7, last_copy_count: 3, case_sensitive: true };
+        let kept = Ok(Statement::Plain(r#"SELECT "userId" FROM "T""#.into()));
+        assert_eq!(classify(r#"SELECT "userId" FROM "T""#, cased), kept);
+        assert_eq!(decide("SET enable_case_sensitive_identifier TO true"), Ok(Statement::CaseSensitive(true)));
         assert_eq!(
             plain("create user u password 'Ab1cdefg';"),
             "CREATE ROLE u LOGIN PASSWORD 'Ab1cdefg' IN ROLE sees_sessions"
