@@ -17,7 +17,7 @@ use checkpoint::{
 
 use crate::{
     CopyFrom, Error, Fold, Folded, HaltNote, Load, LoadStep, Log, Objects, OpenSession, Process, Read, ReadFrom,
-    Reader, Result, StartAt, TableName, TargetColumn, Took, Warehouse,
+    Reader, Result, StartAt, Table, TableName, Took, Warehouse,
 };
 
 /// The error of a call.
@@ -210,8 +210,8 @@ impl<P: Warehouse> Warehouse for Faulty<P> {
         self.script.act("end", || self.port.end(sessions))
     }
 
-    fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
-        self.script.act("columns", || self.port.columns(table))
+    fn tables(&mut self, names: &[TableName]) -> Result<BTreeMap<TableName, Table>> {
+        self.script.act("tables", || self.port.tables(names))
     }
 
     fn rehearse(&mut self, tables: &[TableName], copy: &CopyFrom) -> Result<()> {

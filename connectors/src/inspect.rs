@@ -18,8 +18,12 @@ pub trait Inspect: Send {
     /// How many slices share the work of a COPY. `None` where the warehouse does not show them, as on serverless.
     fn slices(&mut self) -> Result<Option<u64>>;
 
-    /// Whether our user may insert into a table, which COPY asks for. An error if there is no such table.
-    fn may_insert(&mut self, table: &TableName) -> Result<bool>;
+    /// The rights that our user lacks: on the database, on the control tables, and on these targets. `folds` says whether old epochs are
+    /// folded. Before there are control tables it is what making them takes. An error if there is no such target.
+    fn missing_rights(&mut self, targets: &[TableName], folds: bool) -> Result<Vec<MissingRight>>;
+
+    /// Other jobs that have loaded into the same database, by their control tables.
+    fn other_jobs(&mut self) -> Result<Vec<OtherJob>>;
 
     /// Where the job stands.
     fn standing(&mut self) -> Result<Standing>;
@@ -48,6 +52,51 @@ pub trait Inspect: Send {
     /// The checks of [`Inspect::verify`] over all epochs as statements that anyone can run; none where the warehouse has no language
     /// for them.
     fn verify_sql(&mut self, targets: &[Filled]) -> Result<Vec<Check>>;
+}
+
+/// Rights on one thing that our user does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingRight {
+    /// Our user, as the warehouse knows it.
+    pub user: String,
+    /// What they are on, for a person.
+    pub on: String,
+    /// The target, if it is one or its schema.
+    pub target: Option<TableName>,
+    /// Which.
+    pub rights: Vec<&'static str>,
+    /// The commands that need them.
+    pub needed_by: Vec<&'static str>,
+    /// The statement that gives them.
+    pub grant: String,
+}
+
+impl std::fmt::Display for MissingRight {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let MissingRight { user, on, rights, needed_by, grant, target: _ } = self;
+        let (rights, needed_by) = (rights.join(" and no "), needed_by.join(", "));
+        write!(f, "user {user} has no {rights} on {on}, which is needed for: {needed_by}. {grant}")
+    }
+}
+
+/// Another job of the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherJob {
+    /// The schema of its control tables.
+    pub schema: String,
+    /// Its name.
+    pub job: String,
+    /// What it has loaded last; `None` where our user may not read its tables.
+    pub newest: Option<NewestLoad>,
+}
+
+/// The newest epoch of a job that has a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewestLoad {
+    /// When it was loaded, in UTC.
+    pub loaded_at: String,
+    /// The text of its plan.
+    pub plan: String,
 }
 
 /// An epoch of the manifest, with the sums of its counts over the targets.

@@ -36,7 +36,7 @@ pub use log::{BytesColumn, Log, RawBatch, Read, ReadFrom, Reader, Run, StartAt};
 pub use objects::Objects;
 pub use secret::Secret;
 pub use trust::Trust;
-pub use types::{ColumnKind, TableName, TargetColumn};
+pub use types::{ColumnKind, Table, TableKind, TableName, TargetColumn};
 pub use warehouse::{
     Adoption, CopyFrom, Fold, Folded, HaltNote, Load, LoadStep, OpenSession, Process, Took, Warehouse,
     dead_letter_columns, dead_letter_table,

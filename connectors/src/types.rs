@@ -1,9 +1,45 @@
 //! Words for tables: their names, their columns and the types of these.
 
+/// What the catalog has of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// What it is.
+    pub kind: TableKind,
+    /// Its columns, in their order. None where they are not shown.
+    pub columns: Vec<TargetColumn>,
+}
+
+/// What has the name of a table. Only the first can be filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableKind {
+    /// An ordinary table.
+    Table,
+    /// A query under a name.
+    View,
+    /// The same, whose tables need not be there.
+    LateBindingView,
+    /// The stored rows of a query.
+    MaterializedView,
+    /// Rows that are elsewhere, read where they are.
+    External,
+}
+
+impl std::fmt::Display for TableKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            TableKind::Table => "a table",
+            TableKind::View => "a view",
+            TableKind::LateBindingView => "a late-binding view",
+            TableKind::MaterializedView => "a materialized view",
+            TableKind::External => "an external table",
+        })
+    }
+}
+
 /// A column of a target table, as the catalog has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetColumn {
-    /// Its name, in lower case.
+    /// Its name, in its case.
     pub name: String,
     /// Its type.
     pub kind: ColumnKind,
@@ -11,6 +47,8 @@ pub struct TargetColumn {
     pub not_null: bool,
     /// Whether it has a default, which COPY takes where the column is not in its list.
     pub has_default: bool,
+    /// Whether the warehouse alone numbers it: a load that fills it is refused.
+    pub is_identity: bool,
 }
 
 /// A type, as a target's column has it and as a job file declares it for a column of a stream.

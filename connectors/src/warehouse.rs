@@ -1,16 +1,24 @@
 //! The port of a warehouse: the fence, the manifest, and the load that moves both and the rows in one transaction. Redshift.
 
+use std::collections::BTreeMap;
+
 use checkpoint::{
     Counts, Epoch, Generation, Link, Micros, Nonce,
     protocol::{Holder, Outcome, Range, TableFacts},
 };
 
-use crate::{ColumnKind, Result, TableName, TargetColumn};
+use crate::{ColumnKind, Result, Table, TableName, TargetColumn};
 
 /// The columns of a job's dead letters: one row for each record that could not be loaded. `target` is empty where the
 /// record did not decode, so that it concerns every target of its stream; `record_index` is the record's place in its message.
 pub fn dead_letter_columns() -> Vec<TargetColumn> {
-    let column = |name: &str, kind, not_null| TargetColumn { name: name.into(), kind, not_null, has_default: false };
+    let column = |name: &str, kind, not_null| TargetColumn {
+        name: name.into(),
+        kind,
+        not_null,
+        has_default: false,
+        is_identity: false,
+    };
     vec![
         column("epoch", ColumnKind::BigInt, true),
         column("target", ColumnKind::Varchar(256), true),
@@ -185,11 +193,17 @@ pub trait Warehouse: Send {
     /// Ends these sessions. What they had open is rolled back.
     fn end(&mut self, sessions: &[OpenSession]) -> Result<()>;
 
-    /// The columns of a table in their order; `None` if there is no such table, or it may not be seen.
-    fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>>;
+    /// What the catalog has of these tables, without those that are not there, or may not be seen.
+    fn tables(&mut self, names: &[TableName]) -> Result<BTreeMap<TableName, Table>>;
 
-    /// Whether a load can work, without an effect: our user may insert into these tables, and a COPY of this file, which has the
-    /// columns of the dead letters, goes into a temporary table.
+    /// The columns of one of them in their order; `None` if there is no such table, or it may not be seen.
+    fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
+        let found = self.tables(std::slice::from_ref(table))?.remove(table);
+        Ok(found.map(|table| table.columns).filter(|columns| !columns.is_empty()))
+    }
+
+    /// Whether a load can work, without an effect: our user has the rights that a load into these tables takes (which is not asked where
+    /// none is named), and a COPY of this file, which has the columns of the dead letters, goes into a temporary table.
     fn rehearse(&mut self, tables: &[TableName], copy: &CopyFrom) -> Result<()>;
 
     /// Loads, and reads back that it is in. An error that cannot say whether it happened is for [`Warehouse::resolve`].

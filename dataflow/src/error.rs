@@ -69,9 +69,13 @@ catalogue! {
     OtherTables "TG-1006" exit 3 "the control tables are not of this program"
         cause "Some of them are missing, or they have no version row, or one of another format: an older program made them, or somebody removed one." remedy "Restore what is missing. Tables of an older program, or of another one: drop them, or give the job another name.";
     Target "TG-1004" exit 3 "the query does not fit the target table"
-        cause "A selected column is not in the table, has a type that cannot be loaded, or a required one is not selected." remedy "Change the query or the table.";
+        cause "A selected column is not in the table, has a type that cannot be loaded, is numbered by Redshift alone, or a required one is not selected." remedy "Change the query or the table.";
+    NotATable "TG-1008" exit 3 "the target is not a table that can be filled"
+        cause "It is a view, a late-binding or materialized view, or an external table: COPY fills none of them." remedy "Name the table that is to be filled: the one that the view reads, or a new one.";
     Findings "TG-1005" exit 4 "something is not as it should be"
         cause "`check` found what is in the way of the job, or `verify` what its promise excludes; it is listed above." remedy "Each finding of `check` names its remedy. For `verify`, find out who changed the tables: `--sql` prints the statements, and rows that others write to a target are warnings with `--edited`.";
+    LoadedTwice "TG-1009" exit 4 "another job loads the same topic into the same table"
+        cause "The control tables of another job say that it reads a topic of this one and fills the same table, so that each record comes twice." remedy "Keep one of the two jobs. If the other one will never run again, drop its control tables.";
     Unconfirmed "TG-1007" exit 4 "nothing was decided"
         cause "What the decision would do is shown above." remedy "Run the same command with --yes, if that is what is meant.";
     Unreachable "TG-2001" exit 5 "another system cannot be reached"

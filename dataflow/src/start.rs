@@ -15,7 +15,7 @@ use crate::{
     error::{Code, CodedError, Result},
     halts,
     job::Job,
-    plan::{Plan, meaning, plan},
+    plan::{self, Plan, meaning},
     ports::warehouse,
     preflight::{self, preflight},
     process::begin,
@@ -111,12 +111,16 @@ struct Looked {
 fn look(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse) -> Result<Looked> {
     // Before the catalog is asked for anything: whether there are control tables, all of them, and ours.
     halts::found(warehouse.read().map_err(CodedError::of_tables)?.fence.generation);
-    let mut tables = Vec::new();
-    let plan = plan(job, &mut |table| {
-        let found = warehouse.columns(table)?;
-        tables.extend(found.as_ref().map(|columns| to_wire(table, columns)));
-        Ok(found)
-    })?;
+    let names: Vec<TableName> =
+        job.targets.iter().map(|target| target.table.clone()).chain([job.dead_letters()]).collect();
+    let found = warehouse.tables(&names)?;
+    let not_tables: Vec<String> =
+        found.iter().filter_map(|(name, table)| plan::not_a_table(name, table.kind)).collect();
+    if !not_tables.is_empty() {
+        return Err(CodedError::new(Code::NotATable, not_tables.join("\n")));
+    }
+    let tables = found.iter().map(|(name, table)| to_wire(name, &table.columns)).collect();
+    let plan = plan::plan(job, &mut |name| Ok(found.get(name).map(|table| table.columns.clone())))?;
     let filled: Vec<TableName> = plan.targets.iter().map(|target| target.table.clone()).collect();
     preflight(job, &filled, objects, warehouse)?;
     Ok(Looked { plan, tables })
@@ -131,7 +135,7 @@ pub fn other(job: &Job, options: &Options, log: &dyn Log, objects: &dyn Objects)
     let mut joined = join(cluster, hello(cluster, &job.name, &meaning(job)?))?;
     begin();
     let told: BTreeMap<TableName, Vec<TargetColumn>> = joined.welcome.tables.drain(..).map(from_wire).collect();
-    let plan = plan(job, &mut |table| Ok(told.get(table).cloned()))?;
+    let plan = plan::plan(job, &mut |table| Ok(told.get(table).cloned()))?;
     let welcome = &joined.welcome;
     let nonce = Nonce::parse(&welcome.start.nonce).filter(|_| plan.hash == welcome.plan);
     let Some(nonce) = nonce else {
@@ -153,6 +157,7 @@ fn to_wire(table: &TableName, columns: &[TargetColumn]) -> Table {
         kind: column.kind.to_string(),
         not_null: column.not_null,
         has_default: column.has_default,
+        is_identity: column.is_identity,
     };
     let (schema, name) = (table.schema.clone(), table.table.clone());
     Table { schema, table: name, columns: columns.iter().map(column).collect() }
@@ -164,6 +169,7 @@ fn from_wire(table: Table) -> (TableName, Vec<TargetColumn>) {
         kind: ColumnKind::parse(&column.kind).unwrap_or(ColumnKind::Other(column.kind)),
         not_null: column.not_null,
         has_default: column.has_default,
+        is_identity: column.is_identity,
     };
     let name = TableName { schema: table.schema, table: table.table };
     (name, table.columns.into_iter().map(column).collect())

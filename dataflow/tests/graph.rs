@@ -110,7 +110,13 @@ impl World {
         std::fs::write(&path, JOB).unwrap();
         let job = job::load(&path.display().to_string()).unwrap();
         std::fs::remove_file(&path).unwrap();
-        let column = |name: &str, kind| TargetColumn { name: name.into(), kind, not_null: false, has_default: false };
+        let column = |name: &str, kind| TargetColumn {
+            name: name.into(),
+            kind,
+            not_null: false,
+            has_default: false,
+            is_identity: false,
+        };
         let table = |name: &str| TableName { schema: "public".into(), table: name.into() };
         let tables = BTreeMap::from([
             (

@@ -50,7 +50,7 @@
 //! let columns = [SourceColumn::new("id", ColumnKind::BigInt), SourceColumn::new("country", ColumnKind::Varchar(2))];
 //! let streams = [("clicks".to_string(), columns.to_vec())];
 //! let selection = select::parse("SELECT id FROM clicks WHERE country = 'ee'", &streams).unwrap();
-//! let column = TargetColumn { name: "id".into(), kind: ColumnKind::Integer, not_null: false, has_default: false };
+//! let column = TargetColumn { name: "id".into(), kind: ColumnKind::Integer, not_null: false, has_default: false, is_identity: false };
 //! let target = Arc::new(Target {
 //!     table: TableName { schema: "public".into(), table: "clicks".into() },
 //!     stream: Some(0),

@@ -91,7 +91,13 @@ fn stages() -> Stages {
     let columns: Vec<SourceColumn> = kinds.into_iter().map(|(name, kind)| SourceColumn::new(name, kind)).collect();
     let query = "SELECT n, 100 / divisor AS q, size, n + 1 AS next FROM s WHERE 10 / kind > 0";
     let selection = select::parse(query, &[("s".into(), columns.clone())]).unwrap();
-    let column = |name: &str, kind| TargetColumn { name: name.into(), kind, not_null: false, has_default: false };
+    let column = |name: &str, kind| TargetColumn {
+        name: name.into(),
+        kind,
+        not_null: false,
+        has_default: false,
+        is_identity: false,
+    };
     let target = Target {
         table: TableName { schema: "public".into(), table: "t".into() },
         stream: Some(0),

@@ -137,7 +137,13 @@ fn a_good_setup_and_fourteen_bad_ones() {
             &["finding[TG-2002]: staging.access_key_id"],
             &["whether Redshift may read"],
         ),
-        ("no right to insert", &[], &[(&table, &no_right)], &["finding[TG-2002]: target", "may not insert"], &[]),
+        (
+            "no right to insert",
+            &[],
+            &[(&table, &no_right)],
+            &["finding[TG-2002]: target", "has no INSERT on table", "GRANT INSERT ON "],
+            &[],
+        ),
         (
             "no control tables",
             &[],

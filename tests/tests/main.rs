@@ -29,5 +29,6 @@ mod starts;
 mod stops;
 mod tables;
 mod takeover;
+mod target;
 mod tidy;
 mod verify;

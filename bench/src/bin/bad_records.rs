@@ -114,6 +114,7 @@ fn stages() -> Stages {
         kind: if c.name == "url" { ColumnKind::Varchar(100) } else { c.kind.clone() },
         not_null: false,
         has_default: false,
+        is_identity: false,
     };
     let target = Target {
         table: TableName { schema: "public".into(), table: "clicks".into() },

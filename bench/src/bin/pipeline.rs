@@ -133,6 +133,7 @@ fn parts(events: u64) {
         kind: c.kind.clone(),
         not_null: false,
         has_default: false,
+        is_identity: false,
     };
     let target = Arc::new(Target {
         table: TableName { schema: "public".into(), table: "events".into() },

@@ -44,9 +44,9 @@ pub fn inspect(
 ) {
     assert!(!inspect.log_in().unwrap().is_empty());
     inspect.slices().unwrap();
-    assert!(inspect.may_insert(table).unwrap());
+    assert_eq!(inspect.missing_rights(std::slice::from_ref(table), true).unwrap(), []);
     let none = TableName { table: "no_such_table".into(), ..table.clone() };
-    did_not(&inspect.may_insert(&none).unwrap_err(), Fault::Missing);
+    did_not(&inspect.missing_rights(&[none], true).unwrap_err(), Fault::Missing);
     // Without control tables nothing is said about the job.
     did_not(&inspect.standing().unwrap_err(), Fault::Missing);
     did_not(&inspect.live(0).unwrap_err(), Fault::Missing);

@@ -31,7 +31,8 @@ pub fn barred_warehouse(warehouse: &mut dyn Warehouse, inspect: &mut dyn Inspect
     did_not(&warehouse.resolve(&holder, &next.range).unwrap_err(), fault);
     did_not(&inspect.log_in().unwrap_err(), fault);
     did_not(&inspect.slices().unwrap_err(), fault);
-    did_not(&inspect.may_insert(table).unwrap_err(), fault);
+    did_not(&inspect.missing_rights(std::slice::from_ref(table), true).unwrap_err(), fault);
+    did_not(&inspect.other_jobs().unwrap_err(), fault);
     did_not(&inspect.standing().unwrap_err(), fault);
     did_not(&inspect.live(0).unwrap_err(), fault);
     did_not(&inspect.epochs(1).unwrap_err(), fault);

@@ -11,7 +11,10 @@ use super::{
 use crate::{
     Error, Fault, Inspect, Result, TableName, Warehouse,
     conformance::SetAside,
-    inspect::{Check, DeadLetter, EpochSummary, Filled, Found, Group, Scope, Standing, Verification, Which},
+    inspect::{
+        Check, DeadLetter, EpochSummary, Filled, Found, Group, MissingRight, OtherJob, Scope, Standing, Verification,
+        Which,
+    },
 };
 
 impl MemoryWarehouse {
@@ -68,12 +71,18 @@ impl Inspect for MemoryWarehouse {
         Ok(None)
     }
 
-    fn may_insert(&mut self, table: &TableName) -> Result<bool> {
+    fn missing_rights(&mut self, targets: &[TableName], _: bool) -> Result<Vec<MissingRight>> {
         self.bar.pass()?;
-        match self.targets.contains_key(table) {
-            true => Ok(true),
-            false => Err(Error::new(Fault::Missing, format!("there is no table {table}"))),
+        let there = lock(&self.targets);
+        match targets.iter().find(|table| !there.contains_key(table)) {
+            None => Ok(Vec::new()),
+            Some(table) => Err(Error::new(Fault::Missing, format!("there is no table {table}"))),
         }
+    }
+
+    fn other_jobs(&mut self) -> Result<Vec<OtherJob>> {
+        self.bar.pass()?;
+        Ok(Vec::new())
     }
 
     fn standing(&mut self) -> Result<Standing> {

@@ -73,8 +73,13 @@ mod tests {
     #[test]
     fn the_warehouse_keeps_its_promises() {
         let table = TableName { schema: "public".into(), table: "target".into() };
-        let columns =
-            vec![TargetColumn { name: "a".into(), kind: ColumnKind::BigInt, not_null: true, has_default: false }];
+        let columns = vec![TargetColumn {
+            name: "a".into(),
+            kind: ColumnKind::BigInt,
+            not_null: true,
+            has_default: false,
+            is_identity: false,
+        }];
         let new = || MemoryWarehouse::new([(table.clone(), columns.clone())].into(), MemoryObjects::default());
         let warehouse = new();
         conformance::warehouse(&mut warehouse.clone(), &mut warehouse.clone(), &table);

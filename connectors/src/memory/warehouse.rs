@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     Adoption, CopyFrom, Error, Fault, Fold, Folded, HaltNote, Load, LoadStep, Objects, OpenSession, Process, Result,
-    TableName, TargetColumn, Took, Warehouse,
+    Table, TableKind, TableName, TargetColumn, Took, Warehouse,
     conformance::{SetAside, Trouble},
 };
 
@@ -43,7 +43,7 @@ pub(super) struct Tables {
 #[derive(Clone)]
 pub struct MemoryWarehouse {
     pub(super) tables: Arc<Mutex<Tables>>,
-    pub(super) targets: Arc<BTreeMap<TableName, Vec<TargetColumn>>>,
+    pub(super) targets: Arc<Mutex<BTreeMap<TableName, Vec<TargetColumn>>>>,
     objects: MemoryObjects,
     accident: Accident,
     pub(super) bar: Bar,
@@ -61,12 +61,28 @@ impl MemoryWarehouse {
     pub fn new(targets: BTreeMap<TableName, Vec<TargetColumn>>, objects: MemoryObjects) -> MemoryWarehouse {
         let (tables, accident, bar) = (Arc::default(), Arc::default(), Bar::default());
         let letters = targets.keys().find(|table| table.table.ends_with("_dead_letters")).map(TableName::to_string);
-        MemoryWarehouse { tables, targets: Arc::new(targets), objects, accident, bar, letters, identity: None }
+        MemoryWarehouse {
+            tables,
+            targets: Arc::new(Mutex::new(targets)),
+            objects,
+            accident,
+            bar,
+            letters,
+            identity: None,
+        }
     }
 
     /// Lets everything fail with this from now on, or nothing any more.
     pub fn bar(&self, fault: Option<Fault>) {
         self.bar.set(fault);
+    }
+
+    /// Gives a table other columns; none takes it away.
+    pub fn alter(&self, table: &TableName, columns: Option<Vec<TargetColumn>>) {
+        match columns {
+            Some(columns) => lock(&self.targets).insert(table.clone(), columns),
+            None => lock(&self.targets).remove(table),
+        };
     }
 
     /// Lets this happen to the next load.
@@ -228,14 +244,17 @@ impl Warehouse for MemoryWarehouse {
         Ok(())
     }
 
-    fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
+    fn tables(&mut self, names: &[TableName]) -> Result<BTreeMap<TableName, Table>> {
         self.bar.pass()?;
-        Ok(self.targets.get(table).cloned())
+        let targets = lock(&self.targets);
+        let found = names.iter().filter_map(|name| Some((name.clone(), targets.get(name)?.clone())));
+        Ok(found.map(|(name, columns)| (name, Table { kind: TableKind::Table, columns })).collect())
     }
 
     fn rehearse(&mut self, tables: &[TableName], copy: &CopyFrom) -> Result<()> {
         self.bar.pass()?;
-        if let Some(table) = tables.iter().find(|table| !self.targets.contains_key(table)) {
+        let targets = lock(&self.targets);
+        if let Some(table) = tables.iter().find(|table| !targets.contains_key(table)) {
             return Err(Error::new(Fault::Denied, format!("our user may not insert into {table}")));
         }
         self.check_files(&copy.manifest_url)

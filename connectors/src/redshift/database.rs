@@ -7,7 +7,7 @@ use super::{
     tables::{self, Tables},
     text::literal,
 };
-use crate::{ColumnKind, Error, OpenSession, Process, Result, TableName, TargetColumn, Trust};
+use crate::{Error, OpenSession, Process, Result, Trust};
 
 /// A Redshift database and the control tables of one job in it.
 pub struct Redshift {
@@ -182,34 +182,4 @@ impl Redshift {
             _ => Ok(Some(Digest(format!("{} rows for one epoch", rows.len())))), // equals no digest: a contradiction
         }
     }
-}
-
-/// The columns of a table, as the catalog has them; `None` where there is no table, or our user may not see it.
-pub(super) fn columns_of(session: &mut Session, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
-    let rows = session
-        .run(&format!(
-            "SELECT column_name, data_type, character_maximum_length, is_nullable, column_default, numeric_precision, \
-             numeric_scale FROM svv_columns WHERE table_schema = {} AND table_name = {} ORDER BY ordinal_position",
-            literal(&table.schema),
-            literal(&table.table)
-        ))?
-        .rows;
-    let columns = rows.iter().map(|row| {
-        let name = row.text(1)?;
-        let numbers: Vec<String> = match name {
-            "numeric" => [row.optional(5), row.optional(6)].into_iter().flatten().collect(),
-            "character" | "character varying" | "binary varying" => row.optional(2).into_iter().collect(),
-            _ => Vec::new(),
-        };
-        let spelled = if numbers.is_empty() { name.into() } else { format!("{name}({})", numbers.join(",")) };
-        let kind = ColumnKind::parse(&spelled).unwrap_or_else(|_| ColumnKind::Other(name.into()));
-        Ok(TargetColumn {
-            name: row.text(0)?.into(),
-            kind,
-            not_null: row.text(3)?.eq_ignore_ascii_case("no"),
-            has_default: row.optional(4).is_some(),
-        })
-    });
-    let columns: Vec<TargetColumn> = columns.collect::<Result<_>>()?;
-    Ok((!columns.is_empty()).then_some(columns))
 }

@@ -7,7 +7,9 @@ use checkpoint::garbage::Live;
 use super::database::Redshift;
 use crate::{
     Inspect, Result, TableName,
-    inspect::{Check, DeadLetter, EpochSummary, Filled, Group, Scope, Standing, Verification, Which},
+    inspect::{
+        Check, DeadLetter, EpochSummary, Filled, Group, MissingRight, OtherJob, Scope, Standing, Verification, Which,
+    },
 };
 
 impl Inspect for Redshift {
@@ -19,8 +21,12 @@ impl Inspect for Redshift {
         self.count_slices()
     }
 
-    fn may_insert(&mut self, table: &TableName) -> Result<bool> {
-        self.on_catalog(|session| Redshift::may(session, &table.to_string(), "insert"))
+    fn missing_rights(&mut self, targets: &[TableName], folds: bool) -> Result<Vec<MissingRight>> {
+        self.find_missing_rights(targets, folds)
+    }
+
+    fn other_jobs(&mut self) -> Result<Vec<OtherJob>> {
+        self.find_other_jobs()
     }
 
     fn standing(&mut self) -> Result<Standing> {

@@ -114,8 +114,10 @@ impl Redshift {
 
     /// Whether all tables of a load are there.
     pub(super) fn check_tables(&mut self, load: &Load) -> Result<()> {
+        let names: Vec<_> = load.copies.iter().map(|copy| copy.table.clone()).collect();
+        let there = self.tables(&names)?;
         for copy in &load.copies {
-            if self.columns(&copy.table)?.is_none() {
+            if !there.contains_key(&copy.table) {
                 return Err(Error::new(Fault::Missing, format!("there is no table {} any more", copy.table)));
             }
         }

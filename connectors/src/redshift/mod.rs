@@ -5,18 +5,21 @@
 //! answers keep-alives and nothing else.
 //!
 //! [`session`] is a connection, [`verdict`] says what its errors mean, [`tables`] has the text of the control tables, [`snapshot`]
-//! reads them. [`database`] opens sessions and records them, [`fence`] waits for the fence, [`load`] is the transaction: which
+//! reads them. [`catalog`] says what other tables are. [`database`] opens sessions and records them, [`fence`] waits for the fence, [`load`] is the transaction: which
 //! statements in which order. What their answers mean is decided by `checkpoint::protocol`. This file is the port.
 
+mod catalog;
 mod database;
 mod dead_letters;
 mod epochs;
 mod fence;
 mod fold;
 mod inspect;
+mod jobs;
 mod load;
 mod plans;
 mod probe;
+mod rights;
 mod session;
 mod snapshot;
 mod tables;
@@ -24,7 +27,7 @@ mod text;
 mod verdict;
 mod verify;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use checkpoint::{
     Epoch, Generation, Micros, Nonce,
@@ -32,11 +35,10 @@ use checkpoint::{
 };
 
 use crate::{
-    CopyFrom, Error, Fault, Fold, Folded, HaltNote, Happened, Load, LoadStep, OpenSession, Process, Result, TableName,
-    TargetColumn, Took, Warehouse,
+    CopyFrom, Error, Fault, Fold, Folded, HaltNote, Happened, Load, LoadStep, OpenSession, Process, Result, Table,
+    TableName, Took, Warehouse,
     retry::{Policy, Retry},
 };
-use database::columns_of;
 use text::literal;
 
 pub use database::Redshift;
@@ -50,6 +52,9 @@ const RIVAL_INITS: Policy = Policy {
     within: Duration::from_secs(30),
     attempts: 20,
 };
+/// How long the catalog may take to answer between two loads.
+const LOOK_WITHIN: Duration = Duration::from_secs(15);
+
 impl Warehouse for Redshift {
     fn init(&mut self, fence_id: &str) -> Result<Vec<String>> {
         let mut retry = Retry::new(RIVAL_INITS);
@@ -113,20 +118,22 @@ impl Warehouse for Redshift {
         self.end_sessions(&mut self.connect()?, sessions)
     }
 
-    fn columns(&mut self, table: &TableName) -> Result<Option<Vec<TargetColumn>>> {
-        self.on_catalog(|session| columns_of(session, table))
+    fn tables(&mut self, names: &[TableName]) -> Result<BTreeMap<TableName, Table>> {
+        if self.generation.is_none() {
+            return self.on_catalog(|session| catalog::tables_of(session, names));
+        }
+        // Between two loads: on the session that is open anyway, and not for long.
+        self.on_session(|_, session| {
+            session.limit(LOOK_WITHIN)?;
+            catalog::tables_of(session, names)
+        })
     }
 
     fn rehearse(&mut self, tables: &[TableName], copy: &CopyFrom) -> Result<()> {
-        let targets: Vec<String> = tables.iter().map(|table| table.to_string()).collect();
-        let targets = targets.iter().map(|table| (table.as_str(), "insert"));
-        let needed: Vec<(String, &str)> =
-            targets.chain(self.tables.written()).map(|(table, right)| (table.to_string(), right)).collect();
-        for (table, right) in needed {
-            if !self.on_catalog(|session| Redshift::may(session, &table, right))? {
-                let what = format!("user {} may not {right} {table}", self.settings.user);
-                return Err(Error::new(Fault::Denied, what));
-            }
+        let missing = if tables.is_empty() { Vec::new() } else { self.missing_rights_of_run(tables)? };
+        if !missing.is_empty() {
+            let missing: Vec<String> = missing.iter().map(|right| right.to_string()).collect();
+            return Err(Error::new(Fault::Denied, missing.join("; ")));
         }
         // Nobody asks any more, and what follows may wait for long.
         self.catalog = None;

@@ -1,10 +1,6 @@
 //! What can be found out of a warehouse without leaving anything behind.
 
-use super::{
-    database::Redshift,
-    session::Session,
-    text::{literal, name},
-};
+use super::{database::Redshift, text::name};
 use crate::{CopyFrom, Error, Fault, Result, dead_letter_columns};
 
 impl Redshift {
@@ -23,12 +19,6 @@ impl Redshift {
             Err(error) if matches!(error.fault, Fault::Denied | Fault::Missing) => Ok(None),
             Err(error) => Err(error),
         }
-    }
-
-    /// Whether our user has a right on a table.
-    pub(super) fn may(session: &mut Session, table: &str, right: &str) -> Result<bool> {
-        let said = session.one_text(&format!("SELECT has_table_privilege({}, '{right}')", literal(table)))?;
-        Ok(said == "t" || said == "true")
     }
 
     /// A COPY of a file of dead letters into a temporary table, whose transaction is rolled back.

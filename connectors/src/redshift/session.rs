@@ -54,6 +54,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// What we wait beyond the server's own limit, which a server that is stopped does not keep.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// Names in quotes keep their case, so that a table that was made so can be filled. Ours are in lower case and always in quotes.
+/// <https://docs.aws.amazon.com/redshift/latest/dg/r_enable_case_sensitive_identifier.html>
+const CASE: &str = "SET enable_case_sensitive_identifier TO true";
 /// Times go out and come back in one form, whatever the settings of the user or the group are.
 const AS_WE_READ_IT: [&str; 2] = ["SET timezone TO 'UTC'", "SET datestyle TO 'ISO, MDY'"];
 
@@ -175,6 +178,11 @@ impl Session {
         session.limit(CONNECT_WITHIN)?;
         for setting in AS_WE_READ_IT {
             session.run(setting)?;
+        }
+        match session.run(CASE) {
+            // One that does not know the setting has no such names either.
+            Err(error) if error.fault != Fault::Refused => return Err(error),
+            _ => {}
         }
         session.pid = session.one_number("SELECT pg_backend_pid()")?;
         // On an endpoint that does not show sessions there is no row, or no such view: then a successor cannot end this one.

@@ -6,7 +6,7 @@ use super::{
     session::{Session, conflict},
     text::{literal, name},
 };
-use crate::{Error, Fault, HaltNote, Process, Result, dead_letter_columns};
+use crate::{Error, Fault, HaltNote, Process, Result, TableName, dead_letter_columns};
 
 /// The format of the tables. A program that needs another one refuses them.
 pub(super) const FORMAT: u32 = 2;
@@ -151,11 +151,14 @@ impl Tables {
         (&self.schema, format!("{}_fence", self.job))
     }
 
-    /// Those that a process writes to, and the right that it takes.
-    pub(super) fn written(&self) -> Vec<(&str, &'static str)> {
-        let Tables { fence, manifest, rows, offsets, cuts, plans, sessions, halts, .. } = self;
-        let inserted = [manifest, rows, offsets, cuts, plans, sessions, halts].map(|table| (table.as_str(), "insert"));
-        [(fence.as_str(), "update")].into_iter().chain(inserted).collect()
+    /// The name of a table, by what comes after the job's name.
+    pub(super) fn table_name(&self, suffix: &str) -> TableName {
+        TableName { schema: self.schema.clone(), table: format!("{}_{suffix}", self.job) }
+    }
+
+    /// The job.
+    pub(super) fn job(&self) -> &str {
+        &self.job
     }
 
     /// The name of the dead letters in the counts.

@@ -5,9 +5,9 @@ pub(super) fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "''"))
 }
 
-/// An identifier. Redshift folds it to lower case even when quoted, so it is lower case to begin with.
+/// An identifier, which keeps its case: each session says so when it begins.
 pub(super) fn name(text: &str) -> String {
-    format!("\"{}\"", text.to_lowercase().replace('"', "\"\""))
+    format!("\"{}\"", text.replace('"', "\"\""))
 }
 
 #[cfg(test)]
@@ -17,6 +17,6 @@ mod tests {
     #[test]
     fn nothing_gets_out_of_its_quotes() {
         assert_eq!(literal(r"it's \' all"), r"'it''s \\'' all'");
-        assert_eq!(name(r#"Off"set"#), r#""off""set""#);
+        assert_eq!(name(r#"Off"set"#), r#""Off""set""#);
     }
 }

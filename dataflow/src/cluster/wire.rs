@@ -131,6 +131,8 @@ pub struct Column {
     pub not_null: bool,
     /// Whether it has a default.
     pub has_default: bool,
+    /// Whether the warehouse alone numbers it.
+    pub is_identity: bool,
 }
 
 /// From each process to process 0: it has all its sockets. From process 0 to each: all have.

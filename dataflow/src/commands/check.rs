@@ -2,6 +2,10 @@
 //!
 //! What does not depend on another finding is looked at in any case; what does is listed as not checked, with the reason.
 
+mod others;
+mod said;
+mod target;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -18,6 +22,8 @@ use operators::{
     rows::Origin,
 };
 use serde::Serialize;
+
+use said::Said;
 
 use super::output::{print, print_escaped};
 use crate::{
@@ -103,6 +109,17 @@ impl Checked {
 
     fn skip(&mut self, what: &str, because: &str) {
         self.not_checked.push(format!("{what}: {because}"));
+    }
+
+    fn take(&mut self, said: Vec<Said>) {
+        for one in said {
+            match one {
+                Said::Found(key, error) => self.found(key, &error),
+                Said::Good(what) => self.good.push(what),
+                Said::Note(what) => self.notes.push(what),
+                Said::NotChecked(what, because) => self.skip(what, &because),
+            }
+        }
     }
 
     /// The text for a person.
@@ -354,39 +371,11 @@ fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
         Ok(None) => checked.skip("how many slices share the work of a COPY", "stv_slices may not be seen here"),
         Err(error) => checked.found("redshift", &error.into()),
     }
-    for target in &job.targets {
-        let key = format!("target {}", target.table);
-        let columns = match warehouse.columns(&target.table) {
-            Ok(Some(columns)) => columns,
-            Ok(None) => {
-                checked.found(format!("{key}: table"), &plan::no_table(job, target));
-                continue;
-            }
-            Err(error) => {
-                checked.found(key, &error.into());
-                continue;
-            }
-        };
-        match plan::fit_target(target, &columns) {
-            Ok(_) => checked.good.push(format!("table {}: its columns take what the query gives", target.table)),
-            Err(findings) => {
-                checked.found(format!("{key}: query"), &CodedError::new(Code::Target, findings.join("\n")))
-            }
-        }
-        match inspect.may_insert(&target.table) {
-            Ok(true) => {}
-            Ok(false) => {
-                let what = format!(
-                    "user {0} may not insert into {1}: GRANT INSERT ON {1} TO {0}",
-                    job.redshift.user, target.table
-                );
-                checked.found(format!("{key}: table"), &CodedError::new(Code::Denied, what));
-            }
-            Err(error) => checked.found(key, &error.into()),
-        }
-    }
+    let (said, is_readable) = target::look(job, &mut *warehouse, &mut *inspect);
+    checked.take(said);
+    checked.take(others::look(job, &mut *inspect));
     match plan::dead_letters(job, &mut |table| warehouse.columns(table)) {
-        Ok(_) => Some(warehouse),
+        Ok(_) => is_readable.then_some(warehouse),
         Err(error) => {
             checked.found("job", &error);
             None

@@ -1,6 +1,9 @@
 //! `tidegate verify`: whether what the control tables say is true.
 
-use connectors::inspect::{Filled, Found, Looked, OriginColumns, Scope, Topic, Verification};
+use connectors::{
+    TableName,
+    inspect::{Filled, Found, Looked, OriginColumns, Scope, Topic, Verification},
+};
 use operators::query::{Input, SourceValue, select::Value};
 use serde::Serialize;
 
@@ -11,7 +14,7 @@ use super::{
 use crate::{
     error::{Code, CodedError, Result},
     job::{self, Job, TargetOptions},
-    ports, visible,
+    plan, ports, visible,
 };
 
 /// Compare the control tables and the targets with each other: cuts, digests, counts, rows. Exit code 4 on a finding.
@@ -92,7 +95,7 @@ fn verify(job: &Job, edited: &[String], scope: Scope) -> Result<Verified> {
             return Err(CodedError::new(Code::Usage, what));
         }
     }
-    let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
+    let targets = all_filled(job)?;
     let verified = ports::inspect(job)?.verify(&targets, scope).map_err(CodedError::of_tables)?;
     let unplaced = targets.iter().filter(|target| target.origin.is_none()).map(|target| target.table.to_string());
     let edits = |found: &Found| found.edits_disturb && found.target.as_ref().is_some_and(|t| edited.contains(t));
@@ -177,9 +180,47 @@ fn rows(found: &Found) -> String {
 
 /// The statements of the checks, as a person would run them.
 fn sql(job: &Job) -> Result<String> {
-    let targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
+    let targets = all_filled(job)?;
     let checks = ports::inspect(job)?.verify_sql(&targets).map_err(CodedError::of_tables)?;
-    Ok(checks.iter().map(|check| format!("-- no row, or: {}\n{};\n\n", check.what, check.sql)).collect())
+    let is_cased = |target: &Filled| {
+        target.table.to_string().chars().chain(names(target).flat_map(str::chars)).any(char::is_uppercase)
+    };
+    let cased = if targets.iter().any(is_cased) { "SET enable_case_sensitive_identifier TO true;\n\n" } else { "" };
+    let statements = checks.iter().map(|check| format!("-- no row, or: {}\n{};\n\n", check.what, check.sql));
+    Ok(cased.to_string() + &statements.collect::<String>())
+}
+
+/// The columns that say where rows came from.
+fn names(target: &Filled) -> impl Iterator<Item = &str> {
+    target.origin.iter().flat_map(|OriginColumns { topic, partition, offset }| {
+        let topic = if let Topic::Column(column) = topic { Some(column.as_str()) } else { None };
+        topic.into_iter().chain([partition.as_str(), offset.as_str()])
+    })
+}
+
+/// All targets, with the names that their columns have in the table: one in quotes that it has not means the one in lower case.
+fn all_filled(job: &Job) -> Result<Vec<Filled>> {
+    let mut targets: Vec<Filled> = job.targets.iter().map(|target| filled(job, target)).collect();
+    let is_cased = |target: &Filled| names(target).any(|name| name.contains(char::is_uppercase));
+    if !targets.iter().any(is_cased) {
+        return Ok(targets);
+    }
+    let tables: Vec<TableName> = targets.iter().map(|target| target.table.clone()).collect();
+    let found = ports::warehouse(job)?.tables(&tables)?;
+    for target in &mut targets {
+        let (Some(table), Some(origin)) = (found.get(&target.table), &mut target.origin) else { continue };
+        let settle = |name: &mut String| {
+            if let Some(column) = plan::column_of(&table.columns, name) {
+                name.clone_from(&column.name);
+            }
+        };
+        let OriginColumns { topic, partition, offset } = origin;
+        [partition, offset].into_iter().for_each(settle);
+        if let Topic::Column(column) = topic {
+            settle(column);
+        }
+    }
+    Ok(targets)
 }
 
 /// The target, and what its query says of where its rows came from.

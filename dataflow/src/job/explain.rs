@@ -16,7 +16,7 @@ use toml::de::DeTable;
 use super::{
     Job, Property, Secret, StreamOptions, TargetOptions,
     keys::{self, Absent, Kind},
-    parse, read_file, rendered,
+    parse, read_file, rendered, target,
 };
 use crate::error::{Code, CodedError, Result};
 
@@ -205,7 +205,7 @@ fn target_text(target: &TargetOptions) -> String {
     let from = target.verify_from.map_or(String::new(), |from| format!("verify_from = {}\n", moment_text(from)));
     format!(
         "\n[[target]]\ntable = {}\nmode = {}\nquery = {}\n{on}{from}# reads {} of stream {}\n# fills {}\n",
-        quoted(&target.table.to_string()),
+        quoted(&target::written(&target.table)),
         quoted(target.mode.word()),
         quoted(&selection.text),
         looks_at.join(", "),

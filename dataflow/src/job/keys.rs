@@ -174,7 +174,7 @@ keys! {
     "on": Table("on"), Nothing, since "0.1", "what is done with a value that does not fit";
 
     ["target"]
-    "table": Text, Required, since "0.1", "`schema.table`; a table belongs to one target";
+    "table": Text, Required, since "0.1", "`schema.table`; a table belongs to one target. A name that is not in lower case stands in double quotes";
     "mode": Words(Mode::WORDS), Written("append"), since "0.1", "how rows get into the table: each is added";
     "query": Text, Required, since "0.1", "a SELECT over one stream: see [queries](sql.md)";
     "on": Named("on"), Said("as the stream's columns say"), since "0.1",

@@ -101,7 +101,9 @@ fn place_in_query(file: &str, query: &Placed<String>, refusal: &Refusal) -> Rang
 /// `on = { note = { long = "truncate" } }`, by the target's columns.
 fn read_policies(on: Vec<(&str, Range<usize>, NamedSection<'_>)>, selection: &mut Selection, findings: &mut Findings) {
     for (name, span, policy) in on {
-        let column = selection.columns.iter_mut().find(|c| c.name == name.to_lowercase());
+        let place = |name: &str| selection.columns.iter().position(|c| c.name == name);
+        let place = place(name).or_else(|| place(&name.to_lowercase()));
+        let column = place.map(|place| &mut selection.columns[place]);
         match (column, policy.section(findings)) {
             (Some(column), Some(section)) => column.policy = policy::read(section, column.policy, findings),
             (None, _) => {
@@ -113,19 +115,93 @@ fn read_policies(on: Vec<(&str, Range<usize>, NamedSection<'_>)>, selection: &mu
     }
 }
 
+/// Schema and table. As in SQL, a name in double quotes keeps its case, and one without is in lower case.
 fn read_table_name(table: &Placed<String>, findings: &mut Findings) -> Option<(TableName, Range<usize>)> {
-    let folded = table.value.to_lowercase();
-    match folded.split('.').collect::<Vec<_>>().as_slice() {
-        [schema, name] if !schema.is_empty() && !name.is_empty() => {
-            Some((TableName { schema: schema.to_string(), table: name.to_string() }, table.span.clone()))
+    let mut refuse = |what: String, help: &str| {
+        findings.add(table.span.clone(), what, help);
+        None
+    };
+    let Some([schema, name]) = names(&table.value).and_then(|names| <[String; 2]>::try_from(names).ok()) else {
+        return refuse(
+            format!("{:?} is not a table with its schema", table.value),
+            "write it like analytics.clicks; a name that is not in lower case stands in double quotes: analytics.\"Clicks\"",
+        );
+    };
+    if schema.starts_with("pg_") || schema == "information_schema" {
+        let what = format!("{:?} is in {schema}, which is a system schema", table.value);
+        return refuse(what, "name a table of your own, which others can see");
+    }
+    if name.starts_with('#') {
+        let what = format!("{:?} is the name of a temporary table, which one session sees", table.value);
+        return refuse(what, "name a table that stays");
+    }
+    Some((TableName { schema, table: name }, table.span.clone()))
+}
+
+/// The names that points separate; `None` where one is empty, or its quotes do not end.
+fn names(text: &str) -> Option<Vec<String>> {
+    let (mut names, mut rest) = (Vec::new(), text);
+    loop {
+        let name;
+        (name, rest) = match rest.strip_prefix('"') {
+            Some(inside) => {
+                let mut end = inside.find('"')?;
+                // A quote in a name is written twice.
+                while inside[end + 1..].starts_with('"') {
+                    end += 2 + inside[end + 2..].find('"')?;
+                }
+                (inside[..end].replace("\"\"", "\""), &inside[end + 1..])
+            }
+            None => {
+                let (name, after) = rest.split_at(rest.find('.').unwrap_or(rest.len()));
+                if name.contains('"') {
+                    return None;
+                }
+                (name.to_lowercase(), after)
+            }
+        };
+        if name.is_empty() {
+            return None;
         }
-        _ => {
-            findings.add(
-                table.span.clone(),
-                format!("{:?} is not a table with its schema", table.value),
-                "write it like analytics.clicks",
-            );
-            None
+        names.push(name);
+        match rest.strip_prefix('.') {
+            Some(after) => rest = after,
+            None => return rest.is_empty().then_some(names),
+        }
+    }
+}
+
+/// The name of a table as a job file writes it.
+pub fn written(table: &TableName) -> String {
+    let one = |name: &str| match names(name).as_deref() {
+        Some([read]) if read == name => name.to_string(),
+        _ => format!("\"{}\"", name.replace('"', "\"\"")),
+    };
+    format!("{}.{}", one(&table.schema), one(&table.table))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_named_as_in_sql() {
+        for (text, read) in [
+            ("Public.Clicks", Some(["public", "clicks"])),
+            (r#"public."Clicks""#, Some(["public", "Clicks"])),
+            (r#""A.b"."say ""x""""#, Some(["A.b", r#"say "x""#])),
+            (r#""a"."""""#, Some(["a", "\""])),
+        ] {
+            let names = names(text).and_then(|names| <[String; 2]>::try_from(names).ok());
+            assert_eq!(names.as_ref().map(|[a, b]| [a.as_str(), b.as_str()]), read, "{text}");
+            let Some([schema, table]) = names else { continue };
+            let table = TableName { schema, table };
+            let again = super::names(&written(&table));
+            assert_eq!(again, Some(vec![table.schema, table.table]), "{text}");
+        }
+        for text in ["", "a", "a.", ".a", "a..b", r#"a."b"#, r#""a"b.c"#, r#"a.b"c""#, r#"a."""#] {
+            let names = names(text).and_then(|names| <[String; 2]>::try_from(names).ok());
+            assert_eq!(names, None, "{text}");
         }
     }
 }

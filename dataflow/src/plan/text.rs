@@ -118,6 +118,7 @@ fn target_part(target: &job::TargetOptions, fitted: Option<&Target>) -> Result<P
     let columns = selection.columns.iter().enumerate().map(|(i, column)| {
         let SelectedColumn { name, value: _, kind, policy } = column; // the value is in the query's text
         let filled = fitted.and_then(|fitted| fitted.columns.at(0).get(i));
+        let name = filled.map_or(name, |column| &column.name);
         json(&FilledColumn {
             name,
             from: kind.to_string(),

@@ -76,7 +76,13 @@ fn job(text: &str) -> Job {
 }
 
 pub(in crate::plan) fn table() -> Vec<TargetColumn> {
-    let column = |name: &str, kind, not_null| TargetColumn { name: name.into(), kind, not_null, has_default: false };
+    let column = |name: &str, kind, not_null| TargetColumn {
+        name: name.into(),
+        kind,
+        not_null,
+        has_default: false,
+        is_identity: false,
+    };
     vec![
         column("id", ColumnKind::BigInt, true),
         column("country", ColumnKind::Varchar(2), false),
@@ -86,7 +92,13 @@ pub(in crate::plan) fn table() -> Vec<TargetColumn> {
 }
 
 pub(in crate::plan) fn plan_with(text: &str, orders: &[TargetColumn]) -> Plan {
-    let at = TargetColumn { name: "at".into(), kind: ColumnKind::TimestampTz, not_null: false, has_default: false };
+    let at = TargetColumn {
+        name: "at".into(),
+        kind: ColumnKind::TimestampTz,
+        not_null: false,
+        has_default: false,
+        is_identity: false,
+    };
     let mut catalog = |name: &TableName| {
         Ok(Some(match name.table.as_str() {
             "clicks" | "klicks" => vec![at.clone()],

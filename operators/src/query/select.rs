@@ -56,7 +56,7 @@ pub struct Selection {
 /// A column of a SELECT list.
 #[derive(Clone, Debug)]
 pub struct SelectedColumn {
-    /// The name of the target's column, in lower case.
+    /// The name of the target's column: in lower case, unless it was written in quotes.
     pub name: String,
     /// What it is made of.
     pub value: Value,
@@ -174,6 +174,7 @@ fn selected_column(
 ) -> Result<SelectedColumn, Refusal> {
     let (expression, alias) = match item {
         SelectItem::UnnamedExpr(expression) => (expression, None),
+        SelectItem::ExprWithAlias { expr, alias } if alias.quote_style.is_some() => (expr, Some(alias.value.clone())),
         SelectItem::ExprWithAlias { expr, alias } => (expr, Some(fold(alias))),
         SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
             return Err(Refusal::at(

@@ -279,7 +279,13 @@ mod tests {
     use crate::rows::Records;
 
     fn target() -> Target {
-        let column = |name: &str, kind| TargetColumn { name: name.into(), kind, not_null: true, has_default: false };
+        let column = |name: &str, kind| TargetColumn {
+            name: name.into(),
+            kind,
+            not_null: true,
+            has_default: false,
+            is_identity: false,
+        };
         Target {
             table: TableName { schema: "s".into(), table: "t".into() },
             columns: vec![

@@ -376,7 +376,7 @@ mod tests {
     use super::*;
 
     fn column(kind: ColumnKind, not_null: bool) -> TargetColumn {
-        TargetColumn { name: "c".into(), kind, not_null, has_default: false }
+        TargetColumn { name: "c".into(), kind, not_null, has_default: false, is_identity: false }
     }
 
     fn fit(array: &ArrayRef, kind: ColumnKind) -> ColumnFit {

@@ -22,7 +22,13 @@ use operators::{
 use crate::harness::{Alone, Input, Output};
 
 fn target() -> Target {
-    let column = TargetColumn { name: "n".into(), kind: ColumnKind::BigInt, not_null: true, has_default: false };
+    let column = TargetColumn {
+        name: "n".into(),
+        kind: ColumnKind::BigInt,
+        not_null: true,
+        has_default: false,
+        is_identity: false,
+    };
     Target {
         table: TableName { schema: "s".into(), table: "t".into() },
         stream: Some(0),

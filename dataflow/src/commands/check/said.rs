@@ -1,0 +1,15 @@
+//! What a part of `check` says.
+
+use crate::error::CodedError;
+
+/// One thing.
+pub(super) enum Said {
+    /// Something is wrong, at a key of the job file.
+    Found(String, CodedError),
+    /// Something is as it should be.
+    Good(String),
+    /// Something that a person may want to know.
+    Note(String),
+    /// Something was not looked at, and why.
+    NotChecked(&'static str, String),
+}

@@ -1,0 +1,59 @@
+//! Of `check`: whether each target is a table that takes what its query gives, and whether our user has all rights.
+
+use connectors::{Inspect, Table, TableName, Warehouse};
+
+use super::said::Said;
+use crate::{
+    error::{Code, CodedError},
+    job::Job,
+    plan,
+};
+
+/// What there is to say of all targets, and whether nothing is in the way of reading the control tables.
+pub(super) fn look(job: &Job, warehouse: &mut dyn Warehouse, inspect: &mut dyn Inspect) -> (Vec<Said>, bool) {
+    let names: Vec<TableName> = job.targets.iter().map(|target| target.table.clone()).collect();
+    let found = match warehouse.tables(&names) {
+        Ok(found) => found,
+        Err(error) => {
+            let skipped = Said::NotChecked("tables, columns and rights", "the catalog did not answer".into());
+            return (vec![Said::Found("redshift".into(), error.into()), skipped], false);
+        }
+    };
+    let (mut said, mut fillable) = (Vec::new(), Vec::new());
+    for target in &job.targets {
+        let key = |part: &str| format!("target {}: {part}", target.table);
+        let Some(Table { kind, columns }) = found.get(&target.table) else {
+            said.push(Said::Found(key("table"), plan::no_table(job, target)));
+            continue;
+        };
+        if let Some(what) = plan::not_a_table(&target.table, *kind) {
+            said.push(Said::Found(key("table"), CodedError::new(Code::NotATable, what)));
+            continue;
+        }
+        said.push(match plan::fit_target(target, columns) {
+            Ok(_) => Said::Good(format!("table {}: its columns take what the query gives", target.table)),
+            Err(findings) => Said::Found(key("query"), CodedError::new(Code::Target, findings.join("\n"))),
+        });
+        fillable.push(target.table.clone());
+    }
+    let (rights, is_readable) = rights(job, &fillable, inspect);
+    said.extend(rights);
+    (said, is_readable)
+}
+
+/// The rights on everything that is there, and whether those on the control tables are.
+fn rights(job: &Job, targets: &[TableName], inspect: &mut dyn Inspect) -> (Vec<Said>, bool) {
+    let missing = match inspect.missing_rights(targets, job.keep.is_some()) {
+        Ok(missing) => missing,
+        Err(error) => return (vec![Said::Found("redshift.user".into(), error.into())], false),
+    };
+    if missing.is_empty() {
+        let what = format!("user {} has the rights that run, load and verify need", job.redshift.user);
+        return (vec![Said::Good(what)], true);
+    }
+    let found = missing.iter().map(|right| {
+        let key = right.target.as_ref().map_or("redshift.user".into(), |target| format!("target {target}: table"));
+        Said::Found(key, CodedError::new(Code::Denied, right.to_string()))
+    });
+    (found.collect(), missing.iter().all(|right| right.target.is_some()))
+}
