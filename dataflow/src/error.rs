@@ -87,13 +87,15 @@ catalogue! {
     Drain "TG-2004" exit 12 "the job could not be drained in time"
         cause "After the signal to stop, the open epoch was not loaded before the deadline." remedy "Start again; the epoch is read anew.";
     Refused "TG-2005" exit 22 "the warehouse refused the load"
-        cause "A statement failed in a way that repeating it would not change." remedy "Read the message; usually the table was changed while the job ran. Start again after mending it.";
+        cause "A statement failed in a way that repeating it would not change." remedy "Read the message, which names the statement; mend what it says, and start again.";
     NotMet "TG-2201" exit 10 "the processes of the cluster did not meet"
         cause "A process did not come in time, cannot be reached, or is of another job, job file, program or count." remedy "Start all processes with the same job file, program and `--hosts`; a supervisor may start this one again.";
     PeerLost "TG-2202" exit 11 "another process of the cluster is gone"
         cause "It ended, was silent for 20 s, a worker of it stood still for two minutes, or the connection to it broke. All processes end then: what was not loaded is read again." remedy "Start all processes again; that one's own words say why it ended.";
     Grew "TG-2101" exit 13 "the source grew"
         cause "A topic has more partitions than when the job started." remedy "Start again: the new partitions are read from their beginning.";
+    TablesChanged "TG-2102" exit 13 "a target was changed while the job ran"
+        cause "A table has other columns than when the job started: one is longer, shorter, of another type, new and required, or gone." remedy "Start again: the columns are taken as they are then. If one is gone that the query fills, mend the query or the table first.";
     Fenced "TG-3001" exit 20 "another process has taken over"
         cause "A newer start of the same job holds the fence." remedy "Nothing, if that was meant. Else find out who started the job a second time.";
     Running "TG-3002" exit 20 "a process of the job runs"
@@ -317,6 +319,9 @@ impl From<Halt> for CodedError {
 impl From<Ending> for CodedError {
     fn from(ending: Ending) -> CodedError {
         match ending.halt() {
+            None if matches!(ending, Ending::TablesChanged { .. }) => {
+                CodedError::new(Code::TablesChanged, ending.to_string())
+            }
             None => CodedError::new(Code::Grew, ending.to_string()),
             Some(halt) => halt.into(),
         }
@@ -331,6 +336,7 @@ impl From<Failure> for CodedError {
             Failure::PeerLost { .. } => Code::PeerLost,
             Failure::BadRecord { .. } => Code::BadRecord,
             Failure::TooManyBadRecords { .. } => Code::TooManyBadRecords,
+            Failure::TablesChanged { .. } => Code::TablesChanged,
             Failure::Bug(_) => Code::Bug,
             Failure::Halt(_) => {
                 let Failure::Halt(halt) = failure else {

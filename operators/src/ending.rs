@@ -1,6 +1,7 @@
-//! Why a job ends by itself in good order: the source cannot be read on as it was read so far, and what was read is loaded first.
+//! Why a job ends by itself in good order: the source cannot be read on as it was read so far, or a target is not what it was; and
+//! what was read is loaded first.
 //!
-//! One mechanism for all of it. Whoever finds the reason (a reader, or who watches the topics) gives it to the clock. The clock
+//! One mechanism for all of it. Whoever finds the reason (a reader, who watches the topics, load) gives it to the clock. The clock
 //! closes the open epoch as the last one, and its message has the reason, so that every process hears it: no further record
 //! enters an epoch, what entered is loaded, and each process ends with that reason.
 
@@ -21,6 +22,12 @@ pub enum Ending {
         before: usize,
         /// Partitions now.
         now: usize,
+    },
+    /// Targets have other columns than at the start.
+    #[error("{what}")]
+    TablesChanged {
+        /// Which, and how.
+        what: String,
     },
     /// A topic is gone.
     #[error("topic {topic} is gone")]
@@ -58,7 +65,7 @@ impl Ending {
     /// The halt that the next start would find as well; `None` where the next start simply goes on.
     pub fn halt(&self) -> Option<Halt> {
         Some(match self.clone() {
-            Ending::Grew { .. } => return None,
+            Ending::Grew { .. } | Ending::TablesChanged { .. } => return None,
             Ending::TopicGone { topic } => Halt::TopicGone(topic.into()),
             Ending::RecordsLost { partition, from, to } => Halt::RecordsLost { partition, from, to },
             Ending::Damaged { partition, from, to, offset, why } => Halt::Damaged { partition, from, to, offset, why },

@@ -117,6 +117,11 @@ pub enum Event {
         /// Why they could not.
         why: String,
     },
+    /// It could not be seen whether the targets are still what they were. It will be looked at again.
+    Unseen {
+        /// Why it could not.
+        why: String,
+    },
     /// Something failed and is tried again.
     Retrying {
         /// What was being done.

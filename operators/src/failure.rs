@@ -55,6 +55,15 @@ pub enum Failure {
         #[source]
         source: connectors::Error,
     },
+    /// A load was refused, and the target is not what it was.
+    #[error("{what}")]
+    TablesChanged {
+        /// Which targets, and how.
+        what: String,
+        /// What the warehouse said of the load.
+        #[source]
+        source: connectors::Error,
+    },
     /// A newer start of the job holds the fence.
     #[error("generation {by} of this job holds the fence: another process has taken over")]
     Fenced {

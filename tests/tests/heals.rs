@@ -75,6 +75,8 @@ fn a_copy_that_no_retry_changes_ends_the_job() {
         STACK.redshift.cause(&[&table], 1, accident.clone());
         let ended = world.run(1, &[]).end(Duration::from_secs(60));
         assert_eq!(ended.code, Some(code), "{accident:?}: {}", ended.said);
+        // The table is what it was, so it is not to blame.
+        assert_eq!(ended.said.contains("TG-2005"), code == 22, "{accident:?}: {}", ended.said);
         assert_eq!(world.rows(), 0, "{accident:?}");
     }
 }

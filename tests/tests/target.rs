@@ -1,11 +1,11 @@
 //! The target: what cannot be filled is refused at its key with what it is; rights are asked for with the statement that gives them; names
-//! keep their case.
+//! keep their case; and a table that is changed while the job runs is taken as it is by the next start.
 
 use std::time::Duration;
 
 use harness::{
     records::{Record, send},
-    world::{STACK, World},
+    world::{STACK, World, until},
 };
 use stack::redshift::{ADMIN, ADMIN_PASSWORD, PASSWORD, USER, client, statements};
 
@@ -238,6 +238,37 @@ fn names_keep_their_case() {
     let other = job(&world, name, &format!("public.{name}_Users"), &query("\"userId\""));
     let (code, said, _) = world.finish(&["check", &other]);
     assert!(code == Some(4) && said.contains("finding[TG-1002]"), "{said}");
+}
+
+/// A value is too long, the column is made longer while the job runs: the job drains, and the next start takes it.
+#[test]
+fn a_column_that_grows_while_the_job_runs_is_taken_by_the_next_start() {
+    let world = bare("grows");
+    let name = &world.name;
+    sql(&[&format!("CREATE TABLE {name} (id bigint, note varchar(5))")]);
+    let job = job(&world, name, &format!("public.{name}"), QUERY);
+    let long = Record::of(r#"{"id":1,"note":"longer than five"}"#);
+    send(name, &[(0, long.clone())]);
+    let mut running = world.start(&["run", &job]);
+    let letters = format!("SELECT count(*) FROM tidegate.{name}_dead_letters");
+    until(Duration::from_secs(30), "it is set aside", || world.number(&letters) == 1);
+    sql(&[&format!("ALTER TABLE {name} ALTER COLUMN note TYPE varchar(100)")]);
+    until(Duration::from_secs(60), "it drains", || {
+        send(name, &[(0, long.clone())]);
+        std::thread::sleep(Duration::from_millis(200));
+        !running.runs()
+    });
+    let ended = running.end(Duration::from_secs(30));
+    assert_eq!(ended.code, Some(13), "{}", ended.said);
+    let what = format!("table public.{name}: column note is varchar(100) now, and was varchar(5)");
+    assert!(ended.said.contains("TG-2102") && ended.said.contains(&what), "{}", ended.said);
+    let set_aside = world.number(&letters);
+    let (code, said) = run(&world, &job);
+    assert_eq!(code, Some(0), "{said}");
+    send(name, &[(0, long)]);
+    let (code, said) = run(&world, &job);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(world.rows() > 0 && world.number(&letters) == set_aside, "{set_aside}");
 }
 
 /// What another job's control tables say of the same table.

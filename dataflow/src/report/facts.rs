@@ -242,7 +242,7 @@ impl Facts {
                     }
                 }
             }
-            Event::Step { .. } | Event::Folded { .. } | Event::Unfolded { .. } => {}
+            Event::Step { .. } | Event::Folded { .. } | Event::Unfolded { .. } | Event::Unseen { .. } => {}
             Event::Changed { place, column, values } => {
                 let column = (place.clone(), column.clone());
                 self.rare().changed.entry(column).or_default().push(values.clone());

@@ -127,6 +127,13 @@ impl Report {
                 warn!(event = "not-folded", why, "old epochs are not folded, which is tried again later: {why}");
                 self.said();
             }
+            Event::Unseen { why } => {
+                warn!(
+                    event = "not-looked",
+                    why, "whether the targets changed is not known, and looked at again: {why}"
+                );
+                self.said();
+            }
             Event::Draining { why } => {
                 warn!(event = "draining", why, "{why}: draining");
                 self.said();

@@ -6,11 +6,13 @@
 //! * State: the epochs that wait; at most [`crate::signals::OPEN_EPOCHS_MAX`], and their memory budget.
 //! * A thread of its own talks to the warehouse, one load at a time. Epochs whose positions moved but that have no rows
 //!   wait for the next load or for `idle_interval`, so that control records alone do not make a load.
-//! * Between two loads it does the housework ([`super::history`]).
+//! * Between two loads it does the housework ([`super::history`]), and looks whether the targets are still what they were
+//!   ([`super::look`]): if not, the job drains.
 //! * Before a load Kafka is asked whether the topics are still those that were read. A consumer does not notice: it goes on in
 //!   another topic of the same name, where it stood in the old one.
 //! * Failure: what may pass by itself is tried again with the same files, a COPY that outlasts its statement's limit with fewer
-//!   epochs; a lost COMMIT is resolved, never repeated blindly; everything else ends the process.
+//!   epochs; a lost COMMIT is resolved, never repeated blindly; everything else ends the process. A load that is refused because its
+//!   table was changed says so: the next start takes the table as it is.
 //!
 //! An epoch without rows, into a warehouse in memory:
 //!
@@ -25,9 +27,11 @@
 //!     memory::{MemoryLog, MemoryObjects, MemoryWarehouse},
 //! };
 //! use operators::{
+//!     ending::Reason,
 //!     outage::OUTAGE,
 //!     sink::{
 //!         load::{LoadOptions, load},
+//!         look::LOOK,
 //!         seal::SealedEpoch,
 //!     },
 //! };
@@ -68,6 +72,8 @@
 //!     log: Arc::new(log),
 //!     retry: OUTAGE,
 //!     keep: None,
+//!     ending: Reason::default(),
+//!     look: LOOK,
 //! };
 //! let seen = warehouse.clone();
 //! let loaded = timely::execute_directly(move |worker| {
@@ -92,7 +98,7 @@ use std::{
 };
 
 use checkpoint::{
-    Counts,
+    Counts, Fate,
     names::Staging,
     protocol::{self, Holder, Outcome, Range},
 };
@@ -111,9 +117,15 @@ use timely::{
     },
 };
 
-use super::{history::Housework, seal::SealedEpoch, upload::put};
+use super::{
+    history::Housework,
+    look::{Intervals, Look},
+    seal::SealedEpoch,
+    upload::put,
+};
 use crate::{
     Time,
+    ending::{Ending, Reason},
     events::{Event, Stage, Watch, working},
     failure::{Failure, fail},
     outage::{try_again, until_known},
@@ -145,6 +157,10 @@ pub struct LoadOptions {
     pub retry: Policy,
     /// How long old epochs are kept as they are; `None` for ever.
     pub keep: Option<Duration>,
+    /// Where a reason to end is left.
+    pub ending: Reason,
+    /// How often it is looked whether the targets are still what they were.
+    pub look: Intervals,
 }
 
 /// Builds load. `warehouse` is taken on worker 0 and dropped unused elsewhere.
@@ -165,7 +181,8 @@ pub fn load<'s>(
             let wake = scope.worker().sync_activator_for(info.address.to_vec());
             let spawned = named("load", move || {
                 let housework = Housework::new(options.keep, Instant::now() + HOUSEWORK_AFTER);
-                let mut loader = Loader { warehouse, objects, options, watch, housework, is_retrying: false };
+                let look = Look::new(options.look, Instant::now());
+                let mut loader = Loader { warehouse, objects, options, watch, housework, look, is_retrying: false };
                 let result = loader.run(&from_operator, &mut |epoch| {
                     let _ = to_operator.send(Ok(epoch)); // if nobody listens the process is ending
                     let _ = wake.activate();
@@ -214,6 +231,7 @@ struct Loader {
     options: LoadOptions,
     watch: Watch,
     housework: Housework,
+    look: Look,
     /// Whether it was said that a load is tried again, and not yet that it is in.
     is_retrying: bool,
 }
@@ -281,6 +299,9 @@ impl Loader {
             let epochs = &waiting.make_contiguous()[..count];
             match self.load(epochs)? {
                 Tried::Loaded => {
+                    if !crowded && !ending {
+                        self.look_at_targets(waiting.iter().take(count).any(has_set_aside));
+                    }
                     waiting.drain(..count).for_each(|epoch| loaded(epoch.link.record.epoch.0));
                     most = (most * 2).min(OPEN_EPOCHS_MAX as usize);
                     // Who lags has better things to do, until the clock waits for nothing else.
@@ -339,6 +360,12 @@ impl Loader {
                 self.say_retrying(&doing, why);
                 return Ok(Tried::TooMany);
             }
+            // Refused, or not understood: it may be that the table is not the one that the files were made for.
+            if matches!(failed.fault, Fault::Refused | Fault::Strange)
+                && let Ok(Some(what)) = self.look.ask(&mut *self.warehouse, &self.options.targets)
+            {
+                return Err(Failure::TablesChanged { what, source: failed });
+            }
             // What may have happened is not done again.
             let pause = if failed.happened == Happened::No { retry.after(&failed) } else { None };
             let Some(pause) = pause else {
@@ -373,6 +400,18 @@ impl Loader {
             }
             is_lost = true;
             result = self.warehouse.resolve(&load.holder, &load.range).map_err(connectors::Error::unknown);
+        }
+    }
+
+    /// Drains the job if a target is not what it was.
+    fn look_at_targets(&mut self, has_set_aside: bool) {
+        if !self.look.is_due(Instant::now(), has_set_aside) {
+            return;
+        }
+        match self.look.ask(&mut *self.warehouse, &self.options.targets) {
+            Ok(None) => {}
+            Ok(Some(what)) => drop(self.options.ending.leave(Ending::TablesChanged { what })),
+            Err(error) => (self.watch)(Event::Unseen { why: error.chain() }),
         }
     }
 
@@ -470,6 +509,11 @@ impl Loader {
         }
         Ok(copies)
     }
+}
+
+/// Whether records of an epoch were set aside after they had been decoded: a value may have been too long for its column.
+fn has_set_aside(epoch: &SealedEpoch) -> bool {
+    epoch.link.record.counts.values().any(|counts| counts.of(Fate::DeadLetter) > 0)
 }
 
 /// How many of the waiting epochs go into one load, of which there may be so many.

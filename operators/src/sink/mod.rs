@@ -17,6 +17,7 @@ pub mod encode;
 pub mod fit;
 pub mod history;
 pub mod load;
+pub mod look;
 pub mod seal;
 pub mod upload;
 

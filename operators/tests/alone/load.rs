@@ -11,15 +11,18 @@ use checkpoint::{
     protocol::Holder,
 };
 use connectors::{
-    Error, Fault, Process, Took, Warehouse,
+    ColumnKind, Error, Fault, Process, TableName, TargetColumn, Took, Warehouse,
     faults::{Faulty, Script},
     memory::{MemoryLog, MemoryObjects, MemoryWarehouse},
     retry::Policy,
 };
 use operators::{
+    ending::{Ending, Reason},
     events::Event,
+    schema::Target,
     sink::{
         load::{LoadOptions, load},
+        look::{Intervals, LOOK},
         seal::SealedEpoch,
     },
 };
@@ -34,6 +37,16 @@ struct Loading {
     script: Script,
     history: History,
     events: Arc<Mutex<Vec<Event>>>,
+    ending: Reason,
+}
+
+fn table() -> TableName {
+    TableName { schema: "s".into(), table: "t".into() }
+}
+
+fn note(bytes: u32) -> TargetColumn {
+    let (name, kind) = ("note".into(), ColumnKind::Varchar(bytes));
+    TargetColumn { name, kind, not_null: false, has_default: false, is_identity: false }
 }
 
 /// Few pauses, and short ones.
@@ -47,9 +60,14 @@ const RETRY: Policy = Policy {
 impl Loading {
     /// A warehouse that is at epoch 0 of a topic with one partition. Epochs without rows wait for a minute.
     fn new() -> Loading {
+        Loading::with(Duration::from_secs(60))
+    }
+
+    /// The same; they wait for so long.
+    fn with(idle_interval: Duration) -> Loading {
         let (log, objects) = (MemoryLog::default(), MemoryObjects::default());
         log.create("t", 1);
-        let mut warehouse = MemoryWarehouse::new([].into(), objects.clone());
+        let mut warehouse = MemoryWarehouse::new([(table(), vec![note(40)])].into(), objects.clone());
         warehouse.init("fence").unwrap();
         let (process, nonce) = (Process { host: "h".into(), id: 1, started_at: Micros(0) }, Nonce::new([1; 16]));
         warehouse.record(&process, &nonce).unwrap();
@@ -61,14 +79,18 @@ impl Loading {
             generation: holder.generation,
             nonce: holder.nonce.clone(),
         };
+        let ending = Reason::default();
+        let target = Target { stream: Some(0), table: table(), columns: vec![note(40)].into(), ..Target::default() };
         let options = LoadOptions {
             keep: None,
             holder,
             staging: Arc::new(staging),
-            targets: [].into(),
-            idle_interval: Duration::from_secs(60),
+            targets: [Arc::new(target)].into(),
+            idle_interval,
             log: Arc::new(log),
             retry: RETRY,
+            ending: ending.clone(),
+            look: Intervals { every: Duration::ZERO, ..LOOK },
         };
         let script = Script::default();
         let port: Box<dyn Warehouse> = Box::new(Faulty::new(warehouse.clone(), script.clone()));
@@ -79,7 +101,7 @@ impl Loading {
             let watch = Arc::new(move |event| said.lock().unwrap().push(event));
             (sealed, Output::of(load(scope, epochs, Some(port), Arc::new(objects), options, watch)))
         });
-        Loading { alone, sealed, loaded, warehouse, script, history: History::new("fence"), events }
+        Loading { alone, sealed, loaded, warehouse, script, history: History::new("fence"), events, ending }
     }
 
     fn give(&mut self, epoch: u64) {
@@ -263,4 +285,39 @@ fn a_message_without_an_epoch_ends_the_process() {
     let link = loading.history.link(record).unwrap();
     loading.sealed.give_without_time(vec![SealedEpoch { link, files: Vec::new() }]);
     assert!(loading.alone.dies().contains("without an epoch"));
+}
+
+/// A job that loads nothing asks nothing; one that has loaded sees that a column is longer by now, and drains.
+#[test]
+fn a_target_that_was_changed_drains_the_job() {
+    let mut loading = Loading::with(Duration::ZERO);
+    loading.warehouse.alter(&table(), Some(vec![note(80)]));
+    loading.alone.settle();
+    assert_eq!((loading.script.calls("tables"), loading.ending.get()), (0, None));
+    loading.give(0);
+    let ending = loading.ending.clone();
+    loading.alone.until(|| ending.get().is_some());
+    let what = "table s.t: column note is varchar(80) now, and was varchar(40)".into();
+    assert_eq!(ending.get(), Some(Ending::TablesChanged { what }));
+    assert_eq!(loading.in_the_warehouse(), [0], "what was read is loaded");
+}
+
+/// What says that the table was changed comes first: repeating the load would change nothing, and a start takes the table as it is.
+#[test]
+fn a_load_that_is_refused_because_its_target_was_changed_says_so() {
+    for (columns, said) in [
+        (Some(vec![note(10)]), Some("table s.t: column note is varchar(10) now, and was varchar(40)")),
+        (Some(vec![]), Some("table s.t: column note is gone")),
+        (Some(vec![note(40)]), None),
+    ] {
+        for fault in [Fault::Refused, Fault::Strange] {
+            let mut loading = Loading::new();
+            loading.script.fail("load", 0..100, move || Error::new(fault, "COPY"));
+            loading.warehouse.alter(&table(), columns.clone());
+            loading.give(0);
+            loading.sealed.close();
+            assert_eq!(loading.ends(), said.unwrap_or("cannot load epoch 0"), "{fault:?}");
+            assert_eq!(loading.ending.get(), None);
+        }
+    }
 }
