@@ -31,8 +31,12 @@ pub enum Fault {
     Denied,
     /// How the job file says that the other system is reached: nobody was asked yet, or the answer says what it should say.
     Settings,
+    /// Something answers, and not as the job file says: without TLS, with a certificate that is not trusted, in another region.
+    Mismatch,
     /// What the job names is not there, or not as it says.
     Missing,
+    /// There is no database of this name, so nobody can say what is in it.
+    NoDatabase,
     /// The data or the statement: the same again fails again.
     Refused,
     /// Tables that are there and not as this program makes them.
@@ -50,9 +54,11 @@ pub struct Error {
     pub happened: Happened,
     /// Who can do something about it.
     pub fault: Fault,
-    /// What was tried and with what result, without the cause.
+    /// In one line and whole: system, operation, object, code, message. No secret and no statement is in it.
     pub what: String,
-    /// The cause.
+    /// What to do about this one in particular, if that is known.
+    pub remedy: Option<String>,
+    /// What led to it, for whoever looks closely: `what` says all that matters of it.
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -62,7 +68,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// It did not happen.
     pub fn new(fault: Fault, what: impl Into<String>) -> Error {
-        Error { happened: Happened::No, fault, what: what.into(), source: None }
+        Error { happened: Happened::No, fault, what: what.into(), remedy: None, source: None }
     }
 
     /// A state that the code excludes.
@@ -82,15 +88,18 @@ impl Error {
         self
     }
 
-    /// It and its causes in one line.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text += &format!(": {error}");
-            cause = error.source();
+    /// The same error with what to do about it.
+    pub fn remedy(mut self, remedy: impl Into<String>) -> Error {
+        self.remedy = Some(remedy.into());
+        self
+    }
+
+    /// In one line: what happened, and what to do about it.
+    pub fn told(&self) -> String {
+        match &self.remedy {
+            Some(remedy) => format!("{self}; {remedy}"),
+            None => self.to_string(),
         }
-        text
     }
 
     /// Whether trying the same again can help.

@@ -11,6 +11,8 @@
 //! the thing happened ([`Error`]). [`memory`] has a twin of each port, and [`conformance`] one function for each
 //! promised behaviour, which twin and real one pass alike.
 
+#[cfg(any(feature = "redshift", feature = "s3"))]
+mod background;
 pub mod conformance;
 mod error;
 pub mod faults;
@@ -19,6 +21,8 @@ pub mod inspect;
 pub mod kafka;
 mod log;
 pub mod memory;
+#[cfg(any(feature = "redshift", feature = "s3"))]
+mod network;
 mod objects;
 #[cfg(feature = "redshift")]
 pub mod redshift;

@@ -17,9 +17,9 @@ impl Secret {
         Secret(Arc::new(read))
     }
 
-    /// As it is now. One that cannot be read is a login that is refused.
+    /// As it is now. One that cannot be read is a setting that cannot be right.
     pub fn read(&self) -> Result<String> {
-        (self.0)().map_err(|why| Error::new(Fault::Denied, why))
+        (self.0)().map_err(|why| Error::new(Fault::Settings, why))
     }
 }
 

@@ -10,15 +10,24 @@ use crate::{Fault, Result};
 pub struct Trust(AtomicBool);
 
 impl Trust {
-    /// Remembers a success; takes a refusal after one for an outage.
+    /// Remembers a success; takes a refusal after one for an outage, and so what answers in another way than it did.
     pub fn judge<T>(&self, result: Result<T>) -> Result<T> {
+        self.judge_these(&[Fault::Denied, Fault::Settings, Fault::Mismatch], result)
+    }
+
+    /// The same where only a right may be missing: that something else answers is for a person.
+    pub fn judge_rights<T>(&self, result: Result<T>) -> Result<T> {
+        self.judge_these(&[Fault::Denied], result)
+    }
+
+    fn judge_these<T>(&self, faults: &[Fault], result: Result<T>) -> Result<T> {
         match result {
             Ok(value) => {
                 self.earned();
                 Ok(value)
             }
             Err(mut error) => {
-                if matches!(error.fault, Fault::Denied | Fault::Settings) && self.0.load(Ordering::Relaxed) {
+                if faults.contains(&error.fault) && self.0.load(Ordering::Relaxed) {
                     error.fault = Fault::Outage;
                 }
                 Err(error)
@@ -46,6 +55,9 @@ mod tests {
         trust.judge(Ok(())).unwrap();
         assert_eq!(refused(Fault::Denied), Fault::Outage);
         assert_eq!(refused(Fault::Settings), Fault::Outage, "a key file is being written anew");
+        assert_eq!(refused(Fault::Mismatch), Fault::Outage, "a certificate ran out, and will be renewed");
+        let right = |fault| trust.judge_rights::<()>(Err(Error::new(fault, "no"))).unwrap_err().fault;
+        assert_eq!([right(Fault::Denied), right(Fault::Mismatch)], [Fault::Outage, Fault::Mismatch]);
         assert_eq!(refused(Fault::Missing), Fault::Missing, "what is not there is not a refusal");
     }
 }

@@ -109,7 +109,7 @@ fn decide(job: &Job, accept: &Accept, history: &History, log: &dyn Log) -> Resul
             }
             let facts = log.partitions(topic)?.and_then(|partitions| partitions.get(&number).cloned());
             let Some(facts) = facts else {
-                return Err(CodedError::new(Code::Names, format!("there is no partition {partition}")));
+                return usage(format!("--partition {partition}: there is no such partition"));
             };
             if *to > facts.last_stable {
                 return usage(format!("--to {to}: it must be at most {}, where {partition} ends", facts.last_stable));

@@ -58,12 +58,16 @@ macro_rules! catalogue {
 catalogue! {
     Bug "TG-0001" exit 1 "a bug in Tidegate"
         cause "The program came into a state that it excludes." remedy "Please report it, with the whole output.";
+    Machine "TG-0002" exit 1 "the machine refused what a process needs"
+        cause "The operating system has no thread, process, port or signal left for this program, or its standard output is closed." remedy "Look at the limits of the user and of the container, then start again.";
     Usage "TG-1000" exit 2 "the command line is not understood"
         cause "An argument has a value that it cannot have." remedy "Call the command with --help.";
-    JobFile "TG-1001" exit 3 "the job file cannot be read, or is not valid"
-        cause "There is no text at the path that was given; or a key is unknown, missing, or has a value that it cannot have." remedy "Mend the places that are shown; where the file cannot be read, give the path of a job file.";
+    JobFile "TG-1001" exit 3 "the job file cannot be used"
+        cause "It cannot be read; or a key is unknown, missing, or has a value that it cannot have; or a variable, a secret or a file that it names is not there." remedy "Mend the places that are shown.";
     Names "TG-1002" exit 3 "the job names something that does not exist"
         cause "A topic, table, column or bucket of the job file is not there, or not visible to the user." remedy "Correct the name, create it, or grant the right to see it.";
+    Mismatch "TG-1010" exit 3 "what answers is not as the job file says"
+        cause "Something answers at an address and is not what the job file says: with or without TLS, with a certificate that is not trusted, in another region, or a pooler in the place of Redshift." remedy "Write what the message says in the job file, or mend what answers there.";
     NoTables "TG-1003" exit 3 "the job has no control tables"
         cause "The control tables of the job were not made yet, or are in another schema." remedy "Run `tidegate init` with the job file, or correct `schema` in [redshift].";
     OtherTables "TG-1006" exit 3 "the control tables are not of this program"
@@ -78,16 +82,16 @@ catalogue! {
         cause "The control tables of another job say that it reads a topic of this one and fills the same table, so that each record comes twice." remedy "Keep one of the two jobs. If the other one will never run again, drop its control tables.";
     Unconfirmed "TG-1007" exit 4 "nothing was decided"
         cause "What the decision would do is shown above." remedy "Run the same command with --yes, if that is what is meant.";
-    Unreachable "TG-2001" exit 5 "another system cannot be reached"
-        cause "A broker, the object store or the warehouse did not answer, or answered with an error that may pass." remedy "Check addresses, network and that it runs; then start again.";
+    Unreachable "TG-2001" exit 5 "another system is not available"
+        cause "Kafka, S3 or Redshift cannot be reached, did not answer in time, or answered with an error that may pass." remedy "Check addresses, network and that it runs; then start again.";
     Denied "TG-2002" exit 6 "not allowed"
-        cause "Credentials are wrong or a right is missing." remedy "Check user, password, keys and role; the message names the statement or object.";
+        cause "Credentials are wrong or a right is missing." remedy "Check user, password, keys and role; the message names what was asked for.";
     Outage "TG-2003" exit 12 "an outage outlasted its deadline"
         cause "Another system failed for longer than Tidegate waits." remedy "Start again once the other system answers; nothing is lost.";
     Drain "TG-2004" exit 12 "the job could not be drained in time"
         cause "After the signal to stop, the open epoch was not loaded before the deadline." remedy "Start again; the epoch is read anew.";
-    Refused "TG-2005" exit 22 "the warehouse refused the load"
-        cause "A statement failed in a way that repeating it would not change." remedy "Read the message, which names the statement; mend what it says, and start again.";
+    Refused "TG-2005" exit 22 "another system refused a request"
+        cause "A statement or a request failed in a way that repeating it would not change." remedy "Read the message, which names what was refused; mend what it says, and start again.";
     NotMet "TG-2201" exit 10 "the processes of the cluster did not meet"
         cause "A process did not come in time, cannot be reached, or is of another job, job file, program or count." remedy "Start all processes with the same job file, program and `--hosts`; a supervisor may start this one again.";
     PeerLost "TG-2202" exit 11 "another process of the cluster is gone"
@@ -98,8 +102,8 @@ catalogue! {
         cause "A table has other columns than when the job started: one is longer, shorter, of another type, new and required, or gone." remedy "Start again: the columns are taken as they are then. If one is gone that the query fills, mend the query or the table first.";
     Fenced "TG-3001" exit 20 "another process has taken over"
         cause "A newer start of the same job holds the fence." remedy "Nothing, if that was meant. Else find out who started the job a second time.";
-    Running "TG-3002" exit 20 "a process of the job runs"
-        cause "It holds the fence and has a session open in Redshift." remedy "Stop it first. If it is gone and its session is not, wait until Redshift ends the session, or end it with `SELECT pg_terminate_backend(PID)`. `run --take-over` does not wait.";
+    Running "TG-3002" exit 20 "a process of the job may be running"
+        cause "It holds the fence and has a session open in Redshift; or Redshift does not show sessions, and nobody said that none runs." remedy "Stop it first. If it is gone and its session is not, wait until Redshift ends the session, or end it with `SELECT pg_terminate_backend(PID)`. `run --take-over` does not wait.";
     SourceReplaced "TG-3101" exit 21 "the topic is another one"
         cause "A topic or partition that was read before is gone, or was made anew under the same name." remedy "If the new topic is to be read on under this name, run the command that is shown: it says what it will do. Else load it under another job name. A topic that is gone for good: take it out of the job file.";
     RecordsLost "TG-3102" exit 21 "records were deleted before they were loaded"
@@ -148,12 +152,16 @@ impl Code {
         }
     }
 
+    /// The first line of its messages, and of what is said about it.
+    pub fn headline(self) -> String {
+        format!("error[{}]: {}", self.id(), self.title())
+    }
+
     /// All that there is to say about it, as Markdown.
     pub fn explained(self) -> String {
         format!(
-            "## {}: {}\n\n{}\n\n**Remedy**: {}\n\nExit code {}.\n",
-            self.id(),
-            self.title(),
+            "{}\n\n{}\n\n**Remedy**: {}\n\nExit code {}.\n",
+            self.headline(),
             self.cause(),
             self.remedy(),
             self.exit_code()
@@ -189,6 +197,11 @@ impl CodedError {
         CodedError { code, what: what.into(), source: None }
     }
 
+    /// The operating system refused something.
+    pub fn machine(what: impl Into<String>, error: std::io::Error) -> CodedError {
+        CodedError { code: Code::Machine, what: what.into(), source: Some(Box::new(error)) }
+    }
+
     /// The error of a question to the control tables: where something is missing, the tables are.
     pub fn of_tables(error: connectors::Error) -> CodedError {
         match error.fault {
@@ -197,14 +210,26 @@ impl CodedError {
         }
     }
 
-    /// The whole of it, as it is printed once, at the end.
+    /// As it is printed once, at the end.
     pub fn render(&self) -> String {
-        let mut text = format!("error[{}]: {}\n", self.code.id(), self.code.title());
-        if !self.what.is_empty() {
-            text += &format!("  {}\n", self.what.trim_end().replace('\n', "\n  "));
+        self.rendered(false)
+    }
+
+    /// The same with all that led to it.
+    pub fn render_whole(&self) -> String {
+        self.rendered(true)
+    }
+
+    fn rendered(&self, whole: bool) -> String {
+        let mut text = self.code.headline() + "\n";
+        let Told { line, below } = self.told();
+        if !line.is_empty() {
+            text += &format!("  {}\n", line.trim_end().replace('\n', "\n  "));
         }
-        self.causes().iter().for_each(|cause| text += &format!("  because: {cause}\n"));
-        text += &format!("  remedy: {}\n", self.code.remedy());
+        if whole {
+            below.iter().for_each(|cause| text += &format!("  because: {cause}\n"));
+        }
+        text += &format!("  remedy: {}\n", self.remedy());
         if let Some(command) = self.command() {
             text += &format!("  command: {command}\n");
         }
@@ -214,30 +239,60 @@ impl CodedError {
     /// The command by which a person decides that the job goes on all the same; `None` where there is none.
     pub fn command(&self) -> Option<String> {
         let file = JOB_FILE.get().map_or("JOB.toml", String::as_str);
-        let mut next: Option<&(dyn StdError + 'static)> = self.source();
-        while let Some(error) = next {
-            if let Some(halt) = error.downcast_ref::<Halt>() {
-                return way_out(halt, file);
-            }
-            next = error.source();
-        }
-        None
+        self.chain().find_map(|error| error.downcast_ref::<Halt>()).and_then(|halt| way_out(halt, file))
     }
 
-    /// What led to it, the nearest first.
-    pub fn causes(&self) -> Vec<String> {
-        let (mut causes, mut next) = (Vec::new(), self.source());
-        while let Some(error) = next {
-            causes.push(error.to_string());
-            next = error.source();
-        }
-        causes
+    /// What happened, in one line.
+    pub fn line(&self) -> String {
+        self.told().line
     }
+
+    /// What led to it below that line, the nearest first.
+    pub fn below(&self) -> Vec<String> {
+        self.told().below
+    }
+
+    /// What to do: about this one in particular, if that is known.
+    pub fn remedy(&self) -> String {
+        let own = self.chain().find_map(|error| error.downcast_ref::<connectors::Error>()?.remedy.clone());
+        own.unwrap_or_else(|| self.code.remedy().into())
+    }
+
+    fn chain(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let mut next = self.source();
+        std::iter::from_fn(move || {
+            let error = next?;
+            next = error.source();
+            Some(error)
+        })
+    }
+
+    /// What another system said is a line by itself, and what led to that is below it. Nothing is told twice.
+    fn told(&self) -> Told {
+        let (mut line, mut below, mut is_whole) = (self.what.clone(), Vec::<String>::new(), false);
+        for error in self.chain() {
+            let text = error.to_string();
+            match is_whole {
+                _ if line.contains(&text) || below.iter().any(|told| told.contains(&text)) => {}
+                true => below.push(text),
+                false if line.is_empty() => line = text,
+                false => line += &format!(": {text}"),
+            }
+            is_whole |= error.is::<connectors::Error>();
+        }
+        Told { line, below }
+    }
+}
+
+/// What is said of an error.
+struct Told {
+    line: String,
+    below: Vec<String>,
 }
 
 impl fmt::Display for CodedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.code.id(), self.code.title(), self.what)
+        write!(f, "{}: {}: {}", self.code.id(), self.code.title(), self.line())
     }
 }
 
@@ -280,37 +335,49 @@ fn quoted(path: &str) -> String {
     format!("'{}'", path.replace('\'', r"'\''"))
 }
 
+/// The code of a fault of another system. One that may pass has the code that the caller says: whether it was waited for.
+fn code_of(fault: Fault, away: Code) -> Code {
+    match fault {
+        Fault::Outage | Fault::Strange | Fault::TooLong => away,
+        Fault::Denied => Code::Denied,
+        Fault::Settings => Code::JobFile,
+        Fault::Mismatch => Code::Mismatch,
+        Fault::Missing | Fault::NoDatabase => Code::Names,
+        Fault::Damaged { .. } => Code::Damaged,
+        Fault::Refused => Code::Refused,
+        Fault::Foreign => Code::OtherTables,
+        Fault::Corrupt => Code::Tables,
+        Fault::Bug => Code::Bug,
+    }
+}
+
 /// For errors of a port before the job runs, when nobody waits for an outage to end.
 impl From<connectors::Error> for CodedError {
     fn from(error: connectors::Error) -> CodedError {
-        let code = match error.fault {
-            Fault::Outage | Fault::Strange | Fault::TooLong => Code::Unreachable,
-            Fault::Denied => Code::Denied,
-            Fault::Settings => Code::JobFile,
-            Fault::Missing => Code::Names,
-            Fault::Damaged { .. } => Code::Damaged,
-            Fault::Refused => Code::Refused,
-            Fault::Foreign => Code::OtherTables,
-            Fault::Corrupt => Code::Tables,
-            Fault::Bug => Code::Bug,
-        };
+        // A port that found what breaks the promise says so by the halt itself.
+        let halt = error.source.as_ref().and_then(|source| source.downcast_ref::<Halt>());
+        let code = halt.map_or_else(|| code_of(error.fault, Code::Unreachable), code_of_halt);
         CodedError { code, what: String::new(), source: Some(Box::new(error)) }
+    }
+}
+
+fn code_of_halt(halt: &Halt) -> Code {
+    match halt {
+        Halt::OtherDatabase { .. } => Code::OtherDatabase,
+        Halt::Tables(_) => Code::Tables,
+        Halt::Witness(_) => Code::Witness,
+        Halt::TopicGone(_) | Halt::TopicReplaced { .. } | Halt::PartitionGone(_) => Code::SourceReplaced,
+        Halt::RecordsLost { .. } => Code::RecordsLost,
+        Halt::Damaged { .. } => Code::Damaged,
+        Halt::Truncated { .. } | Halt::Rewritten { .. } => Code::LogRewritten,
+        Halt::CopyIdle { .. } | Halt::CopyCount { .. } => Code::CopyMismatch,
+        Halt::ReadTwice { .. } | Halt::NotWhole { .. } => Code::NotWhole,
     }
 }
 
 impl From<Halt> for CodedError {
     fn from(halt: Halt) -> CodedError {
-        let code = match &halt {
-            Halt::OtherDatabase { .. } => Code::OtherDatabase,
-            Halt::Tables(_) => Code::Tables,
-            Halt::Witness(_) => Code::Witness,
-            Halt::TopicGone(_) | Halt::TopicReplaced { .. } | Halt::PartitionGone(_) => Code::SourceReplaced,
-            Halt::RecordsLost { .. } => Code::RecordsLost,
-            Halt::Damaged { .. } => Code::Damaged,
-            Halt::Truncated { .. } | Halt::Rewritten { .. } => Code::LogRewritten,
-            Halt::CopyIdle { .. } | Halt::CopyCount { .. } => Code::CopyMismatch,
-            Halt::ReadTwice { .. } | Halt::NotWhole { .. } => Code::NotWhole,
-        };
+        let code = code_of_halt(&halt);
         CodedError { code, what: String::new(), source: Some(Box::new(halt)) }
     }
 }
@@ -344,17 +411,7 @@ impl From<Failure> for CodedError {
                 };
                 return halt.into();
             }
-            Failure::Port { source, .. } => match source.fault {
-                Fault::Outage | Fault::Strange | Fault::TooLong => Code::Outage,
-                Fault::Denied => Code::Denied,
-                Fault::Settings => Code::JobFile,
-                Fault::Missing => Code::Names,
-                Fault::Damaged { .. } => Code::Damaged,
-                Fault::Refused => Code::Refused,
-                Fault::Foreign => Code::OtherTables,
-                Fault::Corrupt => Code::Tables,
-                Fault::Bug => Code::Bug,
-            },
+            Failure::Port { source, .. } => code_of(source.fault, Code::Outage),
         };
         CodedError { code, what: String::new(), source: Some(Box::new(failure)) }
     }
@@ -387,7 +444,8 @@ mod tests {
     fn the_page_of_errors_is_the_catalogue() {
         let head = "# Errors\n\nEach has a code that never changes its meaning, and an exit code that a supervisor can act on: after 10 to \
                     13 start again, after 20 to 23 do not. `tidegate explain CODE` says the same.\n\n";
-        let page = head.to_string() + &Code::ALL.iter().map(|code| code.explained()).collect::<Vec<_>>().join("\n");
+        let page = head.to_string()
+            + &Code::ALL.iter().map(|code| format!("## {}", code.explained())).collect::<Vec<_>>().join("\n");
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/errors.md");
         if std::env::var_os("TIDEGATE_WRITE_DOCS").is_some() {
             std::fs::write(path, &page).unwrap();
@@ -410,11 +468,64 @@ mod tests {
     }
 
     #[test]
-    fn a_chain_is_printed_once_with_the_remedy() {
-        let inner = connectors::Error::new(Fault::Denied, "cannot write s3://b/k").because("403");
+    fn an_error_is_one_line_and_its_causes_are_below() {
+        let inner = std::io::Error::other("HTTP 403 <Error>...</Error>");
+        let inner = connectors::Error::new(Fault::Denied, "S3 PUT s3://b/k: 403 AccessDenied: no").because(inner);
         let error = CodedError::from(Failure::Port { doing: "cannot stage a file".into(), source: inner });
-        let expected = "error[TG-2002]: not allowed\n  because: cannot stage a file\n  because: cannot write s3://b/k\n  because: 403\n  \
-                        remedy: Check user, password, keys and role; the message names the statement or object.\n";
-        assert_eq!(error.render(), expected);
+        let line = "error[TG-2002]: not allowed\n  cannot stage a file: S3 PUT s3://b/k: 403 AccessDenied: no\n";
+        let remedy = "  remedy: Check user, password, keys and role; the message names what was asked for.\n";
+        assert_eq!(error.render(), format!("{line}{remedy}"));
+        assert_eq!(error.render_whole(), format!("{line}  because: HTTP 403 <Error>...</Error>\n{remedy}"));
+    }
+
+    /// Each fault has the code of its kind.
+    #[test]
+    fn no_code_stands_for_another_kind_of_fault() {
+        let of = |fault| CodedError::from(connectors::Error::new(fault, "x")).code;
+        for (fault, code) in [
+            (Fault::Outage, Code::Unreachable),
+            (Fault::Strange, Code::Unreachable),
+            (Fault::Denied, Code::Denied),
+            (Fault::Settings, Code::JobFile),
+            (Fault::Mismatch, Code::Mismatch),
+            (Fault::Missing, Code::Names),
+            (Fault::NoDatabase, Code::Names),
+            (Fault::Refused, Code::Refused),
+            (Fault::Bug, Code::Bug),
+        ] {
+            assert_eq!(of(fault), code, "{fault:?}");
+        }
+        let tables = |fault| CodedError::of_tables(connectors::Error::new(fault, "x")).code;
+        assert_eq!((tables(Fault::Missing), tables(Fault::NoDatabase)), (Code::NoTables, Code::Names));
+        // A rehearsal that loaded another number of rows is no statement that was refused.
+        let halt = Halt::NotWhole { epoch: checkpoint::Epoch(1), what: "no counts".into() };
+        let refused = connectors::Error::new(Fault::Refused, "COPY").because(halt);
+        assert_eq!(CodedError::from(refused).code, Code::NotWhole);
+        let full = CodedError::machine("cannot start a thread", std::io::Error::other("no room"));
+        assert_eq!((full.code.id(), full.line()), ("TG-0002", "cannot start a thread: no room".into()));
+    }
+
+    #[test]
+    fn nothing_is_told_twice_and_a_remedy_of_its_own_counts() {
+        let refused = || std::io::Error::other("connection refused");
+        let error =
+            connectors::Error::new(Fault::Denied, "a: b: connection refused").remedy("GRANT").because(refused());
+        let error = CodedError { what: "a: b".into(), ..error.into() };
+        assert_eq!(
+            (error.line(), error.below(), error.remedy()),
+            ("a: b: a: b: connection refused".into(), vec![], "GRANT".into())
+        );
+        let error = CodedError { code: Code::NotMet, what: "no".into(), source: Some(Box::new(refused())) };
+        assert_eq!((error.line(), error.below()), ("no: connection refused".into(), vec![]));
+        assert_eq!(error.remedy(), Code::NotMet.remedy());
+    }
+
+    /// Whoever reads a message finds its page by the message's first line.
+    #[test]
+    fn the_page_of_a_code_begins_with_the_first_line_of_its_messages() {
+        for code in Code::ALL {
+            let message = CodedError::new(*code, "this one").render();
+            assert_eq!(code.explained().lines().next(), message.lines().next());
+        }
     }
 }

@@ -14,7 +14,7 @@ use connectors::Objects;
 use operators::threads::named;
 use tracing::{info, warn};
 
-use crate::{error::CodedError, report::Report};
+use crate::report::Report;
 
 /// How long files of loaded epochs are kept, for whoever wants to look at what was loaded.
 pub const KEEP_MINUTES: u32 = 10;
@@ -71,7 +71,7 @@ pub fn start(staging: Arc<Staging>, objects: Arc<dyn Objects>, report: &Arc<Repo
                 }
                 // It is not a part of the promise: the job goes on.
                 Err(error) => {
-                    let why = CodedError::from(error).causes().join(": ");
+                    let why = error.told();
                     warn!(event = "not-collected", why, "staged files were not collected: {why}");
                 }
             }

@@ -137,7 +137,7 @@ pub fn dead_letters(job: &Job, catalog: &mut Catalog<'_>) -> Result<Target> {
     let unlike = wanted.iter().find(|w| !found.iter().any(|f| f.name == w.name && f.kind == w.kind));
     if let Some(column) = unlike {
         let what = format!("table {table} has no column {} of type {}", column.name, column.kind);
-        return Err(CodedError::new(Code::NoTables, what));
+        return Err(CodedError::new(Code::OtherTables, what));
     }
     let policies = vec![Policy::default(); wanted.len()];
     Ok(Target { number: job.targets.len(), stream: None, table, columns: wanted.into(), mode: Mode::Append, policies })

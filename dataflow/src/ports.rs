@@ -74,6 +74,7 @@ pub fn staging(job: &Job) -> Result<s3::S3> {
         endpoint: staging.endpoint.clone(),
         keys,
         retries_within: s3::RETRIES_WITHIN,
+        request_within: s3::REQUEST_WITHIN,
     })?)
 }
 
@@ -94,18 +95,19 @@ pub fn inspect(job: &Job) -> Result<Box<dyn Inspect>> {
 }
 
 fn redshift(job: &Job) -> Result<redshift::Redshift> {
-    let redshift = &job.redshift;
-    let password = secret_of(&redshift.password, "[redshift] password")?;
+    let options = &job.redshift;
+    let password = secret_of(&options.password, "[redshift] password")?;
     let settings = redshift::Settings {
-        host: redshift.host.clone(),
-        port: redshift.port,
-        database: redshift.database.clone(),
-        user: redshift.user.clone(),
+        host: options.host.clone(),
+        port: options.port,
+        database: options.database.clone(),
+        user: options.user.clone(),
         password,
-        iam_role: redshift.iam_role.clone(),
-        tls: redshift.tls.clone(),
-        statement_timeout: redshift.statement_timeout,
+        iam_role: options.iam_role.clone(),
+        tls: options.tls.clone(),
+        statement_timeout: options.statement_timeout,
+        connect_within: redshift::CONNECT_WITHIN,
         application_name: format!("tidegate-{}", job.name),
     };
-    Ok(redshift::Redshift::new(settings, &redshift.schema, &job.name)?)
+    Ok(redshift::Redshift::new(settings, &options.schema, &job.name)?)
 }

@@ -57,11 +57,8 @@ pub fn end_in_time() {
 
 /// The first signal drains the job, with a deadline; the second ends it at once.
 pub fn on_signal(stop: Arc<AtomicBool>) -> Result<()> {
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(|e| CodedError {
-        code: Code::Bug,
-        what: "cannot listen for signals".into(),
-        source: Some(Box::new(e)),
-    })?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])
+        .map_err(|e| CodedError::machine("cannot listen for signals", e))?;
     spawn("signals", move || {
         let mut signals = signals.forever();
         signals.next();
@@ -102,11 +99,7 @@ fn drain(stop: &AtomicBool) {
 /// The system has no thread left.
 pub fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<()> {
     let spawned = named(name, work);
-    spawned.map(drop).map_err(|e| CodedError {
-        code: Code::Bug,
-        what: "cannot start a thread".into(),
-        source: Some(Box::new(e)),
-    })
+    spawned.map(drop).map_err(|e| CodedError::machine("cannot start a thread", e))
 }
 
 /// A panic in any thread ends the process at once: the other workers would wait for the failed one for ever. The first one

@@ -259,7 +259,10 @@ fn take_as(
         if !retry.rest() {
             return Err(match error {
                 Some(error) => error.into(),
-                None => CodedError::new(Code::Unreachable, "the fence is held by a session that could not be ended"),
+                None => CodedError::new(
+                    Code::Unreachable,
+                    "Redshift: the fence is held by a session that could not be ended",
+                ),
             });
         }
     }
@@ -298,7 +301,7 @@ fn snapshot(warehouse: &mut dyn Warehouse, holder: &Holder) -> Result<TableFacts
         if !retry.rest() {
             return Err(match error {
                 Some(error) => error.into(),
-                None => CodedError::new(Code::Unreachable, "the warehouse shows tables that are older than our fence"),
+                None => CodedError::new(Code::Unreachable, "Redshift shows tables that are older than our fence"),
             });
         }
     }
@@ -318,7 +321,7 @@ pub fn load_alone(warehouse: &mut dyn Warehouse, load: &Load) -> Result<()> {
         while let Err(error) = &result
             && error.happened == Happened::Unknown
         {
-            let (doing, why) = ("recording an epoch without rows", error.chain());
+            let (doing, why) = ("recording an epoch without rows", error.told());
             warn!(event = "retrying", doing, why, "the answer to COMMIT is lost: {why}");
             result = warehouse.resolve(&load.holder, &load.range).map_err(connectors::Error::unknown);
             match result.as_ref().err().map(|error| retry.after(error)) {

@@ -117,7 +117,7 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                 // Said once, not every five seconds.
                 Some(source) => {
                     let since = *failing_since.get_or_insert_with(|| {
-                        let why = source.chain();
+                        let why = source.told();
                         watch(Event::Retrying { doing: doing(), why });
                         Instant::now()
                     });

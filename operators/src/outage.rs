@@ -53,7 +53,7 @@ pub fn try_again<T>(
             }
             return result;
         };
-        watch(Event::Retrying { doing: doing.into(), why: error.chain() });
+        watch(Event::Retrying { doing: doing.into(), why: error.told() });
         again = true;
         std::thread::sleep(pause);
     }

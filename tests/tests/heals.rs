@@ -228,7 +228,7 @@ fn a_pooler_is_named() {
     events.produce(200);
     STACK.redshift.cause(&["pg_backend_pid() AS session"], 1, Accident::Instead("SELECT 1 AS session".into()));
     let ended = world.run(1, &[]).end(Duration::from_secs(60));
-    assert_eq!(ended.code, Some(22), "{}", ended.said);
+    assert_eq!(ended.code, Some(3), "{}", ended.said);
     assert!(ended.said.contains("a pooler stands between"), "{}", ended.said);
     assert_eq!(world.rows(), 0);
 }

@@ -292,6 +292,7 @@ fn s3(change: impl FnOnce(&mut s3::Settings)) -> S3 {
         endpoint: Some(STACK.s3.endpoint()),
         keys: Some((owner.id.as_str().into(), owner.secret.as_str().into())),
         retries_within: s3::RETRIES_WITHIN,
+        request_within: s3::REQUEST_WITHIN,
     };
     change(&mut settings);
     S3::new(settings).expect("a client")
@@ -355,6 +356,7 @@ pub(crate) fn redshift(job: &str, change: impl FnOnce(&mut Settings)) -> Redshif
         iam_role: env["REDSHIFT_IAM_ROLE"].clone(),
         tls: Tls::Off,
         statement_timeout: Duration::from_secs(60),
+        connect_within: connectors::redshift::CONNECT_WITHIN,
         application_name: "ports".into(),
     };
     change(&mut settings);
@@ -375,7 +377,7 @@ fn redshift_keeps_the_promises_of_a_warehouse() {
     };
     barred(Fault::Denied, |s| s.password = "wrong".into());
     barred(Fault::Outage, |s| s.port = 1);
-    barred(Fault::Missing, |s| s.database = "nothing".into());
+    barred(Fault::NoDatabase, |s| s.database = "nothing".into());
 
     let url = format!("s3://{}/not/there.manifest", STACK.s3.bucket());
     conformance::refused_warehouse(&mut redshift(&format!("{}_refused", world.name), |_| {}), &target, &url);
@@ -464,11 +466,14 @@ fn tls_is_verified_against_the_right_authority_and_host() {
     let (_server, port) = start("localhost", "right");
     assert_eq!(ask(port, "localhost", "ca.pem").unwrap(), None, "the right authority");
     let error = ask(port, "localhost", "other.pem").unwrap_err();
-    assert_eq!(error.fault, Fault::Denied, "the wrong authority: {error:?}");
+    assert_eq!(error.fault, Fault::Mismatch, "the wrong authority: {error:?}");
     let (_server, port) = start("example.org", "wrong");
     let error = ask(port, "localhost", "ca.pem").unwrap_err();
-    assert_eq!(error.fault, Fault::Denied, "the wrong host: {error:?}");
+    assert_eq!(error.fault, Fault::Mismatch, "the wrong host: {error:?}");
     // Encryption that was asked for and is not there is no connection at all.
     let plain = STACK.redshift.address().port();
-    assert!(ask(plain, "127.0.0.1", "ca.pem").is_err());
+    let error = ask(plain, "127.0.0.1", "ca.pem").unwrap_err();
+    assert_eq!(error.fault, Fault::Mismatch, "{error:?}");
+    assert!(error.what.contains("`redshift.tls`"), "{error:?}");
+    assert!(error.remedy.is_some_and(|remedy| remedy.contains("tls = \"off\"")));
 }

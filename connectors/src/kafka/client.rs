@@ -15,7 +15,7 @@ use rdkafka::{
 };
 
 use super::{
-    error::{Said, code, failed},
+    error::{Asked, PLACE, Said, code, failed},
     native,
     settings::{DEFAULTS, Settings},
 };
@@ -42,6 +42,8 @@ pub(super) const UNCOMMITTED: &[(&str, &str)] = &[("isolation.level", "read_unco
 /// A client, and what it says.
 pub(super) struct Client {
     pub(super) consumer: Arc<BaseConsumer>,
+    /// `host:port,host:port`, for messages.
+    brokers: String,
     events: native::Events,
     /// What it said last, and no answer has proved wrong: it says the same thing once in half a minute only.
     last: Mutex<Option<Said>>,
@@ -78,10 +80,11 @@ impl Client {
         // What librdkafka says of a value has the value in it, and that may be a secret.
         let consumer: BaseConsumer = config.create().map_err(|e| match e {
             KafkaError::ClientConfig(_, _, name, _) => {
-                Error::new(Fault::Settings, format!("[kafka] properties: `{name}` cannot have the value that it has"))
+                Error::new(Fault::Settings, format!("`kafka.properties`: `{name}` cannot have the value that it has"))
             }
             other => {
-                Error::new(Fault::Settings, "[kafka] properties: no Kafka client can be made with these").because(other)
+                let what = format!("`kafka.properties`: no Kafka client can be made with these: {}", told(&other));
+                Error::new(Fault::Settings, what).because(other)
             }
         })?;
         let consumer = Arc::new(consumer);
@@ -89,6 +92,7 @@ impl Client {
             events: native::Events::of(&consumer)?,
             last: Mutex::default(),
             statistics: Mutex::default(),
+            brokers: settings.brokers.clone(),
             consumer,
         })
     }
@@ -118,7 +122,7 @@ impl Client {
     pub(super) fn ask<T>(
         &self,
         within: Duration,
-        what: &dyn Fn() -> String,
+        asked: &Asked,
         ask: impl Fn(Duration) -> KafkaResult<T>,
     ) -> Result<T> {
         let since = Instant::now();
@@ -134,8 +138,13 @@ impl Client {
                 Err(error) => error,
             };
             let is_silence = code(&error).is_some_and(|code| SILENCE.contains(&code));
-            let error = failed(what(), error, said);
-            if !is_silence || error.fault != Fault::Outage || since.elapsed() >= within {
+            let is_over = since.elapsed() >= within;
+            if is_silence && is_over && said.is_none() {
+                let what = format!("{asked} at {}: no answer within {} s", self.brokers, within.as_secs());
+                return Err(Error::new(Fault::Outage, what).remedy(PLACE).because(error));
+            }
+            let error = failed(asked, error, said);
+            if !is_silence || error.fault != Fault::Outage || is_over {
                 return Err(error);
             }
             thread::sleep(BETWEEN_TRIES);
@@ -143,13 +152,20 @@ impl Client {
     }
 }
 
+/// What librdkafka says of a client that it cannot make, without what the crate puts before it.
+fn told(error: &KafkaError) -> String {
+    match error {
+        KafkaError::ClientCreation(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// Gives a client its partitions, each from its offset on.
 pub(super) fn assign<'p>(client: &Client, from: impl Iterator<Item = (&'p TopicPartition, i64)>) -> Result<()> {
     let mut list = TopicPartitionList::new();
     for (partition, offset) in from {
-        let what = || format!("cannot assign {partition}");
         list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(offset))
-            .map_err(|e| failed(what(), e, None))?;
+            .map_err(|e| failed(&Asked::of_client("assign"), e, None))?;
     }
-    client.consumer.assign(&list).map_err(|e| failed("cannot assign partitions".into(), e, None))
+    client.consumer.assign(&list).map_err(|e| failed(&Asked::of_client("assign"), e, None))
 }

@@ -15,7 +15,7 @@ use rdkafka::{TopicPartitionList, consumer::Consumer};
 use super::{
     assigned::{Assigned, End},
     client::{Client, UNCOMMITTED, assign},
-    error::{Said, failed},
+    error::{Asked, Said, failed},
     native::{self, Broken},
     settings::Settings,
 };
@@ -66,8 +66,8 @@ impl EndReader {
     fn take_all(&mut self, wait: Duration, most: usize) -> Result<(Vec<RawBatch>, Vec<End>, Vec<Broken>)> {
         let (mut batches, mut ends) = (vec![RawBatch::default(); self.assigned.groups()], Vec::new());
         let broken = self.queue.take(wait, most, &self.assigned, &mut batches, Some(&mut ends), &mut self.lost)?;
-        if let Some(said) = self.client.said().filter(Said::is_denied) {
-            return Err(Error::new(Fault::Denied, "cannot read from Kafka").because(said));
+        if let Some(said) = self.client.said().filter(Said::is_final) {
+            return Err(said.refusal(&Asked::records(None)));
         }
         Ok((batches, ends, broken))
     }
@@ -78,7 +78,7 @@ impl EndReader {
         for partition in partitions {
             list.add_partition(&partition.topic, partition.partition);
         }
-        self.client.consumer.pause(&list).map_err(|e| failed("cannot stop reading".into(), e, None))
+        self.client.consumer.pause(&list).map_err(|e| failed(&Asked::of_client("pause"), e, None))
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) fn records_at(settings: &Settings, at: &[(TopicPartition, i64)]) -> R
     if let Some(place) = known.iter().position(Option::is_none) {
         let (partition, offset) = &at[place];
         let within = settings.answer_within;
-        let what = format!("{partition}: no answer for the record at offset {offset} within {within:?}");
+        let what = format!("Kafka FETCH {partition}: no answer for the record at offset {offset} within {within:?}");
         return Err(Error::new(Fault::Outage, what));
     }
     Ok(known.into_iter().flatten().collect())
@@ -183,7 +183,7 @@ pub(super) fn are_read_up(settings: &Settings, at: &[(TopicPartition, i64, i64)]
             return Ok(known);
         }
     }
-    let what = format!("no answer within {within:?} whether {} partitions are read up", at.len());
+    let what = format!("Kafka FETCH: no answer within {within:?} whether {} partitions are read up", at.len());
     Err(Error::new(Fault::Outage, what))
 }
 
@@ -267,6 +267,6 @@ fn look(settings: &Settings, partition: &TopicPartition, from: i64) -> Result<Th
             return Ok(There::Readable(found));
         }
     }
-    let what = format!("{partition}: no answer within {within:?} what can be read from offset {from} on");
+    let what = format!("Kafka FETCH {partition}: no answer within {within:?} what can be read from offset {from} on");
     Err(Error::new(Fault::Outage, what))
 }

@@ -32,7 +32,7 @@ use rdkafka::{
 use crate::{Error, Fault, Log, ReadFrom, Reader, Result, StartAt, Trust};
 use client::{Client, UNCOMMITTED};
 use ends::{are_read_up, first_timestamps, next_readable, records_at};
-use error::failed;
+use error::{Asked, failed};
 use reader::KafkaReader;
 
 pub use properties::{NAMES, PropertyProblem, check_property};
@@ -69,7 +69,8 @@ impl Kafka {
     /// A refusal after a first success is an outage. The client that was refused keeps its secrets, so the next question is for a
     /// new one.
     fn judge<T>(&self, result: Result<T>) -> Result<T> {
-        if result.as_ref().is_err_and(|error| matches!(error.fault, Fault::Denied | Fault::Settings)) {
+        if result.as_ref().is_err_and(|error| matches!(error.fault, Fault::Denied | Fault::Settings | Fault::Mismatch))
+        {
             self.asking.forget();
             self.asking_uncommitted.forget();
         }
@@ -113,20 +114,20 @@ impl Kafka {
     fn try_partitions(&self, topic: &str) -> Result<Option<BTreeMap<i32, SourceFacts>>> {
         let (client, within) = (self.asking()?, self.settings.answer_within);
         let consumer = &client.consumer;
-        let what = || format!("cannot read the partitions of topic {topic}");
-        let metadata = client.ask(within, &what, |wait| consumer.fetch_metadata(Some(topic), wait))?;
+        let asked = Asked::of_topic("METADATA", topic);
+        let metadata = client.ask(within, &asked, |wait| consumer.fetch_metadata(Some(topic), wait))?;
         let Some(found) = metadata.topics().iter().find(|t| t.name() == topic) else { return Ok(None) };
         if let Some(error) = found.error() {
             let error = KafkaError::MetadataFetch(error.into());
             return match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
-                _ => Err(failed(what(), error, None)),
+                _ => Err(failed(&asked, error, None)),
             };
         }
         if found.partitions().is_empty() {
             return Ok(None);
         }
-        let topic_id = client.ask(within, &what, |wait| native::topic_id(consumer.client(), topic, wait))?;
+        let topic_id = client.ask(within, &asked, |wait| native::topic_id(consumer.client(), topic, wait))?;
         let Some(topic_id) = topic_id else { return Ok(None) };
         let ids: Vec<i32> = found.partitions().iter().map(|partition| partition.id()).collect();
         let facts = |Marks { low, last_stable, high_watermark }| SourceFacts {
@@ -142,26 +143,24 @@ impl Kafka {
 
     fn try_topic_id(&self, topic: &str) -> Result<Option<String>> {
         let client = self.asking()?;
-        let what = || format!("cannot ask for the id of topic {topic}");
-        client.ask(self.settings.answer_within, &what, |wait| native::topic_id(client.consumer.client(), topic, wait))
+        let asked = Asked::of_topic("DESCRIBE_TOPIC_PARTITIONS", topic);
+        client.ask(self.settings.answer_within, &asked, |wait| native::topic_id(client.consumer.client(), topic, wait))
     }
 
     fn try_starts(&self, topic: &str, at: StartAt) -> Result<BTreeMap<i32, Start>> {
-        let partitions = self
-            .try_partitions(topic)?
-            .ok_or_else(|| Error::new(Fault::Missing, format!("there is no topic {topic}")))?;
+        let partitions = self.try_partitions(topic)?.ok_or_else(|| {
+            Error::new(Fault::Missing, format!("Kafka METADATA topic {topic}: there is no such topic"))
+        })?;
         let mut offsets: BTreeMap<i32, i64> = BTreeMap::new();
         if let StartAt::Time(ms) = at {
-            let mut asked = TopicPartitionList::new();
+            let asked = Asked::of_topic("LIST_OFFSETS", topic);
+            let mut list = TopicPartitionList::new();
             for partition in partitions.keys() {
-                let what = || format!("cannot ask for a time in topic {topic}");
-                asked
-                    .add_partition_offset(topic, *partition, Offset::Offset(ms))
-                    .map_err(|e| failed(what(), e, None))?;
+                list.add_partition_offset(topic, *partition, Offset::Offset(ms))
+                    .map_err(|e| failed(&asked, e, None))?;
             }
-            let what = || format!("cannot find the offsets of a time in topic {topic}");
             let (client, within) = (self.asking()?, self.settings.answer_within);
-            let found = client.ask(within, &what, |wait| client.consumer.offsets_for_times(asked.clone(), wait))?;
+            let found = client.ask(within, &asked, |wait| client.consumer.offsets_for_times(list.clone(), wait))?;
             for element in found.elements_for_topic(topic) {
                 if let Offset::Offset(offset) = element.offset() {
                     offsets.insert(element.partition(), offset);
@@ -184,14 +183,14 @@ impl Kafka {
     /// last stable offset is asked for last: one below the high watermark is that of a transaction which was open all the while.
     fn marks(&self, committed: &Client, topic: &str, partitions: &[i32]) -> Result<BTreeMap<i32, Marks>> {
         let ask = |client: &Client, at: Offset| -> Result<BTreeMap<i32, i64>> {
-            let what = || format!("cannot read the offsets of topic {topic}");
-            let mut asked = TopicPartitionList::new();
+            let asked = Asked::of_topic("LIST_OFFSETS", topic);
+            let mut list = TopicPartitionList::new();
             for partition in partitions {
-                asked.add_partition_offset(topic, *partition, at).map_err(|e| failed(what(), e, None))?;
+                list.add_partition_offset(topic, *partition, at).map_err(|e| failed(&asked, e, None))?;
             }
             // In the place of a time, as Kafka's own protocol has it: -2 for the first offset and -1 for the last.
-            let answer = client.ask(self.settings.answer_within, &what, |wait| {
-                let answer = client.consumer.offsets_for_times(asked.clone(), wait)?;
+            let answer = client.ask(self.settings.answer_within, &asked, |wait| {
+                let answer = client.consumer.offsets_for_times(list.clone(), wait)?;
                 // Each may have an error of its own.
                 answer.elements().iter().try_for_each(|element| element.error())?;
                 Ok(answer)
@@ -199,7 +198,11 @@ impl Kafka {
             let mut offsets = BTreeMap::new();
             for element in answer.elements() {
                 let Offset::Offset(offset) = element.offset() else {
-                    let what = format!("{topic}[{}] has the offset {:?}", element.partition(), element.offset());
+                    let what = format!(
+                        "Kafka LIST_OFFSETS {topic}[{}]: the offset is {:?}",
+                        element.partition(),
+                        element.offset()
+                    );
                     return Err(Error::new(Fault::Outage, what));
                 };
                 offsets.insert(element.partition(), offset);

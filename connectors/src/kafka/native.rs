@@ -28,7 +28,7 @@ use rdkafka::{
 
 use super::{
     assigned::{Assigned, End},
-    error::{Said, failed},
+    error::{Asked, Said, failed},
 };
 use crate::{Error, Fault, RawBatch, Result, Run};
 
@@ -99,7 +99,7 @@ impl Events {
                 *statistics = Some(text.to_string_lossy().into_owned());
             }
             let is_reason = kind == sys::RD_KAFKA_EVENT_ERROR && code != RDKafkaErrorCode::AllBrokersDown;
-            if is_reason && !said.as_ref().is_some_and(Said::is_denied) {
+            if is_reason && !said.as_ref().is_some_and(Said::is_final) {
                 // SAFETY: as above.
                 let text = unsafe { CStr::from_ptr(sys::rd_kafka_event_error_string(event.0)) };
                 said = Some(Said { code, text: text.to_string_lossy().into_owned() });
@@ -181,9 +181,8 @@ impl Queue {
                 // SAFETY: the topic handle, where there is one, is alive with its message.
                 let topic = unsafe { topic_name(message) };
                 let place = topic.as_ref().and_then(|topic| assigned.place(topic, message.partition));
-                let at = topic
-                    .map_or(String::new(), |t| format!("{t}[{}] at offset {}: ", message.partition, message.offset));
-                let error = failed(format!("{at}cannot read from Kafka"), KafkaError::MessageConsumption(code), None);
+                let at = topic.as_deref().map(|topic| (topic, message.partition, message.offset));
+                let error = failed(&Asked::records(at), KafkaError::MessageConsumption(code), None);
                 let error = match place {
                     Some(place) if DAMAGE.contains(&code) => {
                         // SAFETY: the payload of a message that is an error is its text.

@@ -13,11 +13,11 @@ use super::{
     assigned::Assigned,
     bounds::Bounds,
     client::{Client, assign},
-    error::{Said, failed},
+    error::{Asked, Said, failed},
     native::{self, Broken},
     settings::Settings,
 };
-use crate::{Error, Fault, RawBatch, Read, ReadFrom, Reader, Result, Run, Trust};
+use crate::{Error, RawBatch, Read, ReadFrom, Reader, Result, Run, Trust};
 
 /// The most records of a batch, and the fewest that are asked for.
 const BATCH_RECORDS: usize = 8192;
@@ -126,8 +126,8 @@ impl KafkaReader {
             }
         }
         // Brokers that are away are waited for. Those that do not let us in will not do so later.
-        if let Some(said) = self.client.said().filter(Said::is_denied) {
-            return Err(Error::new(Fault::Denied, "cannot read from Kafka").because(said));
+        if let Some(said) = self.client.said().filter(Said::is_final) {
+            return Err(said.refusal(&Asked::records(None)));
         }
         self.hear();
         self.place(&mut batches)?;
@@ -143,8 +143,7 @@ impl KafkaReader {
     /// Straight after the batches were taken, and before anything else can move it: what the consumer says now is where they
     /// end, control records included.
     fn ask_positions(&mut self) -> Result<()> {
-        let what = || "cannot read the consumer's position".to_string();
-        let positions = self.client.consumer.position().map_err(|e| failed(what(), e, None))?;
+        let positions = self.client.consumer.position().map_err(|e| failed(&Asked::of_client("position"), e, None))?;
         for element in positions.elements() {
             let Offset::Offset(position) = element.offset() else { continue }; // nothing came yet
             let Some(place) = self.assigned.place(element.topic(), element.partition()) else { continue };
@@ -213,7 +212,7 @@ impl KafkaReader {
         self.place(&mut vec![RawBatch::default(); self.assigned.groups()])?;
         let partitions = self.list(&resume);
         if !resume.is_empty() {
-            self.client.consumer.resume(&partitions).map_err(|e| failed("cannot read on".into(), e, None))?;
+            self.client.consumer.resume(&partitions).map_err(|e| failed(&Asked::of_client("resume"), e, None))?;
         }
         Ok(())
     }
@@ -222,7 +221,7 @@ impl KafkaReader {
         if places.is_empty() {
             return Ok(());
         }
-        self.client.consumer.pause(&self.list(places)).map_err(|e| failed("cannot stop reading".into(), e, None))
+        self.client.consumer.pause(&self.list(places)).map_err(|e| failed(&Asked::of_client("pause"), e, None))
     }
 
     fn list(&self, places: &[usize]) -> TopicPartitionList {

@@ -3,17 +3,18 @@
 use checkpoint::{Digest, Epoch, Generation, Nonce};
 
 use super::{
-    session::{self, Session, Settings},
+    session::{self, Session},
+    settings::Settings,
     tables::{self, Tables},
     text::literal,
 };
-use crate::{Error, OpenSession, Process, Result, Trust};
+use crate::{Error, OpenSession, Process, Result, Trust, background::Background};
 
 /// A Redshift database and the control tables of one job in it.
 pub struct Redshift {
     pub(super) settings: Settings,
     pub(super) tables: Tables,
-    pub(super) runtime: tokio::runtime::Runtime,
+    pub(super) runtime: Background,
     pub(super) session: Option<Session>,
     /// One for the questions about tables that a start asks, hundreds of them where there are as many targets.
     pub(super) catalog: Option<Session>,
@@ -29,12 +30,8 @@ pub struct Redshift {
 impl Redshift {
     /// No connection is made yet. `schema` is where the control tables of `job` live.
     pub fn new(settings: Settings, schema: &str, job: &str) -> Result<Redshift> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("redshift")
-            .enable_all()
-            .build()
-            .map_err(|e| Error::bug("cannot start the Redshift client").because(e))?;
+        let runtime =
+            Background::new("redshift").map_err(|e| Error::bug("cannot start the Redshift client").because(e))?;
         let tables = Tables::new(schema, job);
         Ok(Redshift {
             settings,

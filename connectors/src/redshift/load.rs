@@ -97,15 +97,11 @@ impl Redshift {
         let outlasted = |e: &Error| session::cancelled(e) && since.elapsed() >= self.settings.statement_timeout;
         copied.map_err(|e| match outlasted(&e) {
             true => {
-                let limit_s = self.settings.statement_timeout.as_secs();
-                let what = format!(
-                    "{}: it ran for {limit_s} s, which is `redshift.statement_timeout`; a longer one helps, or a shorter \
-                     `epoch.interval`",
-                    e.what
-                );
-                Error { fault: Fault::TooLong, what, ..e }
+                let what = format!("{}: it ran for {} s", e.what, self.settings.statement_timeout.as_secs());
+                let error = Error { fault: Fault::TooLong, what, ..e };
+                error.remedy("write a longer `redshift.statement_timeout`, or a shorter `epoch.interval`")
             }
-            false => e,
+            false => session::of_copy(e, &copy.manifest_url, &self.settings.iam_role),
         })?;
         let rows = session.run("SELECT pg_last_copy_id(), pg_last_copy_count()")?.rows;
         let Some(row) = rows.first() else { return Err(Error::bug("a function without a row")) };

@@ -4,13 +4,15 @@
 //! PostgreSQL's), and a Parquet COPY is safe in it. Every wait has a deadline of ours, because a server that is stopped
 //! answers keep-alives and nothing else.
 //!
-//! [`session`] is a connection, [`verdict`] says what its errors mean, [`tables`] has the text of the control tables, [`snapshot`]
-//! reads them. [`catalog`] says what other tables are. [`database`] opens sessions and records them, [`fence`] waits for the fence, [`load`] is the transaction: which
+//! [`door`] is the way to the server, [`session`] a connection; [`said`] tells what the server says, [`subject`] of which statement, and
+//! [`verdict`] what it means. [`tables`] has the text of the control tables, [`snapshot`] reads them. [`catalog`] says what other tables
+//! are. [`database`] opens sessions and records them, [`fence`] waits for the fence, [`load`] is the transaction: which
 //! statements in which order. What their answers mean is decided by `checkpoint::protocol`. This file is the port.
 
 mod catalog;
 mod database;
 mod dead_letters;
+mod door;
 mod epochs;
 mod fence;
 mod fold;
@@ -20,8 +22,11 @@ mod load;
 mod plans;
 mod probe;
 mod rights;
+mod said;
 mod session;
+mod settings;
 mod snapshot;
+mod subject;
 mod tables;
 mod text;
 mod verdict;
@@ -43,7 +48,7 @@ use text::literal;
 
 pub use database::Redshift;
 pub use fence::FENCE_WAIT;
-pub use session::{Settings, Tls};
+pub use settings::{CONNECT_WITHIN, Settings, Tls};
 
 /// How tables are made while others make the same.
 const RIVAL_INITS: Policy = Policy {
@@ -154,13 +159,13 @@ impl Warehouse for Redshift {
                 self.check_tables(load)?;
             }
         }
-        self.loads.judge(result)
+        self.loads.judge_rights(result)
     }
 
     fn resolve(&mut self, holder: &Holder, range: &Range) -> Result<Outcome> {
         self.session = None;
         let result = self.on_session(|this, session| this.try_resolve(session, holder, range));
-        self.loads.judge(result)
+        self.loads.judge_rights(result)
     }
 
     fn fold(&mut self, fold: &Fold) -> Result<Option<Folded>> {

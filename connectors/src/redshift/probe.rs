@@ -34,7 +34,7 @@ impl Redshift {
         session.run("ROLLBACK")?;
         match copied? {
             Ok(()) => Ok(()),
-            Err(halt) => Err(Error::new(Fault::Refused, "COPY did not load what was written").because(halt)),
+            Err(halt) => Err(Error::new(Fault::Refused, format!("Redshift COPY {table}: {halt}")).because(halt)),
         }
     }
 }

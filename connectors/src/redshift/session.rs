@@ -7,50 +7,18 @@ use std::{
 };
 
 use checkpoint::Micros;
-use openssl::ssl::{SslConnector, SslMethod};
-use postgres_openssl::MakeTlsConnector;
 use tokio::{runtime::Handle, task::JoinHandle, time::timeout};
-use tokio_postgres::{Client, NoTls, SimpleQueryMessage, config::SslMode};
+use tokio_postgres::{Client, SimpleQueryMessage};
 
-use super::verdict;
-use crate::{Error, Fault, Result, Secret};
+use super::{
+    door,
+    said::Said,
+    settings::Settings,
+    subject::{Subject, is_system},
+    verdict,
+};
+use crate::{Error, Fault, Result, network};
 
-/// Where the database is and who asks.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// Host name or address.
-    pub host: String,
-    /// Port, 5439 on the real one.
-    pub port: u16,
-    /// Database.
-    pub database: String,
-    /// User.
-    pub user: String,
-    /// Their password, read for each session.
-    pub password: Secret,
-    /// The role that COPY assumes to read from S3.
-    pub iam_role: String,
-    /// Encryption.
-    pub tls: Tls,
-    /// The longest a statement of a load may run.
-    pub statement_timeout: Duration,
-    /// Name of the job, as the database shows it.
-    pub application_name: String,
-}
-
-/// Encryption of the connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Tls {
-    /// Certificate and host name are verified, against the system's authorities or those of a file in PEM form.
-    VerifyFull {
-        /// The file.
-        ca_file: Option<String>,
-    },
-    /// None. For loopback and tunnels.
-    Off,
-}
-
-const CONNECT_WITHIN: Duration = Duration::from_secs(15);
 /// What we wait beyond the server's own limit, which a server that is stopped does not keep.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -66,6 +34,8 @@ pub(super) struct Session {
     connection: JoinHandle<()>,
     runtime: Handle,
     limit: Duration,
+    /// The database and the user, for the rights that they lack.
+    whose: (String, String),
     /// The server's id of it.
     pub(super) pid: i64,
     /// When the server says that it began; with the pid it names the session for ever.
@@ -86,8 +56,8 @@ pub(super) struct Answer {
 #[derive(Debug)]
 pub(super) struct Row {
     values: Vec<Option<String>>,
-    /// The beginning of the statement that gave it.
-    sql: Arc<str>,
+    /// What was read.
+    subject: Arc<Subject>,
 }
 
 impl Row {
@@ -121,7 +91,10 @@ impl Row {
     }
 
     fn corrupt(&self, what: &str) -> Error {
-        Error::new(Fault::Corrupt, format!("{what}, in a row of the control tables: {}", self.sql))
+        let Subject { verb, object } = &*self.subject;
+        // A view of the system is nobody's to mend.
+        let fault = if is_system(object) { Fault::Strange } else { Fault::Corrupt };
+        Error::new(fault, format!("Redshift {verb} {object}: {what}"))
     }
 
     pub(super) fn maybe_number<T: std::str::FromStr>(&self, column: usize) -> Result<Option<T>> {
@@ -134,48 +107,13 @@ impl Row {
 #[error("no answer within {0:?}")]
 struct NoAnswer(Duration);
 
-/// What the server said, in one line.
-#[derive(Debug, thiserror::Error)]
-#[error("{state}: {text}")]
-struct Said {
-    state: String,
-    text: String,
-}
-
 impl Session {
     pub(super) fn connect(settings: &Settings, runtime: &Handle) -> Result<Session> {
-        let mut config = tokio_postgres::Config::new();
-        config
-            .host(&settings.host)
-            .port(settings.port)
-            .dbname(&settings.database)
-            .user(&settings.user)
-            .password(settings.password.read()?)
-            .application_name(&settings.application_name)
-            .connect_timeout(CONNECT_WITHIN)
-            .keepalives_idle(Duration::from_secs(30))
-            .keepalives_interval(Duration::from_secs(10))
-            .keepalives_retries(3)
-            .tcp_user_timeout(Duration::from_secs(60));
-        let place = format!("{}:{}", settings.host, settings.port);
-        let failed = |e: tokio_postgres::Error| refused(format!("cannot connect to Redshift at {place}"), e);
-        let (client, connection) = match &settings.tls {
-            Tls::Off => {
-                config.ssl_mode(SslMode::Disable);
-                let (client, connection) = within(runtime, CONNECT_WITHIN, config.connect(NoTls))?.map_err(failed)?;
-                // Its error reaches whoever waits for an answer as well.
-                (client, runtime.spawn(async move { drop(connection.await) }))
-            }
-            Tls::VerifyFull { ca_file } => {
-                config.ssl_mode(SslMode::Require);
-                let tls = connector(ca_file.as_deref())?;
-                let (client, connection) = within(runtime, CONNECT_WITHIN, config.connect(tls))?.map_err(failed)?;
-                (client, runtime.spawn(async move { drop(connection.await) }))
-            }
-        };
-        let mut session =
-            Session { client, connection, runtime: runtime.clone(), limit: CONNECT_WITHIN, pid: 0, started: None };
-        session.limit(CONNECT_WITHIN)?;
+        let (client, connection) = runtime.block_on(door::open(settings))?;
+        let (limit, whose) = (settings.connect_within, (settings.database.clone(), settings.user.clone()));
+        let (connection, runtime) = (runtime.spawn(connection), runtime.clone());
+        let mut session = Session { client, connection, runtime, limit, whose, pid: 0, started: None };
+        session.limit(limit)?;
         for setting in AS_WE_READ_IT {
             session.run(setting)?;
         }
@@ -210,10 +148,9 @@ impl Session {
     /// Runs one statement. The error of one that was sent says "did not happen", because that is so for all but COMMIT:
     /// whatever happened before COMMIT is undone with the session. Whoever sends COMMIT says otherwise.
     pub(super) fn run(&mut self, sql: &str) -> Result<Answer> {
-        let what = || format!("Redshift: {}", short(sql));
         let answer = within(&self.runtime, self.limit + GRACE, self.client.simple_query(sql))
-            .map_err(|e| Error { what: what(), ..e })?
-            .map_err(|e| refused(what(), e))?;
+            .map_err(|limit| no_answer(sql, limit))?
+            .map_err(|e| self.refused(sql, e))?;
         Ok(collect(answer, sql))
     }
 
@@ -224,17 +161,43 @@ impl Session {
         every: Duration,
         go_on: &mut dyn FnMut() -> Result<bool>,
     ) -> Result<Option<Answer>> {
-        let what = || format!("Redshift: {}", short(sql));
         let (runtime, since) = (self.runtime.clone(), Instant::now());
         let mut answer = Box::pin(self.client.simple_query(sql));
         loop {
             match within(&runtime, every, &mut answer) {
-                Ok(answer) => return answer.map(|answer| Some(collect(answer, sql))).map_err(|e| refused(what(), e)),
-                Err(error) if since.elapsed() > self.limit + GRACE => return Err(Error { what: what(), ..error }),
+                Ok(answer) => {
+                    return answer.map(|answer| Some(collect(answer, sql))).map_err(|e| self.refused(sql, e));
+                }
+                Err(_) if since.elapsed() > self.limit + GRACE => return Err(no_answer(sql, since.elapsed())),
                 Err(_) if go_on()? => {}
                 Err(_) => return Ok(None),
             }
         }
+    }
+
+    /// An error of the driver in our words.
+    fn refused(&self, sql: &str, error: tokio_postgres::Error) -> Error {
+        let subject = Subject::of(sql);
+        let what = |why: &dyn std::fmt::Display| format!("Redshift {}: {why}", subject.name());
+        let Some(said) = error.as_db_error() else {
+            // Anything else is the way to the server.
+            let why = network::innermost(&error);
+            return Error::new(Fault::Outage, what(&format!("the connection is lost: {why}"))).because(error);
+        };
+        let said = Said::of(said).with(sql);
+        let fault = verdict::classify(&said.state, &said.message, &said.detail);
+        let error = Error::new(fault, what(&said));
+        let (database, user) = &self.whose;
+        let grant = if said.state == "42501" {
+            subject.clone().or_named(&said.message, sql).grant(&said.message, database, user)
+        } else {
+            None
+        };
+        let error = match grant {
+            Some(grant) => error.remedy(grant),
+            None => error,
+        };
+        error.because(said)
     }
 
     /// Whether this is still the session that was recorded. With a pooler between us each transaction may have another, and who ends the
@@ -245,22 +208,27 @@ impl Session {
             return Ok(());
         }
         let what = format!(
-            "this transaction is in session {pid} of Redshift and the connection began in session {}: a pooler stands between; \
-             let the job connect to Redshift itself",
+            "Redshift: this transaction is in session {pid} and the connection began in session {}: a pooler stands between",
             self.pid
         );
-        Err(Error::new(Fault::Refused, what))
+        Err(Error::new(Fault::Mismatch, what)
+            .remedy("let `redshift.host` and `redshift.port` be those of Redshift itself"))
     }
 
     pub(super) fn one_text(&mut self, sql: &str) -> Result<String> {
         let rows = self.run(sql)?.rows;
-        let row = rows.first().ok_or_else(|| Error::new(Fault::Refused, format!("no row for {}", short(sql))))?;
+        let none = || Error::new(Fault::Strange, format!("Redshift {}: no row", Subject::of(sql).name()));
+        let row = rows.first().ok_or_else(none)?;
         Ok(row.text(0)?.to_string())
     }
 
     pub(super) fn one_number<T: std::str::FromStr>(&mut self, sql: &str) -> Result<T> {
         let text = self.one_text(sql)?;
-        text.parse().map_err(|_| Error::new(Fault::Refused, format!("{text:?} for {} is not a number", short(sql))))
+        let wrong = |_| {
+            let what = format!("Redshift {}: {text:?} is not a number", Subject::of(sql).name());
+            Error::new(Fault::Strange, what)
+        };
+        text.parse().map_err(wrong)
     }
 }
 
@@ -271,13 +239,13 @@ impl Drop for Session {
 }
 
 fn collect(answer: Vec<SimpleQueryMessage>, sql: &str) -> Answer {
-    let (mut result, mut statement) = (Answer::default(), None::<Arc<str>>);
+    let (mut result, mut statement) = (Answer::default(), None::<Arc<Subject>>);
     for message in answer {
         match message {
             SimpleQueryMessage::Row(row) => {
                 let values = (0..row.len()).map(|i| row.get(i).map(String::from)).collect();
-                let sql = statement.get_or_insert_with(|| short(sql).into()).clone();
-                result.rows.push(Row { values, sql });
+                let subject = statement.get_or_insert_with(|| Subject::of(sql).into()).clone();
+                result.rows.push(Row { values, subject });
             }
             SimpleQueryMessage::RowDescription(columns) => {
                 result.columns = columns.iter().map(|column| column.name().into()).collect();
@@ -289,44 +257,14 @@ fn collect(answer: Vec<SimpleQueryMessage>, sql: &str) -> Answer {
     result
 }
 
-/// Waits for an answer, and not for ever.
-fn within<T>(runtime: &Handle, limit: Duration, answer: impl Future<Output = T>) -> Result<T> {
-    let waited = runtime.block_on(async { timeout(limit, answer).await });
-    waited.map_err(|_| Error::new(Fault::Outage, "Redshift").because(NoAnswer(limit)))
+/// Waits for an answer, and not for ever: then how long it waited.
+fn within<T>(runtime: &Handle, limit: Duration, answer: impl Future<Output = T>) -> Result<T, Duration> {
+    runtime.block_on(async { timeout(limit, answer).await }).map_err(|_| limit)
 }
 
-/// A statement for a message: its beginning, on one line.
-fn short(sql: &str) -> String {
-    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(120) {
-        Some((end, _)) => format!("{} ...", &line[..end]),
-        None => line,
-    }
-}
-
-fn connector(ca_file: Option<&str>) -> Result<MakeTlsConnector> {
-    let refused = |what: &str, e: openssl::error::ErrorStack| Error::new(Fault::Refused, what.to_string()).because(e);
-    let mut builder = SslConnector::builder(SslMethod::tls_client()).map_err(|e| refused("cannot set up TLS", e))?;
-    if let Some(file) = ca_file {
-        builder.set_ca_file(file).map_err(|e| refused(&format!("cannot read the certificates in {file}"), e))?;
-    }
-    Ok(MakeTlsConnector::new(builder.build()))
-}
-
-/// An error of the driver in our words.
-fn refused(what: String, error: tokio_postgres::Error) -> Error {
-    let Some(said) = error.as_db_error() else {
-        // TLS and passwords are decided before a session exists; anything else is the way to the server.
-        let text = std::error::Error::source(&error).map(|e| e.to_string()).unwrap_or_default();
-        let fault = if text.contains("certificate") { Fault::Denied } else { Fault::Outage };
-        return Error::new(fault, what).because(error);
-    };
-    let (state, message, detail) = (said.code().code(), said.message(), said.detail().unwrap_or_default());
-    let fault = verdict::classify(state, message, detail);
-    // The detail block tells which column of which file; its frame of dashes tells nothing.
-    let detail: Vec<&str> = detail.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with("---")).collect();
-    let text = if detail.is_empty() { message.to_string() } else { format!("{message} ({})", detail.join("; ")) };
-    Error::new(fault, what).because(Said { state: state.into(), text })
+fn no_answer(sql: &str, waited: Duration) -> Error {
+    let what = format!("Redshift {}: no answer within {} s", Subject::of(sql).name(), waited.as_secs());
+    Error::new(Fault::Outage, what).because(NoAnswer(waited))
 }
 
 /// Whether a statement ended because it took too long: by the server's limit or by ours.
@@ -341,17 +279,50 @@ pub(super) fn is_not_shown(error: &Error) -> bool {
 
 /// Whether another transaction was in the way, so that the same again may pass.
 pub(super) fn conflict(error: &Error) -> bool {
-    said(error).is_some_and(|said| verdict::is_conflict(&said.state, &said.text, ""))
+    said(error).is_some_and(|said| verdict::is_conflict(&said.state, &said.message, &said.detail))
 }
 
 /// Whether a table is newer than the snapshot of the transaction that asked for it.
 pub(super) fn newer_table(error: &Error) -> bool {
-    said(error).is_some_and(|said| verdict::is_newer(&said.state, &said.text, ""))
+    said(error).is_some_and(|said| verdict::is_newer(&said.state, &said.message, &said.detail))
 }
 
 /// Whether the server ended a statement, for whatever reason.
 pub(super) fn cancelled(error: &Error) -> bool {
     said(error).is_some_and(|said| said.state == "57014")
+}
+
+/// An error of COPY with whose it is: S3 may be away, or closed, for Redshift alone.
+pub(super) fn of_copy(error: Error, from: &str, role: &str) -> Error {
+    let Some(said) = said(&error) else { return error };
+    let text = format!("{}\n{}", said.message, said.detail).to_lowercase();
+    if text.contains("authorized to assume") {
+        return error.remedy(format!("attach role {role} to the cluster, and let redshift.amazonaws.com assume it"));
+    }
+    if !verdict::is_of_s3(&said.message, &said.detail) {
+        return error;
+    }
+    let place = from.rsplit_once('/').map_or(from, |(folder, _)| folder);
+    let (bucket, _) = place.trim_start_matches("s3://").split_once('/').unwrap_or_default();
+    let (why, remedy) = match error.fault {
+        Fault::Outage => (
+            "S3 does not answer Redshift",
+            format!("look at S3, and at the way there from the VPC of Redshift, which reads {place}"),
+        ),
+        Fault::Denied => (
+            "S3 refuses Redshift",
+            format!(
+                "allow s3:GetObject on arn:aws:s3:::{bucket}/* and s3:ListBucket on arn:aws:s3:::{bucket} to role {role}"
+            ),
+        ),
+        Fault::Mismatch => (
+            "S3 is in another region than Redshift",
+            "let `staging.url` name a bucket in the region of Redshift, which COPY of Parquet needs".into(),
+        ),
+        _ => return error,
+    };
+    let what = format!("{why}: {}", error.what);
+    Error { what, ..error }.remedy(remedy)
 }
 
 fn said(error: &Error) -> Option<&Said> {
@@ -362,9 +333,47 @@ fn said(error: &Error) -> Option<&Said> {
 mod tests {
     use super::*;
 
+    /// An error of COPY, as the server says it.
+    fn copy(state: &str, message: &str, detail: &str) -> Error {
+        let said = Said::new(state, message, detail);
+        let fault = verdict::classify(state, message, detail);
+        let error = Error::new(fault, format!("Redshift COPY public.t: {said}")).because(said);
+        of_copy(error, "s3://b/staging/x/load/e=1.manifest", "arn:role")
+    }
+
     #[test]
-    fn a_statement_in_a_message_is_short() {
-        assert_eq!(short("SELECT\n   1"), "SELECT 1");
-        assert_eq!(short(&"é".repeat(200)), format!("{} ...", "é".repeat(120)));
+    fn s3_is_named_when_it_is_s3_that_fails_redshift() {
+        let block = |code: u32, context: &str| format!("\n ---\n error: x\n code: {code}\n context: {context}\n ---\n");
+        for (message, detail, fault, begins, remedy) in [
+            ("S3 Query Exception (Fetch)", block(15001, "Task failed"), Fault::Outage, "S3 does not answer", "VPC"),
+            (
+                "S3ServiceException:Access Denied,Status 403,Error AccessDenied",
+                block(8001, ""),
+                Fault::Denied,
+                "S3 refuses Redshift: Redshift COPY",
+                "allow s3:GetObject on arn:aws:s3:::b/*",
+            ),
+            (
+                "S3ServiceException:use another endpoint,Status 301,Error PermanentRedirect",
+                block(8001, ""),
+                Fault::Mismatch,
+                "S3 is in another region",
+                "`staging.url`",
+            ),
+            (
+                "User u is not authorized to assume IAM Role r",
+                String::new(),
+                Fault::Denied,
+                "Redshift COPY",
+                "arn:role",
+            ),
+        ] {
+            let error = copy("XX000", message, &detail);
+            assert_eq!(error.fault, fault, "{error:?}");
+            assert!(error.what.starts_with(begins), "{error:?}");
+            assert!(error.remedy.as_ref().is_some_and(|said| said.contains(remedy)), "{error:?}");
+        }
+        let other = copy("XX000", "Spectrum Scan Error", &block(15007, "a column of file s3://b/k"));
+        assert_eq!((other.fault, other.remedy.is_none()), (Fault::Refused, true), "{other:?}");
     }
 }

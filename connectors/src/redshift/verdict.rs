@@ -76,7 +76,7 @@ pub(super) fn classify(state: &str, message: &str, detail: &str) -> Fault {
             Some(15001) if OF_THE_FILE.iter().any(|part| has(part)) => Fault::Refused,
             Some(15001 | 15005) if is_forbidden() => Fault::Denied,
             Some(15001 | 15005) => Fault::Outage,
-            _ if has(ELSEWHERE) => Fault::Settings,
+            _ if has(ELSEWHERE) || has("permanentredirect") || has("status 301") => Fault::Mismatch,
             _ if has("not authorized to assume") || is_forbidden() => Fault::Denied,
             _ if is_newer(state, message, detail) => Fault::Outage,
             _ if has("does not exist in the database") => Fault::Missing,
@@ -86,6 +86,14 @@ pub(super) fn classify(state: &str, message: &str, detail: &str) -> Fault {
         _ if passes() => Fault::Outage,
         _ => Fault::Strange,
     }
+}
+
+/// Whether an error of COPY is one of S3, as Redshift reads it, and not of Redshift. By their codes they are Spectrum's and `8001`
+/// ("Load from S3"), which stand for much else.
+pub(super) fn is_of_s3(message: &str, detail: &str) -> bool {
+    let text = format!("{message}\n{detail}").to_lowercase();
+    let speaks = ["s3 query exception", "s3serviceexception", "s3curlexception", "could not connect to", "curl error"];
+    matches!(code(detail), Some(15001 | 15005)) || speaks.iter().any(|words| text.contains(words))
 }
 
 /// Whether another transaction was in the way.
@@ -184,6 +192,12 @@ mod tests {
             // They depend on what was before.
             ("XX000", "S3ServiceException:Access Denied,Status 403", "", Fault::Denied),
             ("XX000", "Spectrum Scan Error", "code: 15001\n context: HTTP response error code: 403", Fault::Denied),
+            (
+                "XX000",
+                "S3ServiceException:The bucket must be addressed by another endpoint.,Status 301,Error PermanentRedirect",
+                "",
+                Fault::Mismatch,
+            ),
             ("XX000", "User x is not authorized to assume IAM Role y", "", Fault::Denied),
             ("42501", "permission denied for relation t", "", Fault::Denied),
             ("28000", "password authentication failed", "", Fault::Denied),

@@ -140,11 +140,7 @@ pub fn free_hosts(processes: usize) -> std::io::Result<Vec<String>> {
 
 /// Counts the signals to stop, from here on.
 pub fn count_signals() -> Result<Arc<AtomicUsize>> {
-    let wrong = |e: std::io::Error| CodedError {
-        code: Code::Bug,
-        what: "cannot listen for signals".into(),
-        source: Some(Box::new(e)),
-    };
+    let wrong = |e| CodedError::machine("cannot listen for signals", e);
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT]).map_err(wrong)?;
     let count = Arc::new(AtomicUsize::new(0));
     let counting = count.clone();
@@ -166,11 +162,8 @@ fn run_once(
 ) -> Result<Vec<(usize, Option<i32>)>> {
     let mut children = Children(Vec::new());
     for (process, mut command) in commands {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(|e| CodedError {
-            code: Code::Bug,
-            what: format!("cannot start process {process}"),
-            source: Some(Box::new(e)),
-        })?;
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.map_err(|e| CodedError::machine(format!("cannot start process {process}"), e))?;
         info!(event = "process", process, pid = child.id(), "process {process} has pid {}", child.id());
         let output = child.stdout.take();
         children.0.push((process, child));

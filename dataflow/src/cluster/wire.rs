@@ -71,7 +71,7 @@ impl Exit {
     /// What a process says that ends with this error.
     pub fn of(process: usize, error: &CodedError) -> Exit {
         let shown = error.command().map(|command| format!("the way out of it: {command}"));
-        let mut what = [vec![error.what.clone()], error.causes(), shown.into_iter().collect()].concat();
+        let mut what = [vec![error.line()], shown.into_iter().collect()].concat();
         what.retain(|words| !words.is_empty());
         Exit { process, code: error.code.id().into(), what: what.join(": ") }
     }

@@ -63,7 +63,7 @@ struct Finding {
     /// The key of the job file that it comes from.
     key: String,
     what: String,
-    remedy: &'static str,
+    remedy: String,
 }
 
 /// What was said, as `--json` gives it. Names stay what they are.
@@ -98,12 +98,10 @@ impl Checked {
 
     fn found(&mut self, key: impl Into<String>, error: &CodedError) {
         let (key, code) = (key.into(), error.code);
-        let said = std::iter::once(error.what.clone()).chain(error.causes()).filter(|text| !text.is_empty());
-        let what = said.collect::<Vec<_>>().join(": ");
         // One finding a line of what several things are wrong.
-        for what in what.lines() {
+        for what in error.line().lines() {
             let (key, what) = (key.clone(), what.to_string());
-            self.findings.push(Finding { code: code.id(), key, what, remedy: code.remedy() });
+            self.findings.push(Finding { code: code.id(), key, what, remedy: error.remedy() });
         }
     }
 
@@ -151,7 +149,7 @@ impl Checked {
             code: Some(finding.code),
             key: Some(&finding.key),
             what: &finding.what,
-            remedy: Some(finding.remedy),
+            remedy: Some(&finding.remedy),
         });
         let others = [("not-checked", &self.not_checked), ("note", &self.notes), ("ok", &self.good)];
         let others = others.into_iter().flat_map(|(kind, said)| {
@@ -319,7 +317,10 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
         objects.delete(&[&key])?;
         match found {
             Some(found) if found == body => Ok(()),
-            _ => Err(connectors::Error::new(Fault::Refused, format!("{} is not what was written", objects.url(&key)))),
+            _ => {
+                let what = format!("S3 GET {}: it is not what was written", objects.url(&key));
+                Err(connectors::Error::new(Fault::Mismatch, what))
+            }
         }
     });
     match tried {
@@ -355,7 +356,7 @@ fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
         Err(error) => {
             let key = match error.fault {
                 Fault::Denied => "redshift.user, password, tls",
-                Fault::Missing => "redshift.database",
+                Fault::NoDatabase => "redshift.database",
                 _ => "redshift.host, port",
             };
             checked.found(key, &error.into());

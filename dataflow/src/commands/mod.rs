@@ -36,6 +36,9 @@ use crate::{error::Result, halts, report::log};
 struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// Say all that led to an error, down to the request; with `run` also each step of a load, and warnings of libraries.
+    #[arg(short, long, global = true)]
+    verbose: bool,
 }
 
 /// The commands as the help lists them; those after the semicolon print something about the program itself.
@@ -78,7 +81,11 @@ commands! {
 
 /// Does what the arguments say.
 pub fn main() -> ! {
-    let code = match Cli::parse().command.run() {
+    let cli = Cli::parse();
+    if cli.verbose {
+        log::be_verbose();
+    }
+    let code = match cli.command.run() {
         Ok(()) => 0,
         Err(error) => {
             log::error(&error);

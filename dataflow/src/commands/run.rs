@@ -51,15 +51,12 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     log: log::Format,
     /// Only warnings and errors, and no live view.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
-    /// Each step of a load as well, and warnings of libraries.
-    #[arg(short, long, conflicts_with = "quiet")]
-    verbose: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let detail = match (arguments.quiet, arguments.verbose) {
+    let detail = match (arguments.quiet, log::is_verbose()) {
         (true, _) => log::Detail::Quiet,
         (_, true) => log::Detail::Verbose,
         _ => log::Detail::Normal,
@@ -121,7 +118,7 @@ fn cluster(arguments: &Arguments) -> Result<Cluster> {
 fn supervise(arguments: &Arguments) -> Result<()> {
     let wrong = |what: &str| {
         let what = what.to_string();
-        |e: std::io::Error| CodedError { code: Code::Bug, what, source: Some(Box::new(e)) }
+        |e| CodedError::machine(what, e)
     };
     let all_here = arguments.hosts.is_empty();
     let program = std::env::current_exe().map_err(wrong("cannot find this program"))?;

@@ -238,7 +238,7 @@ fn topic_facts<'a>(log: &dyn Log, topic: &'a str, said: Said, admitted: &Result<
     };
     let cut = match admitted {
         Ok(history) => &history.cut,
-        Err(halt) => return none(CodedError::from(halt.clone()).causes().join(": ")),
+        Err(halt) => return none(CodedError::from(halt.clone()).line()),
     };
     let loaded = |partition: i32, facts: &SourceFacts| loaded_up_to(cut, &TopicPartition::new(topic, partition), facts);
     // Of each partition at most two records are asked for: where it stands, and where it is held up.
@@ -251,7 +251,7 @@ fn topic_facts<'a>(log: &dyn Log, topic: &'a str, said: Said, admitted: &Result<
     }
     let (firsts, problem) = match log.first_timestamps(&asked) {
         Ok(firsts) => (firsts, None),
-        Err(error) => (vec![None; asked.len()], Some(format!("unknown how old its records are: {error}"))),
+        Err(error) => (vec![None; asked.len()], Some(format!("unknown how old its records are: {}", error.told()))),
     };
     let first = |partition: i32, offset: i64| {
         let at = asked.iter().position(|(p, o)| (p.partition, *o) == (partition, offset))?;

@@ -20,7 +20,7 @@ use super::{
     now_ms,
 };
 use crate::{
-    error::{Code, CodedError, Result},
+    error::{CodedError, Result},
     process::spawn,
 };
 
@@ -32,11 +32,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Standard output is closed, or the system has no thread left.
 pub fn hand_over(report: &Arc<Report>) -> Result<()> {
     // Not through Rust's own handle: whoever ends the process takes its lock, and this thread may wait for a reader.
-    let closed = |e: std::io::Error| CodedError {
-        code: Code::Bug,
-        what: "standard output is closed".into(),
-        source: Some(Box::new(e)),
-    };
+    let closed = |e| CodedError::machine("standard output is closed", e);
     let mut output = File::from(std::io::stdout().as_fd().try_clone_to_owned().map_err(closed)?);
     let report = report.clone();
     spawn("facts", move || {

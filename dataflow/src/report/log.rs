@@ -3,7 +3,15 @@
 //! Everything that is said goes through `tracing`, so that both forms say the same. A line for people is its message; a JSON
 //! object has the message and its figures as fields, whose names docs/reference.md lists.
 
-use std::{borrow::Cow, fmt, io::Write, sync::OnceLock};
+use std::{
+    borrow::Cow,
+    fmt,
+    io::Write,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
@@ -39,6 +47,17 @@ pub enum Detail {
 }
 
 static FORMAT: OnceLock<Format> = OnceLock::new();
+static VERBOSE: AtomicBool = AtomicBool::new(false);
+
+/// Errors are said with all that led to them from here on.
+pub fn be_verbose() {
+    VERBOSE.store(true, Ordering::Relaxed);
+}
+
+/// Whether they are.
+pub fn is_verbose() -> bool {
+    VERBOSE.load(Ordering::Relaxed)
+}
 
 /// From here on everything is said in this form. Once in a process; a second call changes nothing.
 pub fn start(format: Format, detail: Detail) {
@@ -74,7 +93,8 @@ pub fn error(error: &CodedError) {
     screen::clear();
     if FORMAT.get() != Some(&Format::Json) {
         // If nobody reads our standard error the exit code still tells.
-        let _ = std::io::stderr().write_all(visible::text(&error.render()).as_bytes());
+        let text = if is_verbose() { error.render_whole() } else { error.render() };
+        let _ = std::io::stderr().write_all(visible::text(&text).as_bytes());
         return;
     }
     let code = error.code;
@@ -83,9 +103,9 @@ pub fn error(error: &CodedError) {
         code = code.id(),
         state = code.state().name(),
         exit_code = code.exit_code(),
-        what = error.what,
-        causes = error.causes().join(": "),
-        remedy = code.remedy(),
+        what = error.line(),
+        causes = is_verbose().then(|| error.below().join(": ")),
+        remedy = error.remedy(),
         command = error.command(),
         "{}",
         code.title()

@@ -108,7 +108,14 @@ fn remedy(fault: Fault, stands: impl Fn(usize) -> i64, met: Option<(usize, i64)>
         Fault::Damaged { place, offset } if met == Some((place, stands(place))) => Remedy::Pass { place, offset },
         Fault::Damaged { .. } | Fault::Outage | Fault::Strange | Fault::TooLong => Remedy::ReadAnew,
         Fault::Refused => Remedy::Ask,
-        Fault::Denied | Fault::Settings | Fault::Missing | Fault::Foreign | Fault::Corrupt | Fault::Bug => Remedy::Fail,
+        Fault::Denied
+        | Fault::Settings
+        | Fault::Mismatch
+        | Fault::Missing
+        | Fault::NoDatabase
+        | Fault::Foreign
+        | Fault::Corrupt
+        | Fault::Bug => Remedy::Fail,
     }
 }
 
@@ -248,7 +255,7 @@ impl Consumer {
                     _ => retry.after(&error),
                 };
                 let Some(pause) = pause else { return failed(error) };
-                (self.watch)(Event::Retrying { doing: Consumer::doing(), why: error.chain() });
+                (self.watch)(Event::Retrying { doing: Consumer::doing(), why: error.told() });
                 thread::sleep(pause);
                 None
             }

@@ -74,7 +74,7 @@ impl Housework {
         if std::mem::take(&mut self.sessions)
             && let Err(error) = warehouse.forget_sessions(ago(SESSIONS_FOR))
         {
-            watch(Event::Unfolded { why: error.chain() });
+            watch(Event::Unfolded { why: error.told() });
         }
         let folded = match self.keep {
             Some(keep) => warehouse.fold(&Fold { before: ago(keep), epochs: self.slice }),
@@ -83,7 +83,7 @@ impl Housework {
         match &folded {
             Ok(Some(Folded { base, epochs })) => watch(Event::Folded { base: *base, epochs: *epochs }),
             Ok(None) => {}
-            Err(error) => watch(Event::Unfolded { why: error.chain() }),
+            Err(error) => watch(Event::Unfolded { why: error.told() }),
         }
         let now = Instant::now();
         self.after(now, now - begun, folded.map_err(|error| error.fault));

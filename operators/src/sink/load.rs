@@ -356,7 +356,7 @@ impl Loader {
             };
             let is_too_long = failed.fault == Fault::TooLong && failed.happened == Happened::No;
             if is_too_long && epochs.len() > 1 {
-                let why = format!("{}: with fewer epochs", failed.chain());
+                let why = format!("{}: with fewer epochs", failed.told());
                 self.say_retrying(&doing, why);
                 return Ok(Tried::TooMany);
             }
@@ -375,7 +375,7 @@ impl Loader {
                 };
                 return Err(Failure::Port { doing, source: failed });
             };
-            self.say_retrying(&doing, failed.chain());
+            self.say_retrying(&doing, failed.told());
             thread::sleep(pause);
         }
     }
@@ -391,7 +391,7 @@ impl Loader {
                 Err(error) if error.happened == Happened::Unknown => error,
                 known => return known,
             };
-            self.say_retrying(doing, format!("the answer to COMMIT is lost: {}", error.chain()));
+            self.say_retrying(doing, format!("the answer to COMMIT is lost: {}", error.told()));
             if is_lost {
                 match retry.after(&error) {
                     Some(pause) => thread::sleep(pause),
@@ -411,7 +411,7 @@ impl Loader {
         match self.look.ask(&mut *self.warehouse, &self.options.targets) {
             Ok(None) => {}
             Ok(Some(what)) => drop(self.options.ending.leave(Ending::TablesChanged { what })),
-            Err(error) => (self.watch)(Event::Unseen { why: error.chain() }),
+            Err(error) => (self.watch)(Event::Unseen { why: error.told() }),
         }
     }
 

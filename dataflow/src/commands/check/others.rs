@@ -49,7 +49,7 @@ pub(super) fn look(job: &Job, inspect: &mut dyn Inspect) -> Vec<Said> {
     let what = "whether other jobs load into the same tables";
     let others = match inspect.other_jobs() {
         Ok(others) => others,
-        Err(error) => return vec![Said::NotChecked(what, error.chain())],
+        Err(error) => return vec![Said::NotChecked(what, error.told())],
     };
     let (mut said, mut hidden) = (Vec::new(), Vec::new());
     for OtherJob { schema, job: other, newest } in others {
