@@ -1,13 +1,13 @@
 //! The three systems of a job, as its file says how to reach them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use connectors::{Inspect, Log, Objects, Secret, Warehouse, kafka, redshift, s3};
 use operators::query::SourceValue;
 
 use crate::{
     error::{Code, CodedError, Result},
-    job::{Job, Property},
+    job::{Job, Patience, Property},
     memory::{self, Shape, Shares},
 };
 
@@ -21,11 +21,20 @@ pub struct Ports {
     pub warehouse: Option<Box<dyn Warehouse>>,
 }
 
+/// How long an answer is waited for.
+fn waits(job: &Job, works: Duration, looks: Duration) -> Duration {
+    match job.patience {
+        Patience::Works => works,
+        Patience::Looks => looks,
+    }
+}
+
 /// A secret that must be there now, and is read anew each time it is used.
 fn secret_of(secret: &crate::job::Secret, place: &str) -> Result<Secret> {
-    secret.resolve().map_err(|e| CodedError::new(Code::JobFile, format!("{place}: {e}")))?;
-    let secret = secret.clone();
-    Ok(Secret::new(move || secret.resolve()))
+    let (secret, place) = (secret.clone(), place.to_string());
+    let read = move || secret.resolve().map_err(|why| format!("`{place}`: {why}"));
+    read().map_err(|why| CodedError::new(Code::JobFile, why))?;
+    Ok(Secret::new(read))
 }
 
 /// The Kafka of a job, for so many workers of this process: they share its part of the memory budget.
@@ -37,7 +46,7 @@ pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
     for (name, value) in &job.properties {
         let value = match value {
             Property::Plain(text) => Secret::from(text.as_str()),
-            Property::Secret(secret) => secret_of(secret, &format!("[kafka] {name}"))?,
+            Property::Secret(secret) => secret_of(secret, &format!("kafka.properties.{name}"))?,
         };
         properties.push((name.clone(), value));
     }
@@ -51,7 +60,7 @@ pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
         queue_kb: queue_kb as usize,
         batch_bytes: batch as usize,
         headers,
-        answer_within: kafka::ANSWER_WITHIN,
+        answer_within: waits(job, kafka::ANSWER_WITHIN, Duration::from_secs(6)),
     }))
 }
 
@@ -63,7 +72,7 @@ pub fn staging(job: &Job) -> Result<s3::S3> {
     let staging = &job.staging;
     let keys = match &staging.keys {
         Some((id, secret)) => {
-            Some((secret_of(id, "[staging] access_key_id")?, secret_of(secret, "[staging] secret_access_key")?))
+            Some((secret_of(id, "staging.access_key_id")?, secret_of(secret, "staging.secret_access_key")?))
         }
         None => None,
     };
@@ -73,8 +82,8 @@ pub fn staging(job: &Job) -> Result<s3::S3> {
         region: staging.region.clone(),
         endpoint: staging.endpoint.clone(),
         keys,
-        retries_within: s3::RETRIES_WITHIN,
-        request_within: s3::REQUEST_WITHIN,
+        retries_within: waits(job, s3::RETRIES_WITHIN, Duration::from_secs(2)),
+        request_within: waits(job, s3::REQUEST_WITHIN, Duration::from_secs(5)),
     })?)
 }
 
@@ -96,7 +105,7 @@ pub fn inspect(job: &Job) -> Result<Box<dyn Inspect>> {
 
 fn redshift(job: &Job) -> Result<redshift::Redshift> {
     let options = &job.redshift;
-    let password = secret_of(&options.password, "[redshift] password")?;
+    let password = secret_of(&options.password, "redshift.password")?;
     let settings = redshift::Settings {
         host: options.host.clone(),
         port: options.port,
@@ -106,7 +115,7 @@ fn redshift(job: &Job) -> Result<redshift::Redshift> {
         iam_role: options.iam_role.clone(),
         tls: options.tls.clone(),
         statement_timeout: options.statement_timeout,
-        connect_within: redshift::CONNECT_WITHIN,
+        connect_within: waits(job, redshift::CONNECT_WITHIN, Duration::from_secs(7)),
         application_name: format!("tidegate-{}", job.name),
     };
     Ok(redshift::Redshift::new(settings, &options.schema, &job.name)?)

@@ -36,7 +36,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
     let which = which(arguments.since.as_deref(), arguments.reason.as_deref())?;
-    let job = job::load(&arguments.job)?;
+    let job = job::look(&arguments.job, &[job::System::Redshift])?;
     let mut inspect = ports::inspect(&job)?;
     if !arguments.all {
         let groups = inspect.dead_letters(&which).map_err(CodedError::of_tables)?;

@@ -23,7 +23,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let epochs = ports::inspect(&job::load(&arguments.job)?)?.epochs(arguments.last).map_err(CodedError::of_tables)?;
+    let job = job::look(&arguments.job, &[job::System::Redshift])?;
+    let epochs = ports::inspect(&job)?.epochs(arguments.last).map_err(CodedError::of_tables)?;
     match arguments.json {
         true => print_escaped(&epochs.iter().map(|epoch| json_line(&line(epoch))).collect::<Result<String>>()?),
         false => print(&text(&epochs)),

@@ -22,7 +22,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let collected = gc(&job::load(&arguments.job)?, arguments.dry_run)?;
+    let collected = gc(&job::load_for(&arguments.job, &[job::System::S3, job::System::Redshift])?, arguments.dry_run)?;
     match arguments.json {
         true => {
             let line = |file: &String| json_line(&serde_json::json!({ "file": file, "deleted": !arguments.dry_run }));

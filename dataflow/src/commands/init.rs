@@ -4,7 +4,7 @@ use super::output::{json_line, print, print_escaped};
 use crate::{
     accept::{self, Adopted, Person},
     error::{CodedError, Result},
-    job,
+    job::{self, System},
     ports::warehouse,
     report::log,
 };
@@ -29,7 +29,9 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let job = job::load(&arguments.job)?;
+    // To adopt tables is to look at what was staged as well.
+    let systems: &[_] = if arguments.adopt { &[System::S3, System::Redshift] } else { &[System::Redshift] };
+    let job = job::load_for(&arguments.job, systems)?;
     if arguments.adopt {
         log::start(log::Format::Text, log::Detail::Normal);
         let adopted = accept::adopt(&job, &Person::new(&arguments.why, true, arguments.nobody_runs)?)?;

@@ -37,7 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         job::parse_duration(text)
             .ok_or_else(|| CodedError::new(Code::Usage, format!("--keep {text:?}: write it like 12h or 90d")))
     });
-    let job = job::load(&arguments.job)?;
+    let job = job::load_for(&arguments.job, &[job::System::Redshift])?;
     let Some(keep) = keep.transpose()?.or(job.keep) else {
         let what = "nothing says how long epochs are kept: give --keep, or `keep` in [history]";
         return Err(CodedError::new(Code::Usage, what));

@@ -43,7 +43,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let job = job::load(&arguments.job)?;
+    let job = job::look(&arguments.job, &[job::System::Redshift])?;
     if arguments.sql {
         print(&sql(&job)?);
         return Ok(());

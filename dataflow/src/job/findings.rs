@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
+use super::elsewhere::{Elsewhere, System, What};
+
 /// Something wrong with the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Finding {
@@ -17,14 +19,19 @@ pub struct Finding {
     pub hidden: Option<Range<usize>>,
 }
 
-/// All findings of a file, in the order they were made.
+/// All findings of a file, in the order they were made; and what must be there beside the file.
 #[derive(Default)]
-pub struct Findings(pub Vec<Finding>);
+pub struct Findings(pub Vec<Finding>, pub Vec<Elsewhere>);
 
 impl Findings {
     /// One more.
     pub fn add(&mut self, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) {
         self.0.push(Finding { span, what: what.into(), help: help.into(), hidden: None });
+    }
+
+    /// Something that stands elsewhere.
+    pub fn need(&mut self, system: System, key: &str, what: What, span: Range<usize>) {
+        self.1.push(Elsewhere { system, key: key.into(), what, span });
     }
 
     /// A secret that is written out.

@@ -6,9 +6,10 @@ use connectors::kafka::{NAMES, PropertyProblem, check_property};
 use toml::de::DeValue;
 
 use super::{
+    elsewhere::{Secret, System, What},
     findings::Findings,
     reader::Section,
-    secret::{Secret, secret_of},
+    secret::secret_of,
     written::expand,
 };
 
@@ -20,6 +21,10 @@ pub enum Property {
     /// Resolved when the client is made.
     Secret(Secret),
 }
+
+/// Properties that name a file, or a folder of them, which librdkafka reads.
+const FILES: [&str; 5] =
+    ["ssl.ca.location", "ssl.certificate.location", "ssl.key.location", "ssl.keystore.location", "ssl.crl.location"];
 
 /// Properties of librdkafka.
 pub type Properties = Vec<(String, Property)>;
@@ -76,7 +81,18 @@ pub fn read(mut kafka: Section<'_>, findings: &mut Findings) -> Option<(String, 
             Property::Secret(_) => None,
         };
         match check_property(name, plain) {
-            Ok(()) => properties.push((name.to_string(), property)),
+            Ok(()) => {
+                match &property {
+                    Property::Secret(secret) => {
+                        findings.need(System::Kafka, name, What::Secret(secret.clone()), value.span());
+                    }
+                    Property::Plain(path) if FILES.contains(&name) && path != "probe" => {
+                        findings.need(System::Kafka, name, What::File(path.clone()), value.span());
+                    }
+                    Property::Plain(_) => {}
+                }
+                properties.push((name.to_string(), property));
+            }
             Err(problem) => refuse(name, problem, span, value.span(), findings),
         }
     }

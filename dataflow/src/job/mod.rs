@@ -5,6 +5,7 @@
 //! feature is not there yet. `keys.rs` declares every key; each section has the file that reads it.
 
 mod column;
+mod elsewhere;
 mod epoch;
 mod errors;
 pub mod explain;
@@ -32,12 +33,13 @@ use operators::dead_letters::RejectOptions;
 use toml::de::DeTable;
 
 use crate::error::{Code, CodedError, Result, set_job_file};
+use elsewhere::Elsewhere;
+pub use elsewhere::{Secret, System};
 pub use epoch::EpochOptions;
 use findings::{Finding, Findings, render};
 pub use kafka::Property;
 use reader::Section;
 pub use redshift::RedshiftOptions;
-pub use secret::Secret;
 pub use staging::StagingOptions;
 pub use stream::StreamOptions;
 pub use target::TargetOptions;
@@ -68,6 +70,17 @@ pub struct Job {
     pub budget_bytes: u64,
     /// How long old epochs are kept as they are; `None` for ever.
     pub keep: Option<Duration>,
+    /// How long the other systems are waited for.
+    pub patience: Patience,
+}
+
+/// How long whoever has a job waits for the other systems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// As long as they may take.
+    Works,
+    /// A few seconds: a person waits for the answer.
+    Looks,
 }
 
 impl Job {
@@ -82,14 +95,46 @@ impl Job {
     }
 }
 
-/// Reads a job file, which the commands that messages show name from here on.
+/// All systems of a job.
+pub const ALL_SYSTEMS: &[System] = &[System::Kafka, System::S3, System::Redshift];
+
+/// Reads a job file, which the commands that messages show name from here on, for whoever reaches all systems.
 ///
 /// # Errors
-/// It cannot be read, or is not valid: all findings at once, each with its line.
+/// As [`load_for`].
 pub fn load(path: &str) -> Result<Job> {
+    load_for(path, ALL_SYSTEMS)
+}
+
+/// The same for whoever only looks at these systems.
+///
+/// # Errors
+/// As [`load_for`].
+pub fn look(path: &str, systems: &[System]) -> Result<Job> {
+    Ok(Job { patience: Patience::Looks, ..load_for(path, systems)? })
+}
+
+/// The same for whoever reaches these systems: their secrets must be there.
+///
+/// # Errors
+/// It cannot be read, or is not valid, or a secret is not there: all findings at once, each with its line.
+pub fn load_for(path: &str, systems: &[System]) -> Result<Job> {
     set_job_file(path);
     let text = read_file(path)?;
-    parse(&text).map_err(|findings| rendered(path, &text, &findings))
+    let (job, elsewhere) = parse_all(&text);
+    let needed = elsewhere.iter().filter(|one| systems.contains(&one.system));
+    let mut missing = Findings::default();
+    for (one, (what, help)) in needed.filter_map(|one| Some((one, one.missing()?))) {
+        missing.add(one.span.clone(), what, help);
+    }
+    let mut findings = match job {
+        Ok(job) if missing.0.is_empty() => return Ok(job),
+        Ok(_) => Vec::new(),
+        Err(findings) => findings,
+    };
+    findings.append(&mut missing.0);
+    findings.sort_by_key(|finding| finding.span.start);
+    Err(rendered(path, &text, &findings))
 }
 
 fn read_file(path: &str) -> Result<String> {
@@ -106,28 +151,30 @@ fn rendered(path: &str, text: &str, findings: &[Finding]) -> CodedError {
 
 /// Reads the text of a job file.
 fn parse(text: &str) -> Result<Job, Vec<Finding>> {
+    parse_all(text).0
+}
+
+/// The same, and what stands elsewhere.
+fn parse_all(text: &str) -> (Result<Job, Vec<Finding>>, Vec<Elsewhere>) {
     let mut findings = Findings::default();
     let (document, errors) = DeTable::parse_recoverable(text);
     if !errors.is_empty() {
         // What a broken file means is a guess, so its syntax comes first and alone.
-        return Err(errors
-            .iter()
-            .map(|e| Finding {
-                span: e.span().unwrap_or(0..0),
-                what: format!("not TOML: {}", e.message()),
-                help: String::new(),
-                hidden: None,
-            })
-            .collect());
+        let finding = |e: &toml::de::Error| Finding {
+            span: e.span().unwrap_or(0..0),
+            what: format!("not TOML: {}", e.message()),
+            help: String::new(),
+            hidden: None,
+        };
+        return (Err(errors.iter().map(finding).collect()), Vec::new());
     }
     let root = Section::root(&mut findings, document.get_ref(), 0..text.len().min(1));
     let job = read(root, text, &mut findings);
+    let Findings(mut found, elsewhere) = findings;
+    found.sort_by_key(|finding| finding.span.start);
     match job {
-        Some(job) if findings.0.is_empty() => Ok(job),
-        _ => {
-            findings.0.sort_by_key(|f| f.span.start);
-            Err(findings.0)
-        }
+        Some(job) if found.is_empty() => (Ok(job), elsewhere),
+        _ => (Err(found), elsewhere),
     }
 }
 
@@ -192,6 +239,7 @@ fn read(mut root: Section<'_>, text: &str, findings: &mut Findings) -> Option<Jo
         errors: errors?,
         budget_bytes: budget_bytes?,
         keep,
+        patience: Patience::Works,
     })
 }
 

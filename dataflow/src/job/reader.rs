@@ -14,9 +14,10 @@ use toml::{
 };
 
 use super::{
+    elsewhere::{Secret, System, What},
     findings::Findings,
     keys::{self, Absent, Key, Kind},
-    secret::{Secret, secret_of},
+    secret::secret_of,
     spelling::nearest,
     written::{expand, parse_duration, parse_share, parse_size},
 };
@@ -311,7 +312,11 @@ impl<'a> Section<'a> {
         if value.is_none() {
             self.absent(findings, key);
         }
-        secret_of(findings, key.name, value?)
+        let value = value?;
+        let secret = secret_of(findings, key.name, value)?;
+        let system = if self.path == "redshift" { System::Redshift } else { System::S3 };
+        findings.need(system, key.name, What::Secret(secret.clone()), value.span());
+        Some(secret)
     }
 
     /// Where a topic begins: the value of the file, or the word that is the default.

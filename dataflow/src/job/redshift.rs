@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use connectors::redshift::Tls;
 
-use super::{findings::Findings, reader::Section, secret::Secret};
+use super::{
+    elsewhere::{Secret, System, What},
+    findings::Findings,
+    reader::Section,
+};
 
 /// The warehouse.
 #[derive(Clone, Debug)]
@@ -48,7 +52,10 @@ pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshi
     if verify == Some(false) {
         redshift.refuse(findings, "ca_file", "with tls = \"off\"", "remove it, or write tls = \"verify-full\"");
     }
-    let ca_file = redshift.text(findings, "ca_file").map(|f| f.value);
+    let ca_file = redshift.text(findings, "ca_file").map(|file| {
+        findings.need(System::Redshift, "ca_file", What::File(file.value.clone()), file.span);
+        file.value
+    });
     let tls = if verify.unwrap_or(true) { Tls::VerifyFull { ca_file } } else { Tls::Off };
     let statement_timeout = redshift.duration(findings, "statement_timeout");
     redshift.finish(findings);

@@ -2,7 +2,7 @@
 
 use operators::sink::encode::Compression;
 
-use super::{findings::Findings, reader::Section, secret::Secret};
+use super::{elsewhere::Secret, findings::Findings, reader::Section};
 
 /// Where files wait.
 #[derive(Clone, Debug)]

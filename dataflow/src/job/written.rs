@@ -4,14 +4,14 @@ use std::{ops::Range, time::Duration};
 
 use super::findings::Findings;
 
-/// Replaces `${NAME}` by the environment's value.
+/// Replaces `${NAME}` by the environment's value. Each that is not there is a finding.
 pub fn expand(findings: &mut Findings, text: &str, span: Range<usize>) -> Option<String> {
-    let mut out = String::new();
+    let (mut out, mut is_whole) = (String::new(), true);
     let mut rest = text;
     while let Some(start) = rest.find("${") {
         out += &rest[..start];
         let Some(end) = rest[start..].find('}') else {
-            findings.add(span, "`${` without `}`", "write it like ${NAME}");
+            findings.add(span.clone(), "`${` without `}`", "write it like ${NAME}");
             return None;
         };
         let name = &rest[start + 2..start + end];
@@ -19,13 +19,13 @@ pub fn expand(findings: &mut Findings, text: &str, span: Range<usize>) -> Option
             Ok(value) => out += &value,
             Err(_) => {
                 let help = format!("set {name}, or write the value itself");
-                findings.add(span, format!("the environment has no variable {name}"), help);
-                return None;
+                findings.add(span.clone(), format!("the environment has no variable {name}"), help);
+                is_whole = false;
             }
         }
         rest = &rest[start + end + 1..];
     }
-    Some(out + rest)
+    is_whole.then(|| out + rest)
 }
 
 /// A time such as `30s` or `90d`.
