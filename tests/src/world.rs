@@ -240,6 +240,19 @@ tls = "off"
         (output.status.code(), text(output.stdout), text(output.stderr))
     }
 
+    /// The same, and it must have ended by then.
+    pub fn finish_within(&self, seconds: u32, arguments: &[&str]) -> (Option<i32>, String, String) {
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", &seconds.to_string()]).arg(binary()).args(arguments);
+        command.envs(STACK.env()).envs(self.env.iter().map(|(k, v)| (k, v)));
+        let output = command.output().expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        let (said, wrong) = (text(output.stdout), text(output.stderr));
+        // `timeout` ends itself as it ended the program.
+        assert!(output.status.code().is_some(), "not ended within {seconds} s: {said}{wrong}");
+        (output.status.code(), said, wrong)
+    }
+
     /// Starts the program.
     pub fn start(&self, arguments: &[&str]) -> Running {
         self.start_in(self.dir.path(), arguments)

@@ -7,6 +7,7 @@ mod cluster;
 mod commit;
 mod decisions;
 mod demo;
+mod errors;
 mod exactly_once;
 mod exit_codes;
 mod gc;

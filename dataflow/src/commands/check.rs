@@ -46,7 +46,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let checked = check(&job::load(&arguments.job)?);
+    let checked = check(&job::look(&arguments.job, job::ALL_SYSTEMS)?);
     match arguments.json {
         true => print_escaped(&checked.json()?),
         false => print(&checked.text()),
@@ -103,6 +103,15 @@ impl Checked {
             let (key, what) = (key.clone(), what.to_string());
             self.findings.push(Finding { code: code.id(), key, what, remedy: error.remedy() });
         }
+    }
+
+    /// What was said elsewhere comes after what was said here.
+    fn add(&mut self, other: Checked) {
+        let Checked { findings, good, notes, not_checked } = other;
+        self.findings.extend(findings);
+        self.good.extend(good);
+        self.notes.extend(notes);
+        self.not_checked.extend(not_checked);
     }
 
     fn skip(&mut self, what: &str, because: &str) {
@@ -167,9 +176,14 @@ fn check(job: &Job) -> Checked {
     if let Err(error) = memory::admit(job, 1) {
         checked.found("memory.budget", &error);
     }
-    let log = kafka(job, &mut checked);
-    let objects = s3(job, &mut checked);
-    let mut warehouse = warehouse(job, &mut checked);
+    // All at once: one that does not answer is waited for, and the others need not be.
+    let (log, objects, mut warehouse) = std::thread::scope(|scope| {
+        let (log, objects) = (scope.spawn(|| alone(job, kafka)), scope.spawn(|| alone(job, s3)));
+        let (warehouse, of_warehouse) = alone(job, warehouse);
+        let ((log, of_kafka), (objects, of_s3)) = (ended(log), ended(objects));
+        [of_kafka, of_s3, of_warehouse].into_iter().for_each(|looked| checked.add(looked));
+        (log, objects, warehouse)
+    });
     match (&log, &mut warehouse) {
         (Some(log), Some(warehouse)) => retention(job, log, &mut **warehouse, &mut checked),
         _ => checked
@@ -189,6 +203,17 @@ fn check(job: &Job) -> Checked {
         ),
     }
     checked
+}
+
+/// Looks at one system, and gives what is said of it by itself.
+fn alone<T>(job: &Job, look: impl Fn(&Job, &mut Checked) -> T) -> (T, Checked) {
+    let mut checked = Checked::default();
+    (look(job, &mut checked), checked)
+}
+
+/// What a thread came to. A panic in it has ended the process.
+fn ended<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Brokers, topics, and a sample of the records of each stream.
@@ -317,10 +342,10 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
         objects.delete(&[&key])?;
         match found {
             Some(found) if found == body => Ok(()),
-            _ => {
-                let what = format!("S3 GET {}: it is not what was written", objects.url(&key));
-                Err(connectors::Error::new(Fault::Mismatch, what))
-            }
+            _ => Err(connectors::Error::new(
+                Fault::Mismatch,
+                format!("S3 GET {}: it is not what was written", objects.url(&key)),
+            )),
         }
     });
     match tried {

@@ -36,7 +36,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
-    let shown = status(&job::load(&arguments.job)?, arguments.json)?;
+    let job = job::look(&arguments.job, &[job::System::Kafka, job::System::Redshift])?;
+    let shown = status(&job, arguments.json)?;
     if arguments.json {
         print_escaped(&shown)
     } else {
@@ -101,7 +102,7 @@ fn status(job: &Job, json: bool) -> Result<String> {
     let log = ports::kafka(job, 1)?;
     let asked_at = now();
     let names = job.streams.iter().flat_map(|s| &s.topics).map(String::as_str);
-    let said: Vec<(&str, Said)> = names.map(|t| (t, ends(&log, t))).collect();
+    let said = ask(&log, names);
     let mut inspect = ports::inspect(job)?;
     let standing = inspect.standing().map_err(CodedError::of_tables)?;
     // What is wrong with the tables is shown, and so is the halt that it led to.
@@ -203,12 +204,22 @@ fn sessions(number: usize) -> String {
 /// What Kafka says of a topic, by partition; or why nothing is known of it.
 type Said = Result<BTreeMap<i32, SourceFacts>, String>;
 
-fn ends(log: &dyn Log, topic: &str) -> Said {
-    match log.partitions(topic) {
-        Ok(Some(partitions)) => Ok(partitions),
-        Ok(None) => Err("there is no such topic".into()),
-        Err(error) => Err(format!("unknown: {error}")),
-    }
+/// Asks for topics. Brokers that are away are waited for once, and not for each topic.
+fn ask<'a>(log: &dyn Log, topics: impl Iterator<Item = &'a str>) -> Vec<(&'a str, Said)> {
+    let mut away: Option<String> = None;
+    let mut ends = |topic| match &away {
+        Some(why) => Err(why.clone()),
+        None => match log.partitions(topic) {
+            Ok(Some(partitions)) => Ok(partitions),
+            Ok(None) => Err("there is no such topic".into()),
+            Err(error) => {
+                let why = format!("unknown: {}", error.told());
+                away = error.is_retriable().then(|| why.clone());
+                Err(why)
+            }
+        },
+    };
+    topics.map(|topic| (topic, ends(topic))).collect()
 }
 
 /// A topic against what is loaded of it.
