@@ -63,7 +63,7 @@ catalogue! {
     Usage "TG-1000" exit 2 "the command line is not understood"
         cause "An argument has a value that it cannot have." remedy "Call the command with --help.";
     JobFile "TG-1001" exit 3 "the job file cannot be used"
-        cause "It cannot be read; or a key is unknown, missing, or has a value that it cannot have; or a variable, a secret or a file that it names is not there." remedy "Mend the places that are shown.";
+        cause "It cannot be read; or a key is unknown, missing, or has a value that it cannot have; or a variable, a secret or a file that it names is not there." remedy "Mend the places that are shown; where the file cannot be read, give the path of a job file.";
     Names "TG-1002" exit 3 "the job names something that does not exist"
         cause "A topic, table, column or bucket of the job file is not there, or not visible to the user." remedy "Correct the name, create it, or grant the right to see it.";
     Mismatch "TG-1010" exit 3 "what answers is not as the job file says"

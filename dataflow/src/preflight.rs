@@ -56,7 +56,7 @@ pub fn preflight(job: &Job, tables: &[TableName], objects: &dyn Objects, warehou
     // What Redshift says of the way to a file is about the bucket.
     let bucket = "a staged file cannot be loaded: the bucket of [staging] url must be in the region of the cluster";
     tried.map_err(|error| match error.fault {
-        Fault::Settings => doing(bucket)(error),
+        Fault::Mismatch => doing(bucket)(error),
         _ => doing("a staged file cannot be loaded")(error),
     })?;
     removed.map_err(doing("a staged file cannot be removed"))

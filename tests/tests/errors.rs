@@ -112,7 +112,7 @@ fn what_answers_and_is_not_as_the_job_file_says_names_the_key() {
     };
     let (code, said, line, remedy) = run(&world, &encrypted);
     assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("TG-1008") && line.contains("`redshift.tls`"), "{said}");
+    assert!(said.contains("TG-1010") && line.contains("`redshift.tls`"), "{said}");
     assert!(remedy.contains("tls = \"off\" in [redshift]"), "{remedy}");
     let (code, said, line, remedy) = run(&world, &https);
     assert_eq!(code, Some(3), "{said}");

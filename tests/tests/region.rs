@@ -6,12 +6,12 @@ use harness::world::{STACK, World};
 fn a_wrong_region_is_named_with_the_right_one() {
     let mut world = World::new("region", 1);
     let job = world.own_job().display().to_string();
-    let told = "bucket tidegate is in region us-east-1, and was asked for in eu-north-1: write region = \"us-east-1\" in [staging]";
+    let told = "write region = \"us-east-1\" in [staging]";
 
     world.env.push(("AWS_REGION".into(), "eu-north-1".into()));
     let (code, said, wrong) = world.finish(&["check", &job]);
     assert_eq!(code, Some(4), "{said}{wrong}");
-    assert!(said.contains("finding[TG-1001]: staging.region: ") && said.contains(told), "{said}");
+    assert!(said.contains("finding[TG-1010]: staging.region, endpoint: ") && said.contains(told), "{said}");
     assert!(said.contains("not checked: whether Redshift may read what is staged"), "{said}");
     let (code, _, said) = world.finish(&["run", &job, "--until-caught-up"]);
     assert!(code == Some(3) && said.contains(told), "{code:?} {said}");
@@ -22,7 +22,7 @@ fn a_wrong_region_is_named_with_the_right_one() {
     let (code, said, wrong) = world.finish(&["check", &job]);
     assert_eq!(code, Some(4), "{said}{wrong}");
     let refused = "The S3 bucket addressed by the query is in a different region from this cluster.";
-    assert!(said.contains("finding[TG-1001]: staging.url: ") && said.contains(refused), "{said}");
+    assert!(said.contains("finding[TG-1010]: staging.url: ") && said.contains(refused), "{said}");
     let (code, _, said) = world.finish(&["run", &job, "--until-caught-up"]);
     assert!(code == Some(3) && said.contains(refused), "{code:?} {said}");
     assert!(said.contains("the bucket of [staging] url must be in the region of the cluster"), "{said}");

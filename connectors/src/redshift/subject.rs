@@ -161,7 +161,7 @@ mod tests {
         let grant = |message: &str| subject.grant(message, "my-db", "Loader").unwrap_or_default();
         assert_eq!(
             grant("permission denied for schema \"odd one\""),
-            "GRANT USAGE, CREATE ON SCHEMA odd TO \"loader\""
+            "GRANT USAGE, CREATE ON SCHEMA odd TO \"Loader\""
         );
         assert_eq!(grant("permission denied for schema s"), "GRANT USAGE, CREATE ON SCHEMA s TO \"loader\"");
     }

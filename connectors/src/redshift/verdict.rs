@@ -187,7 +187,7 @@ mod tests {
                 "XX000",
                 "S3ServiceException:The S3 bucket addressed by the query is in a different region from this cluster.,Status 301",
                 "code: 8001",
-                Fault::Settings,
+                Fault::Mismatch,
             ),
             // They depend on what was before.
             ("XX000", "S3ServiceException:Access Denied,Status 403", "", Fault::Denied),

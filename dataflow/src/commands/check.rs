@@ -357,7 +357,7 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
             let key = match error.fault {
                 Fault::Denied => "staging.access_key_id, secret_access_key",
                 Fault::Missing => "staging.url",
-                Fault::Settings => "staging.region",
+                Fault::Mismatch => "staging.region, endpoint",
                 _ => "staging.url, region, endpoint",
             };
             checked.found(key, &error.into());
@@ -449,7 +449,7 @@ fn role(job: &Job, objects: &dyn Objects, warehouse: &mut dyn Warehouse, checked
         Err(error) => {
             let key = match error.code {
                 Code::Denied => "redshift.iam_role",
-                Code::JobFile => "staging.url",
+                Code::Mismatch => "staging.url",
                 _ => "redshift",
             };
             checked.found(key, &error);

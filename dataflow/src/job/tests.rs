@@ -517,9 +517,9 @@ fn a_secret_that_is_written_out_is_not_shown() {
 fn a_file_that_is_not_there_is_not_called_invalid_alone() {
     for path in ["/no/such/job.toml", "/tmp", concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/no.toml")] {
         let said = read_file(path).unwrap_err().render();
-        assert!(said.starts_with("error[TG-1001]: the job file cannot be read, or is not valid\n"), "{said}");
+        assert!(said.starts_with("error[TG-1001]: the job file cannot be used\n"), "{said}");
         assert!(
-            said.contains(&format!("cannot read {path}\n")) && said.contains("give the path of a job file"),
+            said.contains(&format!("cannot read {path}: ")) && said.contains("give the path of a job file"),
             "{said}"
         );
     }
