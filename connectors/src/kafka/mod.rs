@@ -210,7 +210,12 @@ impl Kafka {
             Ok(offsets)
         };
         let low = ask(committed, Offset::Beginning)?;
-        let high_watermarks = ask(&*self.asking_uncommitted.client(&self.settings)?, Offset::End)?;
+        // A client asks for no partition that was added after it last heard of its topic.
+        let uncommitted = self.asking_uncommitted.client(&self.settings)?;
+        let known = Asked::of_topic("METADATA", topic);
+        let within = self.settings.answer_within;
+        uncommitted.ask(within, &known, |wait| uncommitted.consumer.fetch_metadata(Some(topic), wait))?;
+        let high_watermarks = ask(&uncommitted, Offset::End)?;
         let last_stable = ask(committed, Offset::End)?;
         let marks = |(partition, low)| {
             let last_stable = *last_stable.get(&partition)?;

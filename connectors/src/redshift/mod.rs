@@ -137,8 +137,10 @@ impl Warehouse for Redshift {
     fn rehearse(&mut self, tables: &[TableName], copy: &CopyFrom) -> Result<()> {
         let missing = if tables.is_empty() { Vec::new() } else { self.missing_rights_of_run(tables)? };
         if !missing.is_empty() {
+            let grants: Vec<&str> = missing.iter().map(|right| right.grant.as_str()).collect();
+            let grants = grants.join("; ");
             let missing: Vec<String> = missing.iter().map(|right| right.to_string()).collect();
-            return Err(Error::new(Fault::Denied, missing.join("; ")));
+            return Err(Error::new(Fault::Denied, missing.join("; ")).remedy(grants));
         }
         // Nobody asks any more, and what follows may wait for long.
         self.catalog = None;

@@ -163,6 +163,6 @@ mod tests {
             grant("permission denied for schema \"odd one\""),
             "GRANT USAGE, CREATE ON SCHEMA odd TO \"Loader\""
         );
-        assert_eq!(grant("permission denied for schema s"), "GRANT USAGE, CREATE ON SCHEMA s TO \"loader\"");
+        assert_eq!(grant("permission denied for schema s"), "GRANT USAGE, CREATE ON SCHEMA s TO \"Loader\"");
     }
 }
