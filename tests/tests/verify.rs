@@ -168,7 +168,9 @@ fn each_change_of_the_tables_is_found() {
     assert_eq!(epochs[0]["epoch"].as_i64(), Some(newest));
     let shown = world.output(&["epochs", &job]);
     assert!(shown.starts_with("epoch  kind          generation  closed at"), "{shown}");
-    assert_eq!(shown.lines().count() as i64, newest + 2);
+    // A heading, and what epoch 0 is.
+    assert_eq!(shown.lines().count() as i64, newest + 3);
+    assert!(shown.contains("epoch 0 is an announcement"), "{shown}");
     let (code, _, said) = world.finish(&["explain", "tg-1005"]);
     assert_eq!(code, Some(0), "{said}");
     let ended = world.start(&["explain", "TG-9999"]).end(Duration::from_secs(10));

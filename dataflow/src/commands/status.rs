@@ -1,6 +1,6 @@
 //! `tidegate status`: where a job stands, by its control tables and the ends of its topics.
 //!
-//! **Complete up to.** Kafka is asked before the tables are read. Where all that it has by then is loaded, that is up to the moment of
+//! **Complete up to.** Kafka is asked before what is loaded is read. Where all that it has by then is loaded, that is up to the moment of
 //! the question. Where records wait, the oldest of them was put into its partition at its timestamp or later, unless its producer's
 //! clock is ahead; so the tables have what was there up to that timestamp. (A running job knows better: it remembers what
 //! Kafka said when.)
@@ -99,12 +99,12 @@ fn told<S: serde::Serializer>(at: &Option<Micros>, to: S) -> Result<S::Ok, S::Er
 
 /// Where a job stands, by its control tables and the ends of its topics; for a person, or as one object.
 fn status(job: &Job, json: bool) -> Result<String> {
+    let mut inspect = ports::inspect(job)?;
+    let standing = inspect.standing().map_err(CodedError::of_tables)?;
     let log = ports::kafka(job, 1)?;
     let asked_at = now();
     let names = job.streams.iter().flat_map(|s| &s.topics).map(String::as_str);
     let said = ask(&log, names);
-    let mut inspect = ports::inspect(job)?;
-    let standing = inspect.standing().map_err(CodedError::of_tables)?;
     // What is wrong with the tables is shown, and so is the halt that it led to.
     let admitted = protocol::admit(&ports::warehouse(job)?.read().map_err(CodedError::of_tables)?);
     let newest = inspect.epochs(1)?.pop();
