@@ -4,7 +4,7 @@
 //! The COPY goes into a temporary table and is rolled back. It is not tried on the dead letters: a healthy process of the job may
 //! be writing them.
 
-use connectors::{CopyFrom, Fault, Log, Objects, TableName, Warehouse};
+use connectors::{CopyFrom, Log, Objects, TableName, Warehouse};
 use operators::sink::encode;
 
 use crate::{
@@ -53,11 +53,6 @@ pub fn preflight(job: &Job, tables: &[TableName], objects: &dyn Objects, warehou
         move |source: connectors::Error| CodedError { what: doing, ..source.into() }
     };
     staged.map_err(doing("a file cannot be staged"))?;
-    // What Redshift says of the way to a file is about the bucket.
-    let bucket = "a staged file cannot be loaded: the bucket of [staging] url must be in the region of the cluster";
-    tried.map_err(|error| match error.fault {
-        Fault::Mismatch => doing(bucket)(error),
-        _ => doing("a staged file cannot be loaded")(error),
-    })?;
+    tried.map_err(doing("a staged file cannot be loaded"))?;
     removed.map_err(doing("a staged file cannot be removed"))
 }

@@ -25,5 +25,5 @@ fn a_wrong_region_is_named_with_the_right_one() {
     assert!(said.contains("finding[TG-1010]: staging.url: ") && said.contains(refused), "{said}");
     let (code, _, said) = world.finish(&["run", &job, "--until-caught-up"]);
     assert!(code == Some(3) && said.contains(refused), "{code:?} {said}");
-    assert!(said.contains("the bucket of [staging] url must be in the region of the cluster"), "{said}");
+    assert!(said.contains("let `staging.url` name a bucket in the region of Redshift"), "{said}");
 }
