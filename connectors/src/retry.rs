@@ -63,6 +63,11 @@ impl Retry {
         self.since.elapsed()
     }
 
+    /// How long it is still tried.
+    pub fn left(&self) -> Duration {
+        self.policy.within.saturating_sub(self.since.elapsed())
+    }
+
     /// The pause before the next try; `None` if the policy allows none.
     pub fn pause(&mut self) -> Option<Duration> {
         self.failures += 1;

@@ -111,6 +111,7 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
             }
             report.facts.ends(&ends, asked_at);
             if failed.is_none() {
+                report.facts.answered(Instant::now());
                 failed = ask_how_old(&*log, &report).err();
             }
             match failed {
@@ -118,7 +119,7 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                 Some(source) => {
                     let since = *failing_since.get_or_insert_with(|| {
                         let why = source.told();
-                        watch(Event::Retrying { doing: doing(), why });
+                        watch(Event::Retrying { doing: doing(), why, pause: EVERY, left: OUTAGE_WITHIN });
                         Instant::now()
                     });
                     if since.elapsed() >= OUTAGE_WITHIN {

@@ -191,6 +191,7 @@ pub fn clock<'s>(
                     }
                     if is_open && stat.moved && !open.moved {
                         opened = Instant::now();
+                        watch(Event::Opened { within: options.interval });
                     }
                     open.hear(&stat, is_open);
                 }

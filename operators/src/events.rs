@@ -67,6 +67,11 @@ pub enum Event {
         /// Where they stand now, by the number of their place.
         positions: Vec<(usize, i64)>,
     },
+    /// The first records of an epoch are there.
+    Opened {
+        /// How long it stays open at most.
+        within: Duration,
+    },
     /// Values that did not fit were changed as the job file says. Given once for each column and worker, with the first of them: who
     /// watches looks at the count from then on.
     Changed {
@@ -128,6 +133,10 @@ pub enum Event {
         doing: String,
         /// Why it failed.
         why: String,
+        /// The pause before the next try.
+        pause: Duration,
+        /// How long it is still tried.
+        left: Duration,
     },
     /// What was tried again is done.
     Recovered {

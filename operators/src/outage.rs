@@ -53,7 +53,8 @@ pub fn try_again<T>(
             }
             return result;
         };
-        watch(Event::Retrying { doing: doing.into(), why: error.told() });
+        let left = retry.left();
+        watch(Event::Retrying { doing: doing.into(), why: error.told(), pause, left });
         again = true;
         std::thread::sleep(pause);
     }

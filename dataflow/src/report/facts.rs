@@ -13,13 +13,14 @@ use std::{
 };
 
 use checkpoint::{Epoch, Micros, TopicPartition};
+use connectors::LoadStep;
 use operators::{events::Event, places::Place};
 use serde::{Deserialize, Serialize};
 
 use super::{
     meter::{Meter, Worked},
     partition::{Ends, PartitionFacts},
-    state::{self, Seen},
+    state::{self, ANSWER_HOLDS, Seen},
 };
 use crate::state::State;
 
@@ -30,7 +31,10 @@ pub struct Facts {
     drains: AtomicBool,
     /// Whether another process loads, and this one has met it.
     only_reads: AtomicBool,
-    patience: Duration,
+    /// The longest an epoch stays open.
+    pub interval: Duration,
+    /// How long nothing may be loaded, or wait, until the job is behind.
+    pub patience: Duration,
     /// Where the time goes.
     pub meter: Arc<Meter>,
     offsets: AtomicU64,
@@ -49,12 +53,27 @@ struct Rare {
     partitions: Vec<PartitionFacts>,
     /// Whether Kafka has said where the topics end.
     ends_known: bool,
-    retrying: BTreeMap<String, String>,
+    /// When Kafka last said how far the topics go; a start has asked it.
+    answered_at: Instant,
+    retrying: BTreeMap<String, Retry>,
+    /// The load that is under way: its first epoch, what it has come to, and when.
+    loading: Option<(Epoch, LoadStep, Instant)>,
+    /// When the epoch that has records is closed, at the latest.
+    due_at: Option<Instant>,
     last: Option<Loaded>,
     /// The last load, or when there was last nothing to load.
     progress_at: Instant,
     /// Values that a policy changed, by stream or table, and column; one count for each worker.
     changed: BTreeMap<(String, String), Vec<Arc<AtomicU64>>>,
+}
+
+/// What is tried again, as it is known here.
+struct Retry {
+    why: String,
+    /// When it failed first.
+    since: Instant,
+    next: Instant,
+    until: Instant,
 }
 
 /// The newest load, as it is known here.
@@ -93,6 +112,30 @@ pub struct HeldUp {
     pub others: usize,
 }
 
+/// What is tried again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Retrying {
+    /// Why it failed, the last time.
+    pub why: String,
+    /// How long ago it failed first.
+    pub since_ago_ms: u64,
+    /// The time until the next try; 0 while it is tried.
+    pub next_in_ms: u64,
+    /// How long it is still tried before the process gives up.
+    pub left_ms: u64,
+}
+
+/// A load that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loading {
+    /// Its first epoch.
+    pub epoch: u64,
+    /// What it waits for.
+    pub waits_for: String,
+    /// For how long.
+    pub ago_ms: u64,
+}
+
 /// A column of which a policy changed values.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangedColumn {
@@ -122,8 +165,14 @@ pub struct TopicLag {
 pub struct Snapshot {
     /// The state in one word.
     pub state: State,
-    /// What is tried again, and why it failed.
-    pub retrying: BTreeMap<String, String>,
+    /// What is tried again.
+    pub retrying: BTreeMap<String, Retrying>,
+    /// For how long Kafka has not said how far its topics go, if that is too long for anything it said to hold now.
+    pub silent_ms: Option<u64>,
+    /// The load that is under way.
+    pub loading: Option<Loading>,
+    /// The time until the epoch that has records is closed, at the latest.
+    pub due_in_ms: Option<u64>,
     /// Records read since the start.
     pub records: u64,
     /// Offsets read since the start, control records included.
@@ -196,7 +245,10 @@ impl Facts {
         let rare = Rare {
             partitions: places.iter().map(standing).collect(),
             ends_known: until_caught_up,
+            answered_at: Instant::now(),
             retrying: BTreeMap::new(),
+            loading: None,
+            due_at: None,
             last: None,
             progress_at: Instant::now(),
             changed: BTreeMap::new(),
@@ -205,6 +257,7 @@ impl Facts {
             stop,
             drains: AtomicBool::new(false),
             only_reads: AtomicBool::new(false),
+            interval,
             patience: interval * 3 + Duration::from_secs(15),
             meter: Arc::new(Meter::new(workers)),
             offsets: AtomicU64::default(),
@@ -242,7 +295,9 @@ impl Facts {
                     }
                 }
             }
-            Event::Step { .. } | Event::Folded { .. } | Event::Unfolded { .. } | Event::Unseen { .. } => {}
+            Event::Step { first, step } => self.rare().loading = Some((*first, *step, Instant::now())),
+            Event::Opened { within } => self.rare().due_at = Some(Instant::now() + *within),
+            Event::Folded { .. } | Event::Unfolded { .. } | Event::Unseen { .. } => {}
             Event::Changed { place, column, values } => {
                 let column = (place.clone(), column.clone());
                 self.rare().changed.entry(column).or_default().push(values.clone());
@@ -253,6 +308,7 @@ impl Facts {
                 let now = Instant::now();
                 let mut rare = self.rare();
                 rare.progress_at = now;
+                rare.loading = None;
                 rare.last = Some(Loaded { epoch: *last, rows: *rows, took: *took, at: now });
                 for span in spans {
                     if let Some((place, standing)) = rare.standing(&span.partition) {
@@ -262,7 +318,12 @@ impl Facts {
                     }
                 }
             }
-            Event::Retrying { doing, why } => drop(self.rare().retrying.insert(doing.clone(), why.clone())),
+            Event::Retrying { doing, why, pause, left } => {
+                let (now, mut rare) = (Instant::now(), self.rare());
+                let since = rare.retrying.get(doing).map_or(now, |before| before.since);
+                let retry = Retry { why: why.clone(), since, next: now + *pause, until: now + *left };
+                rare.retrying.insert(doing.clone(), retry);
+            }
             Event::Recovered { doing, .. } => drop(self.rare().retrying.remove(doing)),
             Event::Draining { .. } => self.drains.store(true, Ordering::Relaxed),
             Event::Works(stage) => self.meter.works(*stage),
@@ -273,6 +334,11 @@ impl Facts {
     /// The newest epoch that this start has loaded.
     pub fn last_loaded(&self) -> Option<Epoch> {
         self.rare().last.as_ref().map(|last| last.epoch)
+    }
+
+    /// Kafka answered for all topics, at this moment.
+    pub fn answered(&self, at: Instant) {
+        self.rare().answered_at = at;
     }
 
     /// Kafka said where the topics end; it was asked at this moment or later.
@@ -320,9 +386,25 @@ impl Facts {
             ago_ms: now.saturating_duration_since(last.at).as_millis() as u64,
         });
         let only_reads = self.only_reads.load(Ordering::Relaxed);
+        let silent = Some(now.saturating_duration_since(rare.answered_at));
+        let silent = silent.filter(|silent| !only_reads && *silent > ANSWER_HOLDS);
+        let ms_ago = |at: Instant| now.saturating_duration_since(at).as_millis() as u64;
+        let ms_until = |at: Instant| at.saturating_duration_since(now).as_millis() as u64;
         let mut snapshot = Snapshot {
             state: State::Starting,
-            retrying: rare.retrying.clone(),
+            retrying: (rare.retrying.iter())
+                .map(|(doing, Retry { why, since, next, until })| {
+                    let (since_ago_ms, next_in_ms, left_ms) = (ms_ago(*since), ms_until(*next), ms_until(*until));
+                    (doing.clone(), Retrying { why: why.clone(), since_ago_ms, next_in_ms, left_ms })
+                })
+                .collect(),
+            silent_ms: silent.map(|silent| silent.as_millis() as u64),
+            loading: (rare.loading.as_ref()).map(|(epoch, step, at)| Loading {
+                epoch: epoch.0,
+                waits_for: waits_for(*step).into(),
+                ago_ms: ms_ago(*at),
+            }),
+            due_in_ms: rare.due_at.map(ms_until).filter(|ms| *ms > 0),
             records: self.records.load(Ordering::Relaxed),
             offsets: self.offsets.load(Ordering::Relaxed),
             total: self.total,
@@ -337,7 +419,7 @@ impl Facts {
         };
         snapshot.state = state::state(&Seen {
             stopping: self.stop.load(Ordering::Relaxed) || self.drains.load(Ordering::Relaxed),
-            retrying: !snapshot.retrying.is_empty(),
+            retrying: !snapshot.retrying.is_empty() || silent.is_some(),
             only_reads,
             unloaded: snapshot.unloaded().filter(|_| rare.ends_known),
             behind: snapshot.behind(),
@@ -369,12 +451,46 @@ impl Facts {
     }
 }
 
+/// What a load that has come to a step waits for.
+fn waits_for(step: LoadStep) -> &'static str {
+    match step {
+        LoadStep::Queued => "a place in the queue",
+        LoadStep::Fenced => "COPY",
+        LoadStep::Copied => "the manifest",
+        LoadStep::Written => "COMMIT",
+        LoadStep::Committed => "the read-back",
+    }
+}
+
 fn changed(counts: &BTreeMap<(String, String), Vec<Arc<AtomicU64>>>) -> Vec<ChangedColumn> {
     let columns = counts.iter().map(|((place, column), counts)| {
         let values = counts.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         ChangedColumn { place: place.clone(), column: column.clone(), values }
     });
     columns.filter(|column| column.values > 0).collect()
+}
+
+/// A snapshot of a job of which nothing is known but its state.
+#[cfg(test)]
+pub fn snapshot_of(state: State) -> Snapshot {
+    Snapshot {
+        state,
+        retrying: BTreeMap::new(),
+        silent_ms: None,
+        loading: None,
+        due_in_ms: None,
+        records: 0,
+        offsets: 0,
+        total: None,
+        rows: 0,
+        dead_letters: 0,
+        changed: Vec::new(),
+        topics: Vec::new(),
+        complete_up_to_us: None,
+        held_up: None,
+        last: None,
+        worked: Worked::default(),
+    }
 }
 
 #[cfg(test)]
@@ -414,6 +530,11 @@ mod tests {
         (TopicPartition::new("t", partition), Ends { last_stable: end, high_watermark: end })
     }
 
+    fn retrying(doing: &str, why: &str) -> Event {
+        let (pause, left) = (Duration::from_secs(3), Duration::from_secs(1800));
+        Event::Retrying { doing: doing.into(), why: why.into(), pause, left }
+    }
+
     /// It has no loads, and asks Kafka for no ends; it stands still at most as long as the one that loads.
     #[test]
     fn a_process_that_only_reads_runs_as_soon_as_it_reads() {
@@ -424,7 +545,7 @@ mod tests {
         for later in [0, 3600] {
             assert_eq!((now(later).state, now(later).topics), (State::Running, Vec::new()));
         }
-        facts.happened(&Event::Retrying { doing: "to upload".into(), why: "503".into() });
+        facts.happened(&retrying("to upload", "503"));
         assert_eq!(now(0).state, State::Retrying);
         stop.store(true, Ordering::Relaxed);
         assert_eq!(now(0).state, State::Draining);
@@ -447,9 +568,9 @@ mod tests {
         facts.happened(&Event::Fetched { records: 1, offsets: 1, positions: vec![(1, 11)] });
         assert_eq!((now().state, now().unloaded()), (State::Running, Some(1)));
         ends(15, 11);
-        facts.happened(&Event::Retrying { doing: "loading".into(), why: "no answer".into() });
+        facts.happened(&retrying("loading", "no answer"));
         assert_eq!(
-            (now().state, now().retrying.into_values().collect()),
+            (now().state, now().retrying.into_values().map(|retrying| retrying.why).collect()),
             (State::Retrying, vec!["no answer".to_string()])
         );
         facts.happened(&Event::Recovered { doing: "loading".into(), done: "loaded".into() });
@@ -461,6 +582,44 @@ mod tests {
         assert_eq!((now().state, now().unloaded()), (State::Running, Some(1)));
         stop.store(true, Ordering::Relaxed);
         assert_eq!(now().state, State::Draining);
+    }
+
+    /// That everything is loaded is what Kafka said a while ago; what it has now, nobody knows.
+    #[test]
+    fn nobody_is_idle_while_kafka_does_not_answer() {
+        let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
+        facts.ends(&[end(0, 10)], Micros(1));
+        let after = |seconds| facts.snapshot(Instant::now() + Duration::from_secs(seconds), 100_000);
+        assert_eq!((after(0).state, after(0).silent_ms), (State::Idle, None));
+        assert_eq!((after(9).state, after(9).silent_ms), (State::Idle, None));
+        let silent = after(25);
+        assert_eq!((silent.state, silent.silent_ms.map(|ms| ms / 1000)), (State::Retrying, Some(25)));
+        facts.answered(Instant::now());
+        assert_eq!(after(5).state, State::Idle);
+    }
+
+    #[test]
+    fn what_is_tried_again_says_since_when_and_until_when() {
+        let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
+        facts.happened(&retrying("loading", "no answer"));
+        facts.happened(&retrying("loading", "refused"));
+        let seen = facts.snapshot(Instant::now() + Duration::from_secs(2), 100_000).retrying.remove("loading").unwrap();
+        let seconds = |ms: u64| ms.div_ceil(1000);
+        assert_eq!((seen.why.as_str(), seconds(seen.next_in_ms), seconds(seen.left_ms)), ("refused", 1, 1798));
+        assert!(seen.since_ago_ms >= 2000, "{seen:?}");
+    }
+
+    #[test]
+    fn a_load_says_what_it_waits_for_and_an_epoch_when_it_is_due() {
+        let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
+        facts.happened(&Event::Opened { within: Duration::from_secs(30) });
+        facts.happened(&Event::Step { first: Epoch(7), step: LoadStep::Fenced });
+        let after = |seconds| facts.snapshot(Instant::now() + Duration::from_secs(seconds), 100_000);
+        let loading = after(8).loading.unwrap();
+        assert_eq!((loading.epoch, loading.waits_for.as_str(), loading.ago_ms / 1000), (7, "COPY", 8));
+        assert_eq!(after(8).due_in_ms.map(|ms| ms.div_ceil(1000)), Some(22));
+        facts.happened(&loaded(7, 0, 10, 13, 97_000));
+        assert_eq!((after(0).loading, after(31).due_in_ms), (None, None));
     }
 
     #[test]
@@ -489,6 +648,7 @@ mod tests {
         assert_eq!((seen.state, seen.unloaded(), seen.complete_up_to_us), (State::Running, Some(3), Some(1)));
         let held = HeldUp { topic: "t".into(), partition: 1, offset: 10, since_us: 2, others: 0 };
         assert_eq!(seen.held_up, Some(held.clone()));
+        facts.answered(Instant::now() + Duration::from_secs(60));
         assert_eq!(now(60).state, State::Behind, "after a while somebody should look");
         assert_eq!(facts.to_ask(), [(TopicPartition::new("t", 1), 10)]);
         facts.is_old(&TopicPartition::new("t", 1), 10, Some(Micros(1)));
@@ -503,7 +663,7 @@ mod tests {
         let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
         facts.ends(&[end(0, 50)], Micros(1));
         facts.happened(&loaded(1, 0, 10, 20, 20_000));
-        facts.happened(&Event::Retrying { doing: "loading".into(), why: "no answer".into() });
+        facts.happened(&retrying("loading", "no answer"));
         for values in [2, 0, 3] {
             let (place, column, values) = ("clicks".into(), "url".into(), Arc::new(values.into()));
             facts.happened(&Event::Changed { place, column, values });
@@ -513,7 +673,7 @@ mod tests {
         let at = Instant::now();
         let first = facts.snapshot(at, 100_000);
         assert_eq!(facts.snapshot(at, 100_000), first);
-        assert_eq!(first.retrying, BTreeMap::from([("loading".to_string(), "no answer".to_string())]));
+        assert_eq!(first.retrying.keys().collect::<Vec<_>>(), ["loading"]);
         assert_eq!(first.changed.iter().map(|changed| changed.values).collect::<Vec<_>>(), [5]);
         let text = serde_json::to_string(&first).unwrap();
         assert_eq!(serde_json::from_str::<Snapshot>(&text).unwrap(), first, "{text}");

@@ -106,8 +106,9 @@ impl Report {
                 self.say_changed();
                 self.said();
             }
-            Event::Retrying { doing, why } => {
-                warn!(event = "retrying", doing, why, "trying again: {doing}: {why}");
+            Event::Retrying { doing, why, pause, left } => {
+                let (next_seconds, seconds_left) = (pause.as_secs_f64(), left.as_secs_f64());
+                warn!(event = "retrying", doing, why, next_seconds, seconds_left, "trying again: {doing}: {why}");
                 self.said();
             }
             Event::Recovered { doing, done } => {
@@ -138,7 +139,7 @@ impl Report {
                 warn!(event = "draining", why, "{why}: draining");
                 self.said();
             }
-            Event::Fetched { .. } | Event::Changed { .. } | Event::Works(_) | Event::Rests => {}
+            Event::Fetched { .. } | Event::Opened { .. } | Event::Changed { .. } | Event::Works(_) | Event::Rests => {}
         }
     }
 
@@ -182,7 +183,7 @@ impl Report {
     fn look(&self, before: State, readings: &mut Readings) -> State {
         let now = Instant::now();
         let snapshot = self.facts.snapshot(now, now_ms());
-        let rates = readings.rates(&snapshot, now);
+        let rates = readings.rates(&snapshot, self.facts.interval, now);
         self.say_change(before, &snapshot, &rates);
         if self.live {
             screen::draw(&snapshot, &rates);
@@ -202,7 +203,8 @@ impl Report {
         let state = snapshot.state;
         let usual = |state| matches!(state, State::Starting | State::Running | State::Idle);
         // What is tried again has said so itself.
-        if state == before || usual(state) && usual(before) || state == State::Retrying {
+        let has_said = state == State::Retrying && !snapshot.retrying.is_empty();
+        if state == before || usual(state) && usual(before) || has_said {
             return;
         }
         let (name, was) = (state.name(), before.name());
@@ -220,6 +222,10 @@ impl Report {
                     "{name}: {}; last load: {ago}; slowest stage: {slowest}",
                     all_lags(snapshot)
                 );
+            }
+            State::Retrying => {
+                let silent = spoken(Duration::from_millis(snapshot.silent_ms.unwrap_or_default()));
+                warn!(event = "state", state = name, was, "{name} (was {was}): Kafka has not answered for {silent}");
             }
             _ => info!(event = "state", state = name, was, "{name} (was {was})"),
         }

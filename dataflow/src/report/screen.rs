@@ -85,8 +85,8 @@ fn lines(snapshot: &Snapshot, rates: &Rates, colour: bool) -> Vec<String> {
         rates.rows_per_s,
         counted(snapshot.dead_letters, "dead letter")
     )];
-    for (doing, why) in snapshot.retrying.iter().take(RETRIES) {
-        lines.push(format!("  trying again {doing}: {why}"));
+    for (doing, retrying) in snapshot.retrying.iter().take(RETRIES) {
+        lines.push(format!("  trying again {doing}: {}", retrying.why));
     }
     if snapshot.retrying.len() > RETRIES {
         lines.push(format!("  and {} more", snapshot.retrying.len() - RETRIES));
@@ -123,28 +123,24 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::{report::facts::TopicLag, state::State};
+    use crate::{
+        report::facts::{Retrying, TopicLag, snapshot_of},
+        state::State,
+    };
     use operators::events::Stage;
 
     #[test]
     fn a_view_says_state_lag_and_slowest_stage() {
         let topic = |n: u64| TopicLag { topic: format!("t{n}"), unloaded: Some(n), behind_ms: None };
+        let retrying = Retrying { why: "no answer".into(), since_ago_ms: 0, next_in_ms: 0, left_ms: 0 };
         let snapshot = Snapshot {
-            state: State::Retrying,
-            retrying: BTreeMap::from([("loading epochs 1 to 1".into(), "no answer".into())]),
-            records: 100,
-            offsets: 100,
-            total: None,
-            rows: 90,
+            retrying: BTreeMap::from([("loading epochs 1 to 1".into(), retrying)]),
             dead_letters: 1,
-            changed: Vec::new(),
             topics: (0..10).map(topic).collect(),
-            complete_up_to_us: None,
-            held_up: None,
-            last: None,
-            worked: Vec::new(),
+            ..snapshot_of(State::Retrying)
         };
-        let rates = Rates { records_per_s: 10.4, rows_per_s: 9.0, slowest: Some((Stage::Encode, 0.5)) };
+        let rates =
+            Rates { records_per_s: 10.4, rows_per_s: 9.0, slowest: Some((Stage::Encode, 0.5)), ..Rates::default() };
         let plain = lines(&snapshot, &rates, false);
         assert_eq!(plain[0], "retrying  10 records/s read, 9 rows/s loaded, 1 dead letter");
         assert_eq!(plain[1], "  trying again loading epochs 1 to 1: no answer");

@@ -1,9 +1,12 @@
 //! Decides the state of a process that has not ended. It comes from what was achieved, never from a thread that exists: "running" means that
-//! records are loaded, "idle" that Kafka said there are none.
+//! records are loaded, "idle" that Kafka said a moment ago that there are none.
 
 use std::time::Duration;
 
 use crate::state::State;
+
+/// How long what Kafka said of its topics holds. It is asked every five seconds, so one answer may be late.
+pub const ANSWER_HOLDS: Duration = Duration::from_secs(10);
 
 /// What a state is decided on.
 #[derive(Clone, Debug)]
@@ -12,7 +15,7 @@ pub struct Seen {
     pub stopping: bool,
     /// Whether this process only reads, and another one loads. What it reads is all that can be asked of it.
     pub only_reads: bool,
-    /// Whether something failed and is tried again.
+    /// Whether something failed and is tried again, or Kafka has not answered for so long that nobody knows what it has.
     pub retrying: bool,
     /// Offsets that are not loaded; unknown until Kafka has answered.
     pub unloaded: Option<u64>,

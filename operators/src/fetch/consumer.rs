@@ -255,7 +255,8 @@ impl Consumer {
                     _ => retry.after(&error),
                 };
                 let Some(pause) = pause else { return failed(error) };
-                (self.watch)(Event::Retrying { doing: Consumer::doing(), why: error.told() });
+                let left = retry.left();
+                (self.watch)(Event::Retrying { doing: Consumer::doing(), why: error.told(), pause, left });
                 thread::sleep(pause);
                 None
             }

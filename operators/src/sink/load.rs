@@ -357,7 +357,7 @@ impl Loader {
             let is_too_long = failed.fault == Fault::TooLong && failed.happened == Happened::No;
             if is_too_long && epochs.len() > 1 {
                 let why = format!("{}: with fewer epochs", failed.told());
-                self.say_retrying(&doing, why);
+                self.say_retrying(&doing, why, Duration::ZERO, &retry);
                 return Ok(Tried::TooMany);
             }
             // Refused, or not understood: it may be that the table is not the one that the files were made for.
@@ -375,7 +375,7 @@ impl Loader {
                 };
                 return Err(Failure::Port { doing, source: failed });
             };
-            self.say_retrying(&doing, failed.told());
+            self.say_retrying(&doing, failed.told(), pause, &retry);
             thread::sleep(pause);
         }
     }
@@ -391,13 +391,11 @@ impl Loader {
                 Err(error) if error.happened == Happened::Unknown => error,
                 known => return known,
             };
-            self.say_retrying(doing, format!("the answer to COMMIT is lost: {}", error.told()));
-            if is_lost {
-                match retry.after(&error) {
-                    Some(pause) => thread::sleep(pause),
-                    None => return Err(error),
-                }
-            }
+            let pause = if is_lost { retry.after(&error) } else { Some(Duration::ZERO) };
+            let why = format!("the answer to COMMIT is lost: {}", error.told());
+            self.say_retrying(doing, why, pause.unwrap_or_default(), retry);
+            let Some(pause) = pause else { return Err(error) };
+            thread::sleep(pause);
             is_lost = true;
             result = self.warehouse.resolve(&load.holder, &load.range).map_err(connectors::Error::unknown);
         }
@@ -415,9 +413,9 @@ impl Loader {
         }
     }
 
-    fn say_retrying(&mut self, doing: &str, why: String) {
+    fn say_retrying(&mut self, doing: &str, why: String, pause: Duration, retry: &Retry) {
         self.is_retrying = true;
-        (self.watch)(Event::Retrying { doing: doing.into(), why });
+        (self.watch)(Event::Retrying { doing: doing.into(), why, pause, left: retry.left() });
     }
 
     /// Leaves a name that says what is in, where no change of the control tables changes it.
