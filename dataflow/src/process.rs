@@ -11,13 +11,13 @@ use std::{
 
 use operators::{failure, threads::named};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     cluster::control::Control,
     error::{Code, CodedError, Result},
     halts,
-    report::{log, screen},
+    report::{self, log, screen},
     state::State,
 };
 
@@ -64,6 +64,10 @@ pub fn on_signal(stop: Arc<AtomicBool>) -> Result<()> {
         signals.next();
         drain(&stop);
         signals.next();
+        if screen::clear() {
+            let (state, was) = (State::Stopped.name(), State::Draining.name());
+            warn!(event = "state", state, was, "ended at once: what was not loaded is read again at the next start");
+        }
         signal_hook::low_level::exit(130);
     })
 }
@@ -87,6 +91,7 @@ fn drain(stop: &AtomicBool) {
         signal_hook::low_level::exit(0);
     }
     drop(working);
+    report::stops_within(DRAIN_WITHIN);
     let _ = named("deadline", || {
         thread::sleep(DRAIN_WITHIN);
         end(&CodedError::new(Code::Drain, format!("not drained within {} s", DRAIN_WITHIN.as_secs())));

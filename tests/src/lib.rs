@@ -7,6 +7,7 @@
 //! * [`oracle`]: what must be in the table, as Kafka's own Java console consumer sees it;
 //! * [`checkers`]: plain SQL over the control tables, and a reader that looks all the while;
 //! * [`proxy`]: stands between the program and a server, and does harm at a chosen moment;
+//! * [`terminal`]: what a person would see of it;
 //! * [`gate`]: who runs beside whom.
 
 pub mod checkers;
@@ -15,4 +16,5 @@ pub mod gate;
 pub mod oracle;
 pub mod proxy;
 pub mod records;
+pub mod terminal;
 pub mod world;

@@ -66,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         return supervise(arguments);
     }
     let cluster = cluster(arguments)?;
-    let live = detail != log::Detail::Quiet && arguments.log == log::Format::Text && screen::is_terminal();
+    let live = detail != log::Detail::Quiet && arguments.log == log::Format::Text && screen::can_draw();
     let options = Options {
         // Several processes on one terminal would draw over each other.
         live: live && (cluster.is_alone() || !arguments.stop_at_eof),

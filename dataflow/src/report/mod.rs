@@ -3,26 +3,36 @@
 //! * [`facts`]: what is known of the job, counted as it happens; [`partition`]: where one partition stands; [`meter`]: where the time goes; [`rates`]: how fast it goes;
 //! * [`state`]: the job in one word, decided on those facts;
 //! * [`handed`]: the facts of a child process, for its supervisor;
-//! * [`screen`]: the live view; [`log`]: lines for people, or JSON.
+//! * [`screen`]: the live view on a terminal; [`view`]: what it says, in [`mod@line`]s; [`painter`]: how it is drawn;
+//! * [`log`]: lines for people, or JSON.
 //!
 //! Here is what is said, and when: one line for each load; one for each change of the state that somebody should know
 //! of; and where no live view is, one each half minute in which nothing else was said.
 
 pub mod facts;
 pub mod handed;
+mod line;
 pub mod log;
 pub mod meter;
+mod painter;
 pub mod partition;
 pub mod rates;
 pub mod screen;
 pub mod state;
+#[cfg(test)]
+#[path = "../../../tests/src/terminal.rs"]
+mod terminal;
+mod view;
 mod words;
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    thread::{self, Thread},
     time::{Duration, Instant},
 };
+
+use checkpoint::Micros;
 
 use connectors::LoadStep;
 use operators::{
@@ -35,6 +45,7 @@ use tracing::{debug, info, warn};
 use crate::state::State;
 use facts::{ChangedColumn, Facts, Snapshot};
 use rates::{Rates, Readings};
+use view::Moment;
 use words::{counted, spoken};
 
 /// How often the job is looked at.
@@ -43,6 +54,28 @@ const LOOK: Duration = Duration::from_millis(500);
 const QUIET_FOR: Duration = Duration::from_secs(30);
 /// The same with `--until-caught-up`.
 const QUIET_FOR_TO_THE_END: Duration = Duration::from_secs(10);
+
+/// The thread that looks at the job now and then.
+static LOOKER: OnceLock<Thread> = OnceLock::new();
+
+/// When the process ends although it has not drained, once it was told to stop.
+static DRAINS_UNTIL: OnceLock<Micros> = OnceLock::new();
+
+/// The job is told to stop, and may take so long. A person who watches sees that at once.
+pub fn stops_within(within: Duration) {
+    let until = Micros(now().0.saturating_add_unsigned(within.as_micros() as u64));
+    let _ = DRAINS_UNTIL.set(until); // of several stops the first counts
+    if let Some(looker) = LOOKER.get() {
+        looker.unpark();
+    }
+}
+
+/// What a look found.
+struct Looked {
+    state: State,
+    /// Since when it is that.
+    since: Micros,
+}
 
 /// Counts what happens and says it.
 pub struct Report {
@@ -166,36 +199,42 @@ impl Report {
     /// Looks at the job now and then, until it is dropped. On a thread of its own.
     pub fn start(self: &Arc<Report>) {
         if self.live {
-            screen::start(self.facts.snapshot(Instant::now(), now_ms()).total);
+            screen::start();
         }
         let report = Arc::downgrade(self);
         // If the thread cannot be started there are fewer lines.
         let _ = named("report", move || {
-            let (mut before, mut readings) = (State::Starting, Readings::default());
+            let _ = LOOKER.set(thread::current()); // one process has one
+            let mut before = Looked { state: State::Starting, since: now() };
+            let mut readings = Readings::default();
             while let Some(report) = report.upgrade() {
-                before = report.look(before, &mut readings);
+                before = report.look(&before, &mut readings);
                 drop(report);
-                std::thread::sleep(LOOK);
+                thread::park_timeout(LOOK);
             }
         });
     }
 
-    fn look(&self, before: State, readings: &mut Readings) -> State {
-        let now = Instant::now();
-        let snapshot = self.facts.snapshot(now, now_ms());
-        let rates = readings.rates(&snapshot, self.facts.interval, now);
-        self.say_change(before, &snapshot, &rates);
+    fn look(&self, before: &Looked, readings: &mut Readings) -> Looked {
+        let at = Instant::now();
+        let snapshot = self.facts.snapshot(at, now_ms());
+        let rates = readings.rates(&snapshot, self.facts.interval, at);
+        let state = snapshot.state;
+        let since = if state == before.state { before.since } else { now() };
+        self.say_change(before.state, &snapshot, &rates);
+        let looked = Looked { state, since };
         if self.live {
-            screen::draw(&snapshot, &rates);
-            return snapshot.state;
+            let drains_until = DRAINS_UNTIL.get().copied().filter(|_| state == State::Draining);
+            screen::draw(snapshot, rates, Moment { now: now(), since, drains_until });
+            return looked;
         }
         let patience = if snapshot.total.is_some() { QUIET_FOR_TO_THE_END } else { QUIET_FOR };
-        let quiet_for = now - *self.said_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let quiet_for = at - *self.said_at.lock().unwrap_or_else(PoisonError::into_inner);
         if quiet_for >= patience {
             self.say_standing(&snapshot);
             self.said();
         }
-        snapshot.state
+        looked
     }
 
     /// That data comes and goes is not news.

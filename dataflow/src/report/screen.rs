@@ -1,158 +1,149 @@
-//! The live view of `tidegate run` on a terminal: a few lines that are drawn anew, below whatever else is said.
+//! The live view of `tidegate run` on a terminal: a few lines that are drawn anew, below whatever else is said. What they say is
+//! [`super::view`], what is written for that [`super::painter`]; here is the terminal.
 
 use std::{
     io::{IsTerminal, Write},
-    sync::{OnceLock, mpsc},
+    sync::{Mutex, MutexGuard, PoisonError, mpsc},
     time::Duration,
 };
 
-use console::{Style, truncate_str};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use operators::threads::named;
+use rustix::{process::getpgrp, stdio::stderr, termios};
+use signal_hook::{
+    consts::{SIGCONT, SIGTSTP, SIGWINCH},
+    iterator::Signals,
+    low_level::emulate_default_handler,
+};
 
 use super::{
     facts::Snapshot,
+    painter::{Painter, Size},
     rates::Rates,
-    words::{counted, held_up, lag, spoken},
+    view::{Moment, view},
 };
-use checkpoint::Micros;
-use operators::threads::named;
 
-/// How much of what is tried again is shown.
-const RETRIES: usize = 3;
-/// Topics that have a line of their own; of more only the first are shown.
-const TOPICS: usize = 8;
 /// How long the view may take to go away when the process ends: whoever draws it may be what fails.
 const CLEAR_WITHIN: Duration = Duration::from_millis(200);
+/// What a terminal is taken for that does not say how large it is. A line that is too long for it is cut there.
+const UNKNOWN: Size = Size { rows: 24, columns: 80 };
 
-static VIEW: OnceLock<ProgressBar> = OnceLock::new();
+static VIEW: Mutex<View> =
+    Mutex::new(View { painter: Painter::new(), is_shown: false, last: None, is_away: false, was_stopped: false });
+
+struct View {
+    painter: Painter,
+    /// Not before it starts, and not after it was taken away.
+    is_shown: bool,
+    /// What was drawn last.
+    last: Option<(Snapshot, Rates, Moment)>,
+    /// Whether a shell put the process into the background: the terminal is another's.
+    is_away: bool,
+    /// Whether the next word that the process goes on is of a stop that was seen.
+    was_stopped: bool,
+}
+
+impl View {
+    fn draw(&mut self) {
+        if !self.is_shown || self.is_away {
+            return;
+        }
+        let Some((snapshot, rates, moment)) = &self.last else { return };
+        let size = size();
+        let lines = view(snapshot, rates, moment, size, has_colours());
+        write(self.painter.draw(&lines, size).as_bytes());
+    }
+}
 
 /// Whether a person watches.
 pub fn is_terminal() -> bool {
     std::io::stderr().is_terminal()
 }
 
-/// Starts the live view; with a bar if the end is known.
-pub fn start(total: Option<u64>) {
-    let view = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
-    let template = match total {
-        Some(_) => "{msg}\n{bar:40} {percent:>3}% of {len} offsets read, {eta} left",
-        None => "{msg}",
-    };
-    // The templates are well formed: a test draws with both.
-    view.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner()));
-    let _ = VIEW.set(view); // a second view would draw over the first
+/// Whether lines on the terminal can be drawn anew.
+pub fn can_draw() -> bool {
+    is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+fn has_colours() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Starts the live view.
+pub fn start() {
+    shown().is_shown = true;
+    // Without them a view that was wrapped or overwritten stands so until it is drawn anew.
+    let Ok(mut signals) = Signals::new([SIGWINCH, SIGTSTP, SIGCONT]) else { return };
+    let _ = named("screen", move || signals.forever().for_each(signal));
+}
+
+fn signal(signal: i32) {
+    let mut view = shown();
+    match signal {
+        SIGTSTP => {
+            if view.is_shown {
+                write(view.painter.erase(size()).as_bytes());
+            }
+            // Nobody draws meanwhile: who would waits for us.
+            let _ = emulate_default_handler(SIGTSTP);
+            view.is_away = !is_in_front();
+            view.was_stopped = true;
+        }
+        SIGCONT => {
+            if !std::mem::take(&mut view.was_stopped) {
+                view.painter.forget(); // a shell has written below it
+            }
+            view.is_away = !is_in_front();
+        }
+        _ => {}
+    }
+    view.draw();
 }
 
 /// Draws the job as it is now.
-pub fn draw(snapshot: &Snapshot, rates: &Rates) {
-    let Some(view) = VIEW.get() else { return };
-    let width = console::Term::stderr().size().1 as usize;
-    let lines = lines(snapshot, rates, console::colors_enabled_stderr());
-    let lines: Vec<_> = lines.iter().map(|line| truncate_str(line, width.saturating_sub(1), "...")).collect();
-    view.set_message(lines.join("\n"));
-    view.set_position(snapshot.offsets);
+pub(super) fn draw(snapshot: Snapshot, rates: Rates, moment: Moment) {
+    let mut view = shown();
+    view.last = Some((snapshot, rates, moment));
+    view.draw();
 }
 
-/// Writes above the live view, or just writes. Whoever reads our standard error may be gone; the work goes on.
+/// Writes whole lines above the live view, or just writes them.
 pub fn above(text: &[u8]) {
-    let write = || drop(std::io::stderr().write_all(text));
-    match VIEW.get() {
-        Some(view) if !view.is_finished() => view.suspend(write),
-        _ => write(),
-    }
+    let mut view = shown();
+    let erased = if view.is_shown { view.painter.erase(size()) } else { String::new() };
+    view.painter.said(&String::from_utf8_lossy(text));
+    write(&[erased.as_bytes(), text].concat());
+    view.draw();
 }
 
-/// Takes the live view away.
-pub fn clear() {
-    let Some(view) = VIEW.get() else { return };
+/// Takes the live view away. Whether that is done: standard error may take nothing any more.
+pub fn clear() -> bool {
     let (done, waiting) = mpsc::channel();
     let cleared = named("screen", move || {
-        view.finish_and_clear();
+        let mut view = shown();
+        if std::mem::take(&mut view.is_shown) {
+            write(view.painter.erase(size()).as_bytes());
+        }
         let _ = done.send(()); // nobody waits any more
     });
-    if cleared.is_ok() {
-        let _ = waiting.recv_timeout(CLEAR_WITHIN);
-    }
+    cleared.is_ok() && waiting.recv_timeout(CLEAR_WITHIN).is_ok()
 }
 
-/// The lines of the view.
-fn lines(snapshot: &Snapshot, rates: &Rates, colour: bool) -> Vec<String> {
-    let style = if snapshot.state.is_good() { Style::new().green() } else { Style::new().yellow() };
-    let state = style.bold().force_styling(colour).apply_to(snapshot.state.name());
-    let mut lines = vec![format!(
-        "{state}  {:.0} records/s read, {:.0} rows/s loaded{}",
-        rates.records_per_s,
-        rates.rows_per_s,
-        counted(snapshot.dead_letters, "dead letter")
-    )];
-    for (doing, retrying) in snapshot.retrying.iter().take(RETRIES) {
-        lines.push(format!("  trying again {doing}: {}", retrying.why));
-    }
-    if snapshot.retrying.len() > RETRIES {
-        lines.push(format!("  and {} more", snapshot.retrying.len() - RETRIES));
-    }
-    for topic in snapshot.topics.iter().take(TOPICS) {
-        lines.push(format!("  {}", lag(topic)));
-    }
-    if snapshot.topics.len() > TOPICS {
-        lines.push(format!("  and {} more topics", snapshot.topics.len() - TOPICS));
-    }
-    if let Some(last) = &snapshot.last {
-        lines.push(format!(
-            "  last load: epoch {}, {} ago, {} rows in {:.2} s",
-            last.epoch,
-            spoken(Duration::from_millis(last.ago_ms)),
-            last.rows,
-            last.took_ms as f64 / 1000.0,
-        ));
-    }
-    if let Some(at) = snapshot.complete_up_to_us {
-        lines.push(format!("  complete up to {:.0}", Micros(at)));
-    }
-    if let Some(held) = &snapshot.held_up {
-        lines.push(format!("  {}", held_up(held)));
-    }
-    if let Some((stage, share)) = rates.slowest {
-        lines.push(format!("  slowest stage: {}, {:.0} % of the time", stage.name(), share * 100.0));
-    }
-    lines
+fn shown() -> MutexGuard<'static, View> {
+    VIEW.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
+/// In one piece, so that what others write does not come between. Whoever reads our standard error may be gone; the work goes on.
+fn write(bytes: &[u8]) {
+    let _ = std::io::stderr().write_all(bytes);
+}
 
-    use super::*;
-    use crate::{
-        report::facts::{Retrying, TopicLag, snapshot_of},
-        state::State,
-    };
-    use operators::events::Stage;
+fn size() -> Size {
+    let Ok(size) = termios::tcgetwinsize(stderr()) else { return UNKNOWN };
+    let known = |said: u16, else_: usize| if said == 0 { else_ } else { said.into() };
+    Size { rows: known(size.ws_row, UNKNOWN.rows), columns: known(size.ws_col, UNKNOWN.columns) }
+}
 
-    #[test]
-    fn a_view_says_state_lag_and_slowest_stage() {
-        let topic = |n: u64| TopicLag { topic: format!("t{n}"), unloaded: Some(n), behind_ms: None };
-        let retrying = Retrying { why: "no answer".into(), since_ago_ms: 0, next_in_ms: 0, left_ms: 0 };
-        let snapshot = Snapshot {
-            retrying: BTreeMap::from([("loading epochs 1 to 1".into(), retrying)]),
-            dead_letters: 1,
-            topics: (0..10).map(topic).collect(),
-            ..snapshot_of(State::Retrying)
-        };
-        let rates =
-            Rates { records_per_s: 10.4, rows_per_s: 9.0, slowest: Some((Stage::Encode, 0.5)), ..Rates::default() };
-        let plain = lines(&snapshot, &rates, false);
-        assert_eq!(plain[0], "retrying  10 records/s read, 9 rows/s loaded, 1 dead letter");
-        assert_eq!(plain[1], "  trying again loading epochs 1 to 1: no answer");
-        assert_eq!(plain[2..4], ["  topic t0: all loaded", "  topic t1: 1 offset not loaded"]);
-        assert_eq!(plain[10..], ["  and 2 more topics", "  slowest stage: encode, 50 % of the time"]);
-        assert!(lines(&snapshot, &rates, true)[0].starts_with('\u{1b}'));
-    }
-
-    #[test]
-    fn both_views_can_be_drawn() {
-        for template in ["{msg}\n{bar:40} {percent:>3}% of {len} offsets read, {eta} left", "{msg}"] {
-            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
-        }
-    }
+/// Whether what is typed comes to this process and those that it was started with.
+fn is_in_front() -> bool {
+    termios::tcgetpgrp(stderr()).is_ok_and(|group| group == getpgrp())
 }

@@ -1,10 +1,10 @@
-//! Numbers, times and lags as people say them.
+//! Numbers and times as people say them.
 
 use std::time::Duration;
 
 use checkpoint::Micros;
 
-use super::facts::{HeldUp, TopicLag};
+use super::facts::HeldUp;
 
 /// `, 2 things`, or nothing where there are none.
 pub(super) fn counted(number: u64, thing: &str) -> String {
@@ -12,18 +12,6 @@ pub(super) fn counted(number: u64, thing: &str) -> String {
         0 => String::new(),
         1 => format!(", 1 {thing}"),
         _ => format!(", {number} {thing}s"),
-    }
-}
-
-/// How far one topic is ahead.
-pub(super) fn lag(lag: &TopicLag) -> String {
-    let topic = &lag.topic;
-    let behind = lag.behind_ms.map_or(String::new(), |ms| format!(", {} behind", spoken(Duration::from_millis(ms))));
-    match lag.unloaded {
-        None => format!("topic {topic}: Kafka has not said how far it goes"),
-        Some(0) => format!("topic {topic}: all loaded"),
-        Some(1) => format!("topic {topic}: 1 offset not loaded{behind}"),
-        Some(unloaded) => format!("topic {topic}: {unloaded} offsets not loaded{behind}"),
     }
 }
 
@@ -47,5 +35,50 @@ pub(super) fn spoken(time: Duration) -> String {
         120..7200 => format!("{} min", seconds / 60),
         7200..172_800 => format!("{} h", seconds / 3600),
         _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// A moment as RFC 3339 has it, in UTC, to the second: `2026-11-24T10:54:54Z`.
+pub(super) fn moment(at: Micros) -> String {
+    format!("{at:.0}")
+}
+
+/// The time of day of a moment, in UTC: `10:54:54Z`.
+pub(super) fn clock(at: Micros) -> String {
+    moment(at).get(11..).unwrap_or_default().into()
+}
+
+/// A large number in few columns: `1204`, `12 k`, `3.4 M`.
+pub(super) fn short(number: u64) -> String {
+    const UNITS: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
+    if number < 10_000 {
+        return number.to_string();
+    }
+    let mut thousands = number as f64;
+    let mut unit = "";
+    for name in UNITS {
+        if thousands < 1000.0 {
+            break;
+        }
+        (thousands, unit) = (thousands / 1000.0, name);
+    }
+    let digits = usize::from(thousands < 10.0);
+    format!("{thousands:.digits$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_rfc_3339() {
+        let at = Micros(1_795_517_694_999_999);
+        assert_eq!((moment(at), clock(at)), ("2026-11-24T10:54:54Z".into(), "10:54:54Z".into()));
+    }
+
+    #[test]
+    fn a_large_number_takes_few_columns() {
+        let numbers = [0, 9999, 10_000, 123_456, 3_400_000, u64::MAX];
+        assert_eq!(numbers.map(short), ["0", "9999", "10 k", "123 k", "3.4 M", "18 E"]);
     }
 }
