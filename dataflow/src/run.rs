@@ -20,7 +20,7 @@ use crate::{
     memory,
     ports::{Ports, kafka, staging},
     process::{begin, end_as_told, end_at_panic, end_in_time, on_signal, stop_at_eof, tell_others_by},
-    report::{Report, facts::Facts, handed::hand_over, meter::Meter},
+    report::{Report, Voice, facts::Facts, handed::hand_over, meter::Meter},
     source,
     start::{self, Options, Started},
     state::State,
@@ -76,7 +76,7 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
         );
     }
     let facts = Facts::new(places, cluster.workers, job.epoch.interval, options.until_caught_up, stop.clone());
-    let report = Report::new(facts, options.live && is_first);
+    let report = Report::new(facts, Voice { live: options.voice.live && is_first, ..options.voice });
     let ending = Reason::default();
     if options.stop_at_eof {
         hand_over(&report)?;

@@ -20,6 +20,7 @@ use crate::{
     preflight::{self, preflight},
     process::begin,
     recover::{Manner, Recovered, recover},
+    report::Voice,
     state::State,
     takeover::TakeOver,
 };
@@ -30,8 +31,8 @@ pub struct Options {
     pub cluster: Cluster,
     /// End once everything that is in the topics now is loaded.
     pub until_caught_up: bool,
-    /// Show a live view.
-    pub live: bool,
+    /// How what happens is said.
+    pub voice: Voice,
     /// A parent closes our standard input to say "stop", and when it is gone.
     pub stop_at_eof: bool,
     /// What is done about a process that holds the fence.

@@ -26,7 +26,7 @@ use tidegate::{
     ports::Ports,
     process::end_at_panic,
     recover::{Manner, recover},
-    report::meter::Meter,
+    report::{Voice, meter::Meter},
     run,
     start::Options,
     takeover::TakeOver,
@@ -151,7 +151,7 @@ impl World {
         let options = Options {
             cluster: cluster.clone(),
             until_caught_up,
-            live: false,
+            voice: Voice { live: false, folded: false },
             stop_at_eof: false,
             take_over: TakeOver::Now,
         };

@@ -6,7 +6,7 @@ use crate::{
     cluster::{Cluster, supervise},
     error::{Code, CodedError, Result},
     job,
-    report::{log, screen},
+    report::{Voice, log, screen},
     run,
     start::Options,
     takeover::TakeOver,
@@ -66,10 +66,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         return supervise(arguments);
     }
     let cluster = cluster(arguments)?;
-    let live = detail != log::Detail::Quiet && arguments.log == log::Format::Text && screen::can_draw();
-    let options = Options {
+    let for_people = arguments.log == log::Format::Text && screen::is_terminal();
+    let voice = Voice {
         // Several processes on one terminal would draw over each other.
-        live: live && (cluster.is_alone() || !arguments.stop_at_eof),
+        live: for_people
+            && detail != log::Detail::Quiet
+            && screen::can_draw()
+            && (cluster.is_alone() || !arguments.stop_at_eof),
+        folded: for_people && detail != log::Detail::Verbose,
+    };
+    let options = Options {
+        voice,
         cluster,
         until_caught_up: arguments.until_caught_up,
         stop_at_eof: arguments.stop_at_eof,

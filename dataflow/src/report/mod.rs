@@ -4,12 +4,13 @@
 //! * [`state`]: the job in one word, decided on those facts;
 //! * [`handed`]: the facts of a child process, for its supervisor;
 //! * [`screen`]: the live view on a terminal; [`view`]: what it says, in [`mod@line`]s; [`painter`]: how it is drawn;
-//! * [`log`]: lines for people, or JSON.
+//! * [`log`]: lines for people, or JSON; [`fold`]: fewer of them, above a live view.
 //!
 //! Here is what is said, and when: one line for each load; one for each change of the state that somebody should know
-//! of; and where no live view is, one each half minute in which nothing else was said.
+//! of; and where no live view is, one each half minute in which nothing else was said. On a terminal a minute of loads is one line.
 
 pub mod facts;
+mod fold;
 pub mod handed;
 mod line;
 pub mod log;
@@ -26,8 +27,8 @@ mod view;
 mod words;
 
 use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
@@ -44,6 +45,7 @@ use tracing::{debug, info, warn};
 
 use crate::state::State;
 use facts::{ChangedColumn, Facts, Snapshot};
+use fold::{Fold, Load, Told};
 use rates::{Rates, Readings};
 use view::Moment;
 use words::{counted, spoken};
@@ -70,11 +72,22 @@ pub fn stops_within(within: Duration) {
     }
 }
 
+/// How what happens is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Voice {
+    /// With a live view.
+    pub live: bool,
+    /// Fewer lines, for a person who watches.
+    pub folded: bool,
+}
+
 /// What a look found.
 struct Looked {
     state: State,
     /// Since when it is that.
     since: Micros,
+    /// The state that was said last, or needed no line.
+    said: State,
 }
 
 /// Counts what happens and says it.
@@ -83,6 +96,10 @@ pub struct Report {
     pub facts: Facts,
     since: Instant,
     live: bool,
+    /// `None` where each thing is said.
+    fold: Option<Mutex<Fold>>,
+    /// What was said to be tried again, and not to have recovered.
+    said_retrying: Mutex<BTreeSet<String>>,
     /// When the last line was said.
     said_at: Mutex<Instant>,
     /// How many changed values were said already, by stream or table, and column.
@@ -90,10 +107,18 @@ pub struct Report {
 }
 
 impl Report {
-    /// A report, with a live view if `live`.
-    pub fn new(facts: Facts, live: bool) -> Arc<Report> {
+    /// A report with this voice.
+    pub fn new(facts: Facts, voice: Voice) -> Arc<Report> {
         let now = Instant::now();
-        Arc::new(Report { facts, since: now, live, said_at: Mutex::new(now), said_changed: Mutex::default() })
+        Arc::new(Report {
+            facts,
+            since: now,
+            live: voice.live,
+            fold: voice.folded.then(Mutex::default),
+            said_retrying: Mutex::default(),
+            said_at: Mutex::new(now),
+            said_changed: Mutex::default(),
+        })
     }
 
     /// The watch that operators call.
@@ -107,6 +132,7 @@ impl Report {
 
     fn say(&self, event: &Event) {
         match event {
+            Event::Step { step: LoadStep::Queued, .. } if !self.may_say("queued") => {}
             Event::Step { first, step: LoadStep::Queued } => {
                 info!(
                     event = "queued",
@@ -119,9 +145,20 @@ impl Report {
                 debug!(event = "step", first_epoch = first.0, step = ?step, "epoch {first}: {step:?}");
             }
             Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, .. } => {
+                let (first, last, rows, records) = (*first, *last, *rows, *records);
+                let (dead_letters, took, attempts) = (*dead_letters, *took, *attempts);
+                let load = Load { first, last, records, rows, dead_letters, took, attempts };
+                let told = self.fold(|fold| fold.load(&load, self.facts.patience, now()));
+                let Told { quiet, itself } = told.unwrap_or(Told { quiet: None, itself: true });
+                if let Some(quiet) = quiet {
+                    info!("{quiet}");
+                }
+                if !itself {
+                    return;
+                }
                 let epochs = if first == last { format!("epoch {first}") } else { format!("epochs {first} to {last}") };
-                let tries = if *attempts > 1 { format!(", {attempts} tries") } else { String::new() };
-                let letters = counted(*dead_letters, "dead letter");
+                let tries = if attempts > 1 { format!(", {attempts} tries") } else { String::new() };
+                let letters = counted(dead_letters, "dead letter");
                 let seconds = took.as_secs_f64();
                 info!(
                     event = "loaded",
@@ -140,11 +177,18 @@ impl Report {
                 self.said();
             }
             Event::Retrying { doing, why, pause, left } => {
+                if !self.may_say(doing) {
+                    return;
+                }
+                self.said_retrying().insert(doing.clone());
                 let (next_seconds, seconds_left) = (pause.as_secs_f64(), left.as_secs_f64());
                 warn!(event = "retrying", doing, why, next_seconds, seconds_left, "trying again: {doing}: {why}");
                 self.said();
             }
             Event::Recovered { doing, done } => {
+                if !self.said_retrying().remove(doing) {
+                    return;
+                }
                 info!(event = "recovered", doing, "recovered: {done}");
                 self.said();
             }
@@ -176,6 +220,27 @@ impl Report {
         }
     }
 
+    fn fold<T>(&self, act: impl FnOnce(&mut Fold) -> T) -> Option<T> {
+        self.fold.as_ref().map(|fold| act(&mut fold.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+
+    /// Whether something of this kind may be said, which may come again and again.
+    fn may_say(&self, kind: &str) -> bool {
+        self.fold(|fold| fold.may_say(kind, now())).unwrap_or(true)
+    }
+
+    /// The sum of what was not said one by one.
+    fn say_folded(&self, at_the_end: bool) {
+        if let Some(sum) = self.fold(|fold| fold.due(at_the_end, now())).flatten() {
+            info!("{sum}");
+            self.say_changed();
+        }
+    }
+
+    fn said_retrying(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.said_retrying.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// What policies changed since this was said last.
     fn say_changed(&self) {
         let mut said = self.said_changed.lock().unwrap_or_else(PoisonError::into_inner);
@@ -205,7 +270,7 @@ impl Report {
         // If the thread cannot be started there are fewer lines.
         let _ = named("report", move || {
             let _ = LOOKER.set(thread::current()); // one process has one
-            let mut before = Looked { state: State::Starting, since: now() };
+            let mut before = Looked { state: State::Starting, since: now(), said: State::Starting };
             let mut readings = Readings::default();
             while let Some(report) = report.upgrade() {
                 before = report.look(&before, &mut readings);
@@ -221,8 +286,9 @@ impl Report {
         let rates = readings.rates(&snapshot, self.facts.interval, at);
         let state = snapshot.state;
         let since = if state == before.state { before.since } else { now() };
-        self.say_change(before.state, &snapshot, &rates);
-        let looked = Looked { state, since };
+        let is_said = self.say_change(before.said, &snapshot, &rates);
+        let looked = Looked { state, since, said: if is_said { state } else { before.said } };
+        self.say_folded(false);
         if self.live {
             let drains_until = DRAINS_UNTIL.get().copied().filter(|_| state == State::Draining);
             screen::draw(snapshot, rates, Moment { now: now(), since, drains_until });
@@ -237,16 +303,19 @@ impl Report {
         looked
     }
 
-    /// That data comes and goes is not news.
-    fn say_change(&self, before: State, snapshot: &Snapshot, rates: &Rates) {
+    /// That data comes and goes is not news. Whether all was said that there is to say; else it is said later, if it is still so.
+    fn say_change(&self, before: State, snapshot: &Snapshot, rates: &Rates) -> bool {
         let state = snapshot.state;
         let usual = |state| matches!(state, State::Starting | State::Running | State::Idle);
         // What is tried again has said so itself.
         let has_said = state == State::Retrying && !snapshot.retrying.is_empty();
         if state == before || usual(state) && usual(before) || has_said {
-            return;
+            return true;
         }
         let (name, was) = (state.name(), before.name());
+        if !self.may_say(name) {
+            return false;
+        }
         match state {
             State::Behind => {
                 let ago = snapshot
@@ -269,6 +338,7 @@ impl Report {
             _ => info!(event = "state", state = name, was, "{name} (was {was})"),
         }
         self.said();
+        true
     }
 
     fn say_standing(&self, snapshot: &Snapshot) {
@@ -304,6 +374,7 @@ impl Report {
     pub fn done(&self, is_first: bool) {
         screen::clear();
         let snapshot = self.facts.snapshot(Instant::now(), now_ms());
+        self.say_folded(true);
         self.say_changed();
         let Snapshot { records, rows, dead_letters, .. } = snapshot;
         if !is_first {
