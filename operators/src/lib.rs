@@ -115,6 +115,7 @@ pub mod stamp;
 pub mod step;
 pub mod threads;
 pub mod time;
+pub mod trial;
 pub mod values;
 
 pub use clock::clock;

@@ -61,18 +61,19 @@ macro_rules! formats {
             }
         }
 
-        enum Decoder {
+        /// The decoder of a stream, by its format.
+        pub(crate) enum Decoder {
             $($name($module::Decoder),)*
         }
 
         impl Decoder {
-            fn new(format: Format, columns: &[SourceColumn]) -> Decoder {
+            pub(crate) fn new(format: Format, columns: &[SourceColumn]) -> Decoder {
                 match format {
                     $(Format::$name => Decoder::$name($module::Decoder::new(columns)),)*
                 }
             }
 
-            fn batch(&mut self, origin: &Origin, columns: &[SourceColumn], builders: &mut Builders) -> Decoded {
+            pub(crate) fn batch(&mut self, origin: &Origin, columns: &[SourceColumn], builders: &mut Builders) -> Decoded {
                 match self {
                     $(Decoder::$name(decoder) => {
                         decode_batch(origin, columns, |record, builders| decoder.decode(record, builders), builders)
@@ -145,13 +146,13 @@ impl Decode {
 }
 
 /// What came of a batch.
-struct Decoded {
+pub(crate) struct Decoded {
     /// The columns of the rows that decoded, in order.
-    columns: Vec<ArrayRef>,
+    pub(crate) columns: Vec<ArrayRef>,
     /// How many values a policy changed, by column.
-    changed: Vec<u64>,
+    pub(crate) changed: Vec<u64>,
     /// The rows that did not decode.
-    rejected: Vec<Rejected>,
+    pub(crate) rejected: Vec<Rejected>,
 }
 
 fn decode_batch(
@@ -175,7 +176,7 @@ fn decode_batch(
 }
 
 /// The records that became rows; and the fates of those that were rejected, and of tombstones, which are skipped.
-fn leave_out(origin: &Origin, rejected: &[Rejected]) -> (Index, Fates) {
+pub(crate) fn leave_out(origin: &Origin, rejected: &[Rejected]) -> (Index, Fates) {
     let mut fates = Fates::default();
     let tombstones = origin.value.null_count();
     if tombstones + rejected.len() == 0 {

@@ -97,18 +97,18 @@ impl Evaluate {
 }
 
 /// What came of a batch.
-struct Evaluated {
+pub(crate) struct Evaluated {
     /// The columns of the SELECT list, of the rows that stay.
-    columns: Vec<ArrayRef>,
+    pub(crate) columns: Vec<ArrayRef>,
     /// Which rows those are, in order; `None` for all.
-    kept: Option<Vec<usize>>,
+    pub(crate) kept: Option<Vec<usize>>,
     /// The rows on which it failed, in order.
-    rejected: Vec<Rejected>,
+    pub(crate) rejected: Vec<Rejected>,
 }
 
 impl Evaluated {
     /// The rows that WHERE left out of so many: those that neither stay nor were rejected.
-    fn filtered(&self, rows: usize) -> impl Iterator<Item = usize> + '_ {
+    pub(crate) fn filtered(&self, rows: usize) -> impl Iterator<Item = usize> + '_ {
         let mut kept = self.kept.iter().flatten().copied().peekable();
         let mut rejected = self.rejected.iter().map(|r| r.row).peekable();
         let all = if self.kept.is_some() { rows } else { 0 };
@@ -116,7 +116,8 @@ impl Evaluated {
     }
 }
 
-fn evaluate(rows: &Rows, selection: &Selection, places: &[Place]) -> Evaluated {
+/// The rows of a batch as a SELECT wants them.
+pub(crate) fn evaluate(rows: &Rows, selection: &Selection, places: &[Place]) -> Evaluated {
     let mut rejected: BTreeMap<usize, Rejected> = BTreeMap::new();
     let inputs = selection.inputs.iter().map(|input| match input {
         Input::Column(number) => rows.columns[*number].clone(),

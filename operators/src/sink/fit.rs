@@ -105,16 +105,17 @@ impl Fit {
 }
 
 /// What came of a batch.
-struct FitColumns {
+pub(crate) struct FitColumns {
     /// The columns of all rows, those that are rejected too.
-    columns: Vec<ArrayRef>,
+    pub(crate) columns: Vec<ArrayRef>,
     /// How many values of each column a policy changed, in rows that stay.
-    changed: Vec<u64>,
+    pub(crate) changed: Vec<u64>,
     /// The rows that do not fit, each with the first column that is to blame.
-    rejected: Vec<Rejected>,
+    pub(crate) rejected: Vec<Rejected>,
 }
 
-fn fit_batch(columns: &[ArrayRef], wanted: &[TargetColumn], policies: &[Policy]) -> FitColumns {
+/// Columns as their target wants them.
+pub(crate) fn fit_batch(columns: &[ArrayRef], wanted: &[TargetColumn], policies: &[Policy]) -> FitColumns {
     let mut rejected: BTreeMap<usize, Rejected> = BTreeMap::new();
     let mut fitted = Vec::with_capacity(columns.len());
     for ((array, column), policy) in columns.iter().zip(wanted).zip(policies) {

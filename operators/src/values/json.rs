@@ -27,6 +27,18 @@ pub fn find<'a>(text: &'a str, path: &[Segment]) -> Result<Option<&'a str>, Stri
     Ok(found)
 }
 
+/// Gives every value of a text as it is written, with the way that leads to it: first what is inside a value, then that value. Of a key
+/// that stands twice both are given, in their order.
+///
+/// # Errors
+/// The text is not JSON.
+pub fn walk(text: &str, visit: &mut dyn FnMut(&[Segment], &str)) -> Result<(), String> {
+    let mut text = Text::new(text);
+    text.blanks();
+    text.walk(&mut Vec::new(), visit)?;
+    text.end()
+}
+
 /// What a JSON string says, without quotes and escapes.
 pub fn unquote(json: &str) -> Result<String, String> {
     let mut text = Text::new(json);
@@ -121,6 +133,43 @@ impl<'a> Text<'a> {
             _ => self.skip()?,
         }
         Ok(found)
+    }
+
+    fn walk(&mut self, path: &mut Vec<Segment>, visit: &mut dyn FnMut(&[Segment], &str)) -> Result<(), String> {
+        let start = self.at;
+        match self.peek() {
+            Some(b'{') => self.skip_all::<String>(b'}', |text| {
+                text.expect(b'"')?;
+                let (from, mut unescaped) = (text.at, String::new());
+                let key = text.string(&mut unescaped).map(str::to_string);
+                if key.is_err() {
+                    text.at = from;
+                    text.skip_unread_key()?;
+                }
+                text.blanks();
+                text.expect(b':')?;
+                text.blanks();
+                // Half a surrogate pair is in no key that is declared.
+                let Ok(key) = key else { return text.skip_unread() };
+                path.push(Segment::Key(key));
+                let walked = text.walk(path, visit);
+                path.pop();
+                walked
+            })?,
+            Some(b'[') => {
+                let mut place = 0;
+                self.skip_all::<String>(b']', |text| {
+                    path.push(Segment::Item(place));
+                    place += 1;
+                    let walked = text.walk(path, visit);
+                    path.pop();
+                    walked
+                })?;
+            }
+            _ => self.skip_unread()?,
+        }
+        visit(path, &self.text[start..self.at]);
+        Ok(())
     }
 
     #[inline]
@@ -391,6 +440,14 @@ mod tests {
         assert_eq!(find(text, &path("a.b[0]")), Ok(Some("11")));
         assert_eq!(find(text, &path("a.b[1].c")), Ok(None), "the later a has none");
         assert_eq!(find(r#"{"a":["x"]}"#, &path("a[0]")).unwrap().map(unquote), Some(Ok("x".into())));
+        let mut seen = Vec::new();
+        let text = r#"{"a":{"b":[10,"\ud800"]},"\ud800":1,"c":null}"#;
+        walk(text, &mut |path, value| seen.push((Path(path.to_vec()).to_string(), value.to_string()))).unwrap();
+        let seen: Vec<_> = seen.iter().map(|(path, value)| (path.as_str(), value.as_str())).collect();
+        let inner = [("a.b[0]", "10"), ("a.b[1]", r#""\ud800""#), ("a.b", r#"[10,"\ud800"]"#)];
+        assert_eq!(seen[..3], inner);
+        assert_eq!(seen[3..], [("a", r#"{"b":[10,"\ud800"]}"#), ("c", "null"), ("", text)]);
+        assert!(walk("{\"a\":}", &mut |_, _| {}).is_err() && walk("{} x", &mut |_, _| {}).is_err());
         assert!(find("{", &path("a")).is_err() && find("{} x", &path("a")).is_err());
         assert!(is_json(" [1] ") && is_json("1") && !is_json("") && !is_json("{]") && !is_json("1 2"));
     }
