@@ -14,6 +14,8 @@ use checkpoint::{Epoch, Span};
 use connectors::LoadStep;
 use serde::{Deserialize, Serialize};
 
+use crate::reasons::Reasons;
+
 /// A step of the way of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -109,6 +111,8 @@ pub enum Event {
         attempts: u32,
         /// What was read, epoch after epoch.
         spans: Vec<Span>,
+        /// What became of the records, by target, without that of the dead letters.
+        targets: Vec<TargetCounts>,
     },
     /// Old epochs were folded into one row.
     Folded {
@@ -154,6 +158,19 @@ pub enum Event {
     Works(Stage),
     /// It has nothing to do.
     Rests,
+}
+
+/// What a load says of a target: of all workers, as the control tables have it.
+#[derive(Clone, Debug, Default)]
+pub struct TargetCounts {
+    /// The table.
+    pub target: String,
+    /// Records that were read for it.
+    pub read: u64,
+    /// Records of these that became dead letters.
+    pub rejected: u64,
+    /// Why they did.
+    pub reasons: Reasons,
 }
 
 /// Called for each event, from any thread; must not block.

@@ -105,6 +105,7 @@ pub mod held;
 pub mod outage;
 pub mod places;
 pub mod query;
+pub mod reasons;
 pub mod reject_limit;
 pub mod rows;
 pub mod schema;

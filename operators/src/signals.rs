@@ -3,7 +3,7 @@
 use checkpoint::{Fates, Span, Tally};
 use serde::{Deserialize, Serialize};
 
-use crate::ending::Ending;
+use crate::{ending::Ending, reasons::Reasons};
 
 /// How many epochs may be closed and not loaded.
 pub const OPEN_EPOCHS_MAX: u64 = 64;
@@ -91,5 +91,12 @@ pub enum Piece {
         of: Of,
         /// The fates.
         fates: Fates,
+    },
+    /// Why one operator rejected records.
+    Reasons {
+        /// Whose they are.
+        of: Of,
+        /// The reasons.
+        reasons: Reasons,
     },
 }

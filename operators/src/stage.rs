@@ -23,6 +23,7 @@ use timely::{
 
 use crate::{
     Time,
+    reasons::Reasons,
     rows::Fitted,
     signals::{Of, Piece},
     stamp::{epoch_of, hold},
@@ -45,7 +46,7 @@ pub struct Outputs<'s, T> {
     pub rows: Stream<'s, Time, T>,
     /// Dead letters.
     pub letters: Stream<'s, Time, Fitted>,
-    /// What became of the records of each epoch that do not go on, for seal.
+    /// What became of the records of each epoch that do not go on, and why they were rejected, for seal.
     pub fates: Stream<'s, Time, Vec<Piece>>,
 }
 
@@ -74,7 +75,7 @@ pub fn split<'s, In: Batch, Out: Batch>(
     let mut fates_output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Piece>>>::from(output);
     builder.build(move |capabilities| {
         drop(capabilities);
-        let mut open: BTreeMap<Time, (Capability<Time>, Fates)> = BTreeMap::new();
+        let mut open: BTreeMap<Time, (Capability<Time>, Fates, Reasons)> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|capability, batch: &mut In| {
                 let epoch = epoch_of(&capability);
@@ -82,20 +83,27 @@ pub fn split<'s, In: Batch, Out: Batch>(
                 if rows.record_count() > 0 {
                     rows_output.activate().session_with_builder(&capability).give_container(&mut rows);
                 }
+                if fates != Fates::default() {
+                    let new = || (hold(&capability, FATES), Fates::default(), Reasons::default());
+                    let (_, all, reasons) = open.entry(epoch).or_insert_with(new);
+                    all.merge(&fates);
+                    letters.iter().for_each(|letters| reasons.add(letters));
+                }
                 if let Some(mut letters) = letters {
                     letters_output.activate().session_with_builder(&capability).give_container(&mut letters);
-                }
-                if fates != Fates::default() {
-                    let new = || (hold(&capability, FATES), Fates::default());
-                    open.entry(epoch).or_insert_with(new).1.merge(&fates);
                 }
             });
             while let Some(entry) = open.first_entry() {
                 if frontiers[0].less_equal(entry.key()) {
                     break;
                 }
-                let (held, fates) = entry.remove();
-                fates_output.activate().session(&held).give(Piece::Fates { of, fates });
+                let (held, fates, reasons) = entry.remove();
+                let mut output = fates_output.activate();
+                let mut session = output.session(&held);
+                session.give(Piece::Fates { of, fates });
+                if !reasons.is_empty() {
+                    session.give(Piece::Reasons { of, reasons });
+                }
             }
         }
     });

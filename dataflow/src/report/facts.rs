@@ -523,6 +523,7 @@ mod tests {
             took: Duration::from_millis(5),
             attempts: 1,
             spans: vec![span],
+            targets: Vec::new(),
         }
     }
 

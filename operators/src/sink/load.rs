@@ -62,7 +62,7 @@
 //!     decision: None,
 //!     counts: Default::default(),
 //! };
-//! let sealed = SealedEpoch { link: History::new("fence").link(record).unwrap(), files: Vec::new() };
+//! let sealed = SealedEpoch { link: History::new("fence").link(record).unwrap(), files: Vec::new(), reasons: Default::default() };
 //!
 //! let options = LoadOptions {
 //!     holder: Holder { generation, nonce },
@@ -126,11 +126,12 @@ use super::{
 use crate::{
     Time,
     ending::{Ending, Reason},
-    events::{Event, Stage, Watch, working},
+    events::{Event, Stage, TargetCounts, Watch, working},
     failure::{Failure, fail},
     outage::{try_again, until_known},
+    reasons::Reasons,
     schema::{Mode, Target},
-    signals::{OPEN_EPOCHS_MAX, StagedFile},
+    signals::{OPEN_EPOCHS_MAX, Of, StagedFile},
     stamp::hold,
     threads::named,
 };
@@ -449,7 +450,7 @@ impl Loader {
     /// What was loaded, for whoever watches.
     fn loaded(&self, epochs: &[SealedEpoch], range: &Range, took: Duration, attempts: u32) -> Event {
         let (mut rows, mut dead_letters, mut records) = (0, 0, 0);
-        let mut streams = BTreeSet::new();
+        let (mut streams, mut targets) = (BTreeSet::new(), Vec::new());
         for target in self.options.targets.iter() {
             let mut counts = Counts::default();
             epochs.iter().filter_map(|e| e.link.record.counts.get(&target.name())).for_each(|c| counts.add(c));
@@ -459,13 +460,19 @@ impl Loader {
                     rows += counts.loaded;
                     // Each target of a stream counts all its records.
                     records += if streams.insert(stream) { counts.records_read } else { 0 };
+                    let of = [Of::Stream(stream), Of::Target(target.number)];
+                    let mut reasons = Reasons::default();
+                    let all = epochs.iter().flat_map(|e| of.iter().filter_map(|of| e.reasons.get(of)));
+                    all.for_each(|some| reasons.merge(some));
+                    let rejected = counts.of(Fate::Undecoded) + counts.of(Fate::DeadLetter);
+                    targets.push(TargetCounts { target: target.name(), read: counts.records_read, rejected, reasons });
                 }
             }
         }
         let bytes = epochs.iter().flat_map(|e| &e.files).map(|f| f.bytes).sum();
         let spans = epochs.iter().flat_map(|e| e.link.record.spans.iter().cloned()).collect();
         let (first, last) = (range.first, range.last);
-        Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, spans }
+        Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, spans, targets }
     }
 
     /// One COPY for each target that has rows, in name order.

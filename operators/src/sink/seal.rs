@@ -68,6 +68,7 @@ use timely::{
 use crate::{
     Time,
     failure::{Failure, fail},
+    reasons::Reasons,
     schema::Target,
     signals::{Of, Piece, ReadReport, StagedFile},
     stamp::{epoch_of, hold},
@@ -93,6 +94,8 @@ pub struct SealedEpoch {
     pub link: Link,
     /// Its files.
     pub files: Vec<StagedFile>,
+    /// Why records of it were rejected, by whose they are.
+    pub reasons: BTreeMap<Of, Reasons>,
 }
 
 /// What was heard of an epoch.
@@ -106,6 +109,8 @@ struct Heard {
     files: Vec<StagedFile>,
     /// What became of records that are in no file.
     fates: BTreeMap<Of, Fates>,
+    /// Why records were rejected.
+    reasons: BTreeMap<Of, Reasons>,
 }
 
 /// Builds seal.
@@ -143,6 +148,7 @@ pub fn seal<'s>(
                     match piece {
                         Piece::File(file) => heard.files.push(file),
                         Piece::Fates { of, fates } => heard.fates.entry(of).or_default().merge(&fates),
+                        Piece::Reasons { of, reasons } => heard.reasons.entry(of).or_default().merge(&reasons),
                     }
                 }
             });
@@ -171,7 +177,7 @@ struct Sealer {
 impl Sealer {
     /// `None` for a last epoch in which nothing moved.
     fn seal(&mut self, epoch: Epoch, heard: Heard, options: &SealOptions) -> Result<Option<SealedEpoch>, Halt> {
-        let Heard { closed, mut spans, read, mut files, mut fates } = heard;
+        let Heard { closed, mut spans, read, mut files, mut fates, reasons } = heard;
         let not_whole = |what: &str| Halt::NotWhole { epoch, what: what.into() };
         let mut closed = closed.into_iter();
         let (closed_at, last) = closed.next().ok_or_else(|| not_whole("no worker reported its spans"))?;
@@ -222,6 +228,6 @@ impl Sealer {
             counts,
         };
         let link = self.history.link(record).map_err(|e| not_whole(&e.to_string()))?;
-        Ok(Some(SealedEpoch { link, files }))
+        Ok(Some(SealedEpoch { link, files, reasons }))
     }
 }

@@ -120,7 +120,7 @@ impl Loading {
             counts: Default::default(),
         };
         let link: Link = self.history.link(record).unwrap();
-        self.sealed.give(epoch, vec![SealedEpoch { link, files: Vec::new() }]);
+        self.sealed.give(epoch, vec![SealedEpoch { link, files: Vec::new(), reasons: Default::default() }]);
     }
 
     /// One of the same kind has topics of the same ids.
@@ -283,7 +283,7 @@ fn a_message_without_an_epoch_ends_the_process() {
         counts: Default::default(),
     };
     let link = loading.history.link(record).unwrap();
-    loading.sealed.give_without_time(vec![SealedEpoch { link, files: Vec::new() }]);
+    loading.sealed.give_without_time(vec![SealedEpoch { link, files: Vec::new(), reasons: Default::default() }]);
     assert!(loading.alone.dies().contains("without an epoch"));
 }
 
