@@ -126,6 +126,8 @@ catalogue! {
         cause "It does not decode, or a value does not fit into its column, and the job file says `reject = \"halt\"`." remedy "Mend the record's producer, the declared columns or the table; or let such records become dead letters.";
     TooManyBadRecords "TG-4002" exit 23 "too many records cannot be loaded"
         cause "The share of records that became dead letters is above `halt_above`; nothing of the open epoch was loaded." remedy "Mend the record's producer, the declared columns or the table; or raise the limit.";
+    Rejected "TG-4003" exit 4 "more records were rejected than a run may reject"
+        cause "The share of a target's records that became dead letters in a run with `--until-caught-up` is above `--max-rejected`, which is 50 % unless said otherwise. What was read is loaded and positions have moved: the next start does not read these records again." remedy "`tidegate dead-letters` shows them, `tidegate check` the line to write for each column that fails. Mend the columns, the query or the table, and load them under another job name; or allow more with --max-rejected.";
 }
 
 /// A code as `explain --json` gives it. Names stay what they are.
@@ -186,6 +188,12 @@ static JOB_FILE: std::sync::OnceLock<String> = std::sync::OnceLock::new();
 /// Messages show commands with this job file from here on.
 pub fn set_job_file(path: &str) {
     let _ = JOB_FILE.set(path.into()); // a process has one
+}
+
+/// The command that shows the dead letters of the job.
+pub fn dead_letters_command() -> String {
+    let file = JOB_FILE.get().map_or("JOB.toml", String::as_str);
+    format!("tidegate dead-letters {}", quoted(file))
 }
 
 /// [`CodedError`] unless said otherwise.

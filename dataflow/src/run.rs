@@ -1,6 +1,9 @@
 //! `tidegate run`: recovers, starts the workers, and ends in good order or not at all.
 
-use std::sync::{Arc, Once, atomic::AtomicBool};
+use std::sync::{
+    Arc, Once,
+    atomic::{AtomicBool, Ordering},
+};
 
 use connectors::{Log, Objects};
 use operators::{Time, ending::Reason, heartbeat::HeartbeatOptions, places::Place};
@@ -77,7 +80,7 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     }
     let facts = Facts::new(places, cluster.workers, job.epoch.interval, options.until_caught_up, stop.clone());
     let report = Report::new(facts, Voice { live: options.voice.live && is_first, ..options.voice });
-    let ending = Reason::default();
+    let (ending, told_to_stop) = (Reason::default(), stop.clone());
     if options.stop_at_eof {
         hand_over(&report)?;
     }
@@ -98,7 +101,13 @@ pub fn run(job: &Job, options: &Options) -> Result<()> {
     begin();
     work(context, cluster, met, meter)?;
     report.done(is_first);
-    ended.get().map_or(Ok(()), |ending| Err(ending.into()))
+    if let Some(ending) = ended.get() {
+        return Err(ending.into());
+    }
+    // Whoever told it to stop is told that it has drained.
+    let is_judged = is_first && options.until_caught_up && !told_to_stop.load(Ordering::Relaxed);
+    let above = is_judged.then(|| report.rejected_above(options.max_rejected)).flatten();
+    above.map_or(Ok(()), Err)
 }
 
 /// The topics of which the brokers know no id: those before Kafka 2.8.

@@ -31,6 +31,8 @@ pub struct Options {
     pub cluster: Cluster,
     /// End once everything that is in the topics now is loaded.
     pub until_caught_up: bool,
+    /// The share of a target's records, from 0 to 1, above which such a run ends with an error once all is loaded.
+    pub max_rejected: f64,
     /// How what happens is said.
     pub voice: Voice,
     /// A parent closes our standard input to say "stop", and when it is gone.

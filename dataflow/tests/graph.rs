@@ -151,6 +151,7 @@ impl World {
         let options = Options {
             cluster: cluster.clone(),
             until_caught_up,
+            max_rejected: 0.5,
             voice: Voice { live: false, folded: false },
             stop_at_eof: false,
             take_over: TakeOver::Now,

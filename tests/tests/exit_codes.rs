@@ -5,6 +5,7 @@ use std::time::Duration;
 use harness::{
     events::Events,
     proxy::{Kind, Proxy},
+    records::{Record, send},
     world::{STACK, World, until},
 };
 
@@ -169,4 +170,74 @@ fn what_breaks_the_promise_halts_the_job() {
     }
     world.catch_up(1);
     world.check(&events.ledger);
+}
+
+/// Bad records stop nothing. A run to the end that rejected most of them is not taken for a success: everything is loaded first.
+#[test]
+fn a_run_to_the_end_that_rejects_most_of_its_records_ends_with_4() {
+    let world = World::new("rejects", 2);
+    let name = &world.name;
+    // The bad ones are all in one partition.
+    let some = |good: usize, bad: usize| {
+        let good = (0..good).map(|_| (0, Record::of(r#"{"id":1}"#)));
+        let bad = (0..bad).map(|_| (1, Record::of(r#"{"id":"one"}"#)));
+        send(name, &good.chain(bad).collect::<Vec<_>>());
+    };
+    let dead_letters = || world.number(&format!("SELECT count(*) FROM tidegate.{name}_dead_letters"));
+    let run = |arguments: &[&str]| {
+        let all = [&["--until-caught-up"], arguments].concat();
+        let ended = world.run(1, &all).end(Duration::from_secs(60));
+        (ended.code, ended.said)
+    };
+    some(10, 30);
+    let (code, said) = run(&["--log", "json"]);
+    assert_eq!(code, Some(4), "{said}");
+    assert_eq!((world.rows(), dead_letters()), (10, 30), "all is loaded");
+    let lines: Vec<serde_json::Value> = said.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    let [warning] = of("rejecting")[..] else { panic!("{said}") };
+    assert_eq!(
+        (&warning["level"], &warning["column"], &warning["stage"]),
+        (&"WARN".into(), &"id".into(), &"decode".into())
+    );
+    assert!(warning["command"].as_str().unwrap_or_default().starts_with("tidegate dead-letters "), "{warning}");
+    let last = of("error")[0];
+    assert_eq!((&last["code"], &last["exit_code"]), (&"TG-4003".into(), &4.into()));
+    let what = last["what"].as_str().unwrap_or_default();
+    let parts = [
+        "30 of 40 records were rejected (75 %)",
+        "30 of them at decode, column id: a string that is not a number",
+        "50 %",
+    ];
+    assert!(parts.iter().all(|part| what.contains(part)), "{what}");
+
+    // What is dead is not read again, and a share that is not above the limit is none.
+    assert_eq!(run(&[]).0, Some(0));
+    some(10, 10);
+    let (code, said) = run(&[]);
+    assert_eq!(code, Some(0), "{said}");
+    some(1, 9);
+    let (code, said) = run(&["--max-rejected", "100%"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("9 of 10 records were rejected (90 %)"), "it warns all the same: {said}");
+    some(9, 1);
+    assert_eq!(run(&["--max-rejected", "0"]).0, Some(4));
+    // Over all processes: the one that has the bad ones has no good ones, and is not the first.
+    for (most, code) in [("25%", 0), ("10%", 4)] {
+        some(16, 4);
+        let (ended, said) = run(&["--processes", "2", "--supervise", "--max-rejected", most]);
+        assert_eq!(ended, Some(code), "{most}: {said}");
+        assert_eq!(
+            said.contains("4 of 20 records were rejected (20 %); 4 of them at decode, column id"),
+            code == 4,
+            "{said}"
+        );
+    }
+    assert_eq!((world.rows(), dead_letters()), (62, 58));
+
+    for wrong in [&["--until-caught-up", "--max-rejected", "101%"][..], &["--max-rejected", "10%"]] {
+        let ended = world.run(1, wrong).end(Duration::from_secs(20));
+        assert_eq!(ended.code, Some(2), "{}", ended.said);
+        assert!(ended.said.contains("--max-rejected") || ended.said.contains("--until-caught-up"), "{}", ended.said);
+    }
 }

@@ -41,6 +41,10 @@ pub(super) struct Arguments {
     /// End once everything that is in the topics at the start is loaded.
     #[arg(long)]
     until_caught_up: bool,
+    /// With --until-caught-up: end with 4, once everything is loaded, if more than this share of a target's records was rejected, like 10%;
+    /// 100% is never [default: 50%].
+    #[arg(long, requires = "until_caught_up", value_name = "PERCENT", value_parser = percent)]
+    max_rejected: Option<f64>,
     /// Take over from another process that runs this job at once, without waiting and without asking.
     #[arg(long)]
     take_over: bool,
@@ -53,6 +57,13 @@ pub(super) struct Arguments {
     /// Only warnings and errors, and no live view.
     #[arg(short, long, conflicts_with = "verbose")]
     quiet: bool,
+}
+
+/// The share of rejected records above which a run to the end is not taken for a success, unless said otherwise.
+const MAX_REJECTED: f64 = 0.5;
+
+fn percent(text: &str) -> std::result::Result<f64, &'static str> {
+    job::parse_percent(text).ok_or("write a percentage from 0 to 100, like 10% or 10")
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<()> {
@@ -79,6 +90,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<()> {
         voice,
         cluster,
         until_caught_up: arguments.until_caught_up,
+        max_rejected: arguments.max_rejected.unwrap_or(MAX_REJECTED),
         stop_at_eof: arguments.stop_at_eof,
         take_over: match (arguments.take_over, arguments.reaped.is_empty()) {
             (true, _) => TakeOver::Now,

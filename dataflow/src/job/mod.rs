@@ -43,7 +43,7 @@ pub use redshift::RedshiftOptions;
 pub use staging::StagingOptions;
 pub use stream::StreamOptions;
 pub use target::TargetOptions;
-pub use written::parse_duration;
+pub use written::{parse_duration, parse_percent};
 
 /// A job.
 #[derive(Clone, Debug)]

@@ -65,13 +65,31 @@ pub fn parse_share(text: &str) -> Option<Option<f64>> {
     if text == "off" {
         return Some(None);
     }
-    let percent = text.strip_suffix('%').and_then(|number| number.trim().parse::<f64>().ok());
-    percent.filter(|percent| (0.0..100.0).contains(percent)).map(|percent| Some(percent / 100.0))
+    let share = if text.ends_with('%') { parse_percent(text) } else { None };
+    share.filter(|share| *share < 1.0).map(Some)
+}
+
+/// A percentage such as `5%`, or `5`, from 0 to 100, as a share from 0 to 1.
+pub fn parse_percent(text: &str) -> Option<f64> {
+    let number = text.trim().strip_suffix('%').unwrap_or(text).trim();
+    number.parse().ok().filter(|percent| (0.0..=100.0).contains(percent)).map(|percent: f64| percent / 100.0)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn percentages() {
+        for (text, share) in [("10%", 0.1), ("10", 0.1), (" 2.5 % ", 0.025), ("0", 0.0), ("0%", 0.0), ("100%", 1.0)] {
+            assert_eq!(parse_percent(text), Some(share), "{text}");
+        }
+        for bad in ["", "%", "101", "100.1%", "-1", "ten", "NaN", "inf", "10%%", "10 percent"] {
+            assert_eq!(parse_percent(bad), None, "{bad}");
+        }
+        assert_eq!((parse_share("5%"), parse_share("off")), (Some(Some(0.05)), Some(None)));
+        assert_eq!((parse_share("5"), parse_share("100%")), (None, None));
+    }
 
     #[test]
     fn times_and_sizes() {

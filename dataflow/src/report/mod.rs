@@ -2,6 +2,7 @@
 //!
 //! * [`facts`]: what is known of the job, counted as it happens; [`partition`]: where one partition stands; [`meter`]: where the time goes; [`rates`]: how fast it goes;
 //! * [`state`]: the job in one word, decided on those facts;
+//! * `rejections`: how many records were rejected, and when that is worth a warning;
 //! * [`handed`]: the facts of a child process, for its supervisor;
 //! * [`screen`]: the live view on a terminal; [`view`]: what it says, in [`mod@line`]s; [`painter`]: how it is drawn;
 //! * [`log`]: lines for people, or JSON; [`fold`]: fewer of them, above a live view.
@@ -18,6 +19,7 @@ pub mod meter;
 mod painter;
 pub mod partition;
 pub mod rates;
+mod rejections;
 pub mod screen;
 pub mod state;
 #[cfg(test)]
@@ -37,16 +39,20 @@ use checkpoint::Micros;
 
 use connectors::LoadStep;
 use operators::{
-    events::{Event, Watch},
+    events::{Event, TargetCounts, Watch},
     threads::named,
     time::now,
 };
 use tracing::{debug, info, warn};
 
-use crate::state::State;
+use crate::{
+    error::{Code, CodedError, dead_letters_command},
+    state::State,
+};
 use facts::{ChangedColumn, Facts, Snapshot};
 use fold::{Fold, Load, Told};
 use rates::{Rates, Readings};
+use rejections::{News, Rejections, percent};
 use view::Moment;
 use words::{counted, spoken};
 
@@ -104,6 +110,8 @@ pub struct Report {
     said_at: Mutex<Instant>,
     /// How many changed values were said already, by stream or table, and column.
     said_changed: Mutex<BTreeMap<(String, String), u64>>,
+    /// What was rejected, as loads say it.
+    rejections: Mutex<Rejections>,
 }
 
 impl Report {
@@ -118,6 +126,7 @@ impl Report {
             said_retrying: Mutex::default(),
             said_at: Mutex::new(now),
             said_changed: Mutex::default(),
+            rejections: Mutex::default(),
         })
     }
 
@@ -144,7 +153,7 @@ impl Report {
             Event::Step { first, step } => {
                 debug!(event = "step", first_epoch = first.0, step = ?step, "epoch {first}: {step:?}");
             }
-            Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, .. } => {
+            Event::Loaded { first, last, rows, dead_letters, records, bytes, took, attempts, targets, .. } => {
                 let (first, last, rows, records) = (*first, *last, *rows, *records);
                 let (dead_letters, took, attempts) = (*dead_letters, *took, *attempts);
                 let load = Load { first, last, records, rows, dead_letters, took, attempts };
@@ -154,6 +163,7 @@ impl Report {
                     info!("{quiet}");
                 }
                 if !itself {
+                    targets.iter().for_each(|counts| self.say_rejected(counts));
                     return;
                 }
                 let epochs = if first == last { format!("epoch {first}") } else { format!("epochs {first} to {last}") };
@@ -174,6 +184,7 @@ impl Report {
                     "loaded {epochs}: {records} records, {rows} rows{letters}, {bytes} bytes, {seconds:.2} s{tries}",
                 );
                 self.say_changed();
+                targets.iter().for_each(|counts| self.say_rejected(counts));
                 self.said();
             }
             Event::Retrying { doing, why, pause, left } => {
@@ -255,6 +266,59 @@ impl Report {
             let text = format!("{place}: {counted} of column {column} did not fit and {were} changed");
             info!(event = "changed", place, column, values, "{text}");
         }
+    }
+
+    /// That more than half of a target's records are rejected, and that they are not any more.
+    fn say_rejected(&self, counts: &TargetCounts) {
+        let news = self.rejections.lock().unwrap_or_else(PoisonError::into_inner).hear(counts, Instant::now());
+        let target = &counts.target;
+        match news {
+            None => {}
+            Some(News::Many(share)) => {
+                let reason = share.reasons.commonest();
+                let (stage, column) = (reason.map(|r| r.stage.as_str()), reason.and_then(|r| r.column.as_deref()));
+                let command = dead_letters_command();
+                warn!(
+                    event = "rejecting",
+                    target,
+                    records = share.read,
+                    rejected = share.rejected,
+                    stage,
+                    column,
+                    reason = reason.map(|reason| reason.kind.as_str()),
+                    command,
+                    "table {target}: {}; look at them with: {command}",
+                    share.text()
+                );
+            }
+            Some(News::Over(share)) => {
+                let (records, rejected) = (share.read, share.rejected);
+                info!(
+                    event = "rejecting-over",
+                    target,
+                    records,
+                    rejected,
+                    "table {target}: no longer are most records rejected, {rejected} of the newest {records} were"
+                );
+            }
+        }
+    }
+
+    /// The error of a run in which more than this share of a target's records was rejected.
+    pub fn rejected_above(&self, share: f64) -> Option<CodedError> {
+        let rejections = self.rejections.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines: Vec<String> =
+            rejections.above(share).map(|(target, all)| format!("table {target}: {}", all.text())).collect();
+        if lines.is_empty() {
+            return None;
+        }
+        let (limit, command) = (percent(share), dead_letters_command());
+        let what = format!(
+            "{}\nall that was read is loaded, the rejected records as dead letters; --max-rejected allows {limit}; look at them with: \
+             {command}",
+            lines.join("\n")
+        );
+        Some(CodedError::new(Code::Rejected, what))
     }
 
     fn said(&self) {
