@@ -15,10 +15,8 @@ use crate::{
 };
 use arrow_array::{
     Array, ArrayRef, BooleanArray, Int32Array, Int64Array, TimestampMicrosecondArray, builder::StringBuilder,
-    cast::AsArray,
 };
 use checkpoint::{Micros, hex};
-use connectors::dead_letter_columns;
 
 /// How many bytes of a record its dead letter shows: as many as fit into the column as hex.
 const RAW_BYTES: usize = 65_535 / 2;
@@ -156,19 +154,6 @@ fn letters(
     Fitted { columns, records, lease: None }
 }
 
-impl Fitted {
-    /// The reason of a dead letter, and its column; `None` if this is not a batch of dead letters.
-    pub fn reason(&self, row: usize) -> Option<String> {
-        let text = |name: &str| {
-            let column = dead_letter_columns().iter().position(|column| column.name == name)?;
-            let texts = self.columns.get(column)?.as_string_opt::<i32>()?;
-            texts.is_valid(row).then(|| texts.value(row).to_string())
-        };
-        let column = text("column_name").map_or(String::new(), |column| format!("column {column}: "));
-        Some(column + &text("reason")?)
-    }
-}
-
 /// Text that Redshift takes into a column of so many bytes, whatever the record had in it.
 fn printable(text: &str, most: usize) -> String {
     let clean: String = text.chars().map(|c| if c == '\0' { '\u{fffd}' } else { c }).collect();
@@ -179,7 +164,7 @@ fn printable(text: &str, most: usize) -> String {
 mod tests {
     use arrow_array::cast::AsArray;
     use checkpoint::TopicPartition;
-    use connectors::RawBatch;
+    use connectors::{RawBatch, dead_letter_columns};
 
     use super::*;
     use crate::values::arrow::arrow_type;
@@ -215,7 +200,6 @@ mod tests {
         };
         let bad = [rejected(0, None, "nul\0"), rejected(2, Some("c"), &"ü".repeat(600))];
         let letters = rejects.set_aside(9, "fit", "s.t", &origin, &index, &bad).unwrap();
-        assert_eq!(letters.reason(1).unwrap().split_at(12).0, "column c: \u{fc}");
         let text = |column: usize| letters.columns[column].as_string::<i32>().iter().collect::<Vec<_>>();
         assert_eq!(letters.len(), 2);
         assert_eq!(letters.records.iter().collect::<Vec<_>>(), [(0, 102), (0, 104)], "which records they are");

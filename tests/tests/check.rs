@@ -203,12 +203,79 @@ fn a_good_setup_and_fourteen_bad_ones() {
     let finding: serde_json::Value = serde_json::from_str(said.lines().next().unwrap_or_default()).expect("JSON");
     assert_eq!(finding["code"], "TG-3101", "{said}");
     let (_, said, _) = world.finish(&["check", &own]);
-    assert!(said.contains("50 of 200 records do not decode; one: column id: a string that is not a number"), "{said}");
+    let note = format!(
+        "note: stream s_{name}: columns: column id does not decode in 50 of 200 records: a string that is not a number"
+    );
+    assert!(said.contains(&note), "{said}");
+    assert!(
+        said.contains(&format!("table public.{name}: 150 of 200 sampled records become rows, 50 rejected")),
+        "{said}"
+    );
     // A column of another type: the job would run, and load nothing.
     let none = changed(&own, &[(r#"name = "id", type = "bigint""#, r#"name = "id", type = "date""#)]);
     let (_, said, _) = world.finish(&["check", &none]);
-    assert!(
-        said.contains(&format!("finding[TG-4001]: stream s_{name}: columns: topic {name}: 200 of 200 records")),
-        "{said}"
+    let finding =
+        format!("finding[TG-4001]: stream s_{name}: columns: column id does not decode in 200 of 200 records");
+    assert!(said.contains(&finding), "{said}");
+    let remedy = "remedy: write { name = \"id\", type = \"bigint\" } (it takes 150 of 200 values that were seen";
+    assert!(said.contains(remedy), "{said}");
+}
+
+/// Records go the whole way: everything that fails is said at once, each with the line to write, which is then one that works.
+#[test]
+fn records_are_tried_the_whole_way() {
+    let world = World::new("tried", 3);
+    let name = &world.name;
+    let record = |n: i32| {
+        let (id, note) = (n - 5, if n % 10 == 0 { "x".repeat(41) } else { "x".into() });
+        format!(
+            r#"{{"id":{id},"smallInt":1,"qty":"{n}.50","amount":1,"flag":"on","note":"{note}","At":{}}}"#,
+            1_795_514_400_000i64 + i64::from(n)
+        )
+    };
+    send(name, &(0..60).map(|n| (n % 3, Record::of(record(n)))).collect::<Vec<_>>());
+    let own = world.own_job().display().to_string();
+    let by_zero = changed(&own, &[("SELECT id, small", "SELECT 100 / id AS id, small")]);
+    let (code, said, wrong) = world.finish(&["check", &by_zero]);
+    assert_eq!(code, Some(4), "{said}{wrong}");
+    for part in [
+        "column qty does not decode in 60 of 60 records: a number that is not whole: 0.50",
+        "given \"0.50\")",
+        "[0] at offset 0",
+        "write { name = \"qty\", type = \"decimal(12,2)\" }",
+        "column flag does not decode in 60 of 60 records: a string that is not true or false: \"on\"",
+        "column note does not decode in 6 of 60 records: longer than varchar(40): 41 bytes",
+        "write { name = \"note\", type = \"varchar(256)\" }; ALTER TABLE public.",
+        "column id fails in the query in 1 of 60 records: division by zero",
+        "column small: none of 60 sampled records has `small`",
+        "column at: none of 60 sampled records has `at`, so it would be NULL; 60 of them have `At`",
+        "0 of 60 sampled records become rows, 60 rejected",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    // What it says to write, written. Only the table is as it was.
+    let mended = changed(
+        &own,
+        &[
+            ("{ name = \"qty\", type = \"integer\" }", "{ name = \"qty\", type = \"decimal(12,2)\" }"),
+            ("{ name = \"flag\", type = \"boolean\" }", "{ name = \"flag\", type = \"varchar(64)\" }"),
+            ("{ name = \"note\", type = \"varchar(40)\" }", "{ name = \"note\", type = \"varchar(256)\" }"),
+            (
+                "{ name = \"at\", type = \"timestamptz\" }",
+                "{ name = \"at\", type = \"timestamptz\", path = \"At\", time = \"epoch_ms\" }",
+            ),
+            ("id, small, qty, amount, flag,", "id, small, CAST(qty AS integer) AS qty, amount, flag = 'on' AS flag,"),
+        ],
     );
+    let (code, said, wrong) = world.finish(&["check", &mended]);
+    assert_eq!(code, Some(0), "{said}{wrong}");
+    for part in [
+        "60 records decode",
+        "54 of 60 sampled records become rows, 6 rejected",
+        "column note does not fit in 6 of 60 records: longer than varchar(40): 41 bytes",
+        "ALTER COLUMN note TYPE varchar(256); or write on = { note = { long = \"truncate\" } } in this [[target]]",
+        "no findings",
+    ] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
 }

@@ -304,7 +304,25 @@ fn aborted_records_below_an_open_transaction_are_caught_up_with() {
         let (aborted, open) = (transactional(&world, "aborted"), transactional(&world, "open"));
         begin(&world, &aborted, 900_000..900_002);
         begin(&world, &open, 900_002..900_003);
+        let check = || world.finish(&["check", &world.own_job().display().to_string()]);
+        if before == 0 {
+            let (code, said, _) = check();
+            let note = format!(
+                "topic {}: nothing of it could be checked: all its records are of transactions that are open",
+                world.name
+            );
+            assert!(code == Some(0) && said.contains(&note), "{said}");
+        }
         aborted.abort_transaction(Duration::from_secs(30)).expect("it aborts");
+        let (code, said, _) = check();
+        let named = if before == 0 {
+            "nothing of it could be checked: its newest offsets have no record"
+        } else {
+            " records decode"
+        };
+        assert!(code == Some(0) && said.contains(named), "{said}");
+        let held = format!("{}[0] is held up at offset {} by a transaction that is open", world.name, start + 2);
+        assert!(said.contains(&held), "{said}");
         let ended = world.run(1, &["--until-caught-up"]).end(Duration::from_secs(60));
         assert_eq!(ended.code, Some(0), "{}", ended.said);
         world.check(&events.ledger);

@@ -2,33 +2,32 @@
 //!
 //! What does not depend on another finding is looked at in any case; what does is listed as not checked, with the reason.
 
+mod column;
+mod instead;
+mod nearest;
 mod others;
 mod said;
+mod sample;
+mod shown;
 mod target;
+mod tried;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use checkpoint::{TopicPartition, protocol};
-use connectors::{Fault, Log, Objects, RawBatch, Read, ReadFrom, Warehouse};
-use operators::{
-    Raw,
-    dead_letters::{RejectOptions, Rejects},
-    decode::{Decode, DecodeOptions},
-    places::Place,
-    rows::Origin,
-};
+use checkpoint::protocol;
+use connectors::{Fault, Log, Objects, Warehouse};
 use serde::Serialize;
 
-use said::Said;
-
+use self::{
+    said::{Advice, Said},
+    sample::TopicSample,
+    tried::{Catalog, Tried, tried},
+};
 use super::output::{print, print_escaped};
 use crate::{
     error::{Code, CodedError, Result},
-    job::{self, Job, StreamOptions},
+    job::{self, Job},
     memory, plan, ports,
     preflight::preflight,
     recover::source_facts,
@@ -82,13 +81,10 @@ struct Checked {
     findings: Vec<Finding>,
     good: Vec<String>,
     notes: Vec<String>,
+    /// Notes that say what to do, and where.
+    advice: Vec<Advice>,
     not_checked: Vec<String>,
 }
-
-/// How many records of a stream are read to see whether they decode.
-const SAMPLE: usize = 200;
-/// How long `check` waits for them.
-const SAMPLE_WITHIN: Duration = Duration::from_secs(5);
 
 impl Checked {
     /// Whether nothing is wrong.
@@ -105,12 +101,22 @@ impl Checked {
         }
     }
 
+    /// What the records said.
+    fn tried(&mut self, tried: Tried) {
+        let Tried { findings, notes, good } = tried;
+        let finding = |Advice { key, what, remedy }| Finding { code: Code::BadRecord.id(), key, what, remedy };
+        self.findings.extend(findings.into_iter().map(finding));
+        self.advice.extend(notes);
+        self.good.extend(good);
+    }
+
     /// What was said elsewhere comes after what was said here.
     fn add(&mut self, other: Checked) {
-        let Checked { findings, good, notes, not_checked } = other;
+        let Checked { findings, good, notes, advice, not_checked } = other;
         self.findings.extend(findings);
         self.good.extend(good);
         self.notes.extend(notes);
+        self.advice.extend(advice);
         self.not_checked.extend(not_checked);
     }
 
@@ -138,6 +144,9 @@ impl Checked {
         for note in &self.notes {
             text += &format!("note: {note}\n");
         }
+        for Advice { key, what, remedy } in &self.advice {
+            text += &format!("note: {key}: {what}\n    remedy: {remedy}\n");
+        }
         for Finding { code, key, what, remedy } in &self.findings {
             text += &format!("finding[{code}]: {key}: {what}\n    remedy: {remedy}\n");
         }
@@ -164,7 +173,15 @@ impl Checked {
         let others = others.into_iter().flat_map(|(kind, said)| {
             said.iter().map(move |what| Line { kind, code: None, key: None, what, remedy: None })
         });
-        let lines = findings.chain(others).map(|line| serde_json::to_string(&line).map(|line| line + "\n"));
+        let advice = self.advice.iter().map(|Advice { key, what, remedy }| Line {
+            kind: "note",
+            code: None,
+            key: Some(key),
+            what,
+            remedy: Some(remedy),
+        });
+        let lines =
+            findings.chain(advice).chain(others).map(|line| serde_json::to_string(&line).map(|line| line + "\n"));
         lines.collect::<Result<_, _>>().map_err(|e| CodedError::new(Code::Bug, e.to_string()))
     }
 }
@@ -177,13 +194,14 @@ fn check(job: &Job) -> Checked {
         checked.found("memory.budget", &error);
     }
     // All at once: one that does not answer is waited for, and the others need not be.
-    let (log, objects, mut warehouse) = std::thread::scope(|scope| {
+    let ((log, samples), objects, (mut warehouse, catalog)) = std::thread::scope(|scope| {
         let (log, objects) = (scope.spawn(|| alone(job, kafka)), scope.spawn(|| alone(job, s3)));
         let (warehouse, of_warehouse) = alone(job, warehouse);
         let ((log, of_kafka), (objects, of_s3)) = (ended(log), ended(objects));
         [of_kafka, of_s3, of_warehouse].into_iter().for_each(|looked| checked.add(looked));
         (log, objects, warehouse)
     });
+    checked.tried(tried(job, &samples, &catalog));
     match (&log, &mut warehouse) {
         (Some(log), Some(warehouse)) => retention(job, log, &mut **warehouse, &mut checked),
         _ => checked
@@ -216,23 +234,24 @@ fn ended<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Brokers, topics, and a sample of the records of each stream.
-fn kafka(job: &Job, checked: &mut Checked) -> Option<Arc<dyn Log>> {
+/// Brokers, topics, and a sample of the records of each.
+fn kafka(job: &Job, checked: &mut Checked) -> (Option<Arc<dyn Log>>, Vec<TopicSample>) {
+    let mut samples = Vec::new();
     let log: Arc<dyn Log> = match ports::kafka(job, 1) {
         Ok(log) => Arc::new(log),
         Err(error) => {
             checked.found("kafka", &error);
-            return None;
+            return (None, samples);
         }
     };
     let mut all = true;
-    for stream in &job.streams {
+    for (number, stream) in job.streams.iter().enumerate() {
         for topic in &stream.topics {
             match log.partitions(topic) {
                 Err(error) => {
                     checked.found("kafka.brokers", &error.into());
                     checked.skip("topics and records", "the brokers did not answer");
-                    return None;
+                    return (None, samples);
                 }
                 Ok(None) => {
                     let what = format!("there is no topic {topic}, or it may not be seen");
@@ -242,88 +261,17 @@ fn kafka(job: &Job, checked: &mut Checked) -> Option<Arc<dyn Log>> {
                 }
                 Ok(Some(partitions)) => {
                     checked.good.push(format!("topic {topic}: {} partitions", partitions.len()));
-                    let ends = partitions.iter().map(|(p, facts)| {
-                        let newest = (SAMPLE / partitions.len().max(1)).max(1) as i64;
-                        (
-                            TopicPartition::new(topic.as_str(), *p),
-                            facts.low.max(facts.last_stable - newest),
-                            facts.last_stable,
-                        )
-                    });
-                    sample(job, stream, topic, &*log, ends.collect(), checked);
+                    let mut read = sample::read(&*log, number, topic, &partitions);
+                    if let Some(error) = read.error.take() {
+                        checked.found(format!("stream {}: topic", stream.name), &error.into());
+                        checked.skip(&format!("some records of topic {topic}"), "they could not be read");
+                    }
+                    samples.push(read);
                 }
             }
         }
     }
-    all.then_some(log)
-}
-
-/// The newest records of a topic, decoded.
-fn sample(
-    job: &Job,
-    stream: &StreamOptions,
-    topic: &str,
-    log: &dyn Log,
-    ends: Vec<(TopicPartition, i64, i64)>,
-    checked: &mut Checked,
-) {
-    let key = format!("stream {}: columns", stream.name);
-    let unread: Vec<_> = ends.into_iter().filter(|(_, from, end)| from < end).collect();
-    if unread.is_empty() {
-        return checked.notes.push(format!("topic {topic} is empty, so nothing of it was decoded"));
-    }
-    let from: Vec<ReadFrom> =
-        unread.iter().map(|(partition, from, _)| ReadFrom::offset(partition.clone(), *from)).collect();
-    let places: Arc<[Place]> = unread
-        .iter()
-        .map(|(partition, start, _)| Place {
-            partition: partition.clone(),
-            topic_id: String::new(),
-            stream: 0,
-            start: *start,
-            leader_epoch: None,
-            until: None,
-        })
-        .collect();
-    let rejects = Rejects::new(RejectOptions::default(), places);
-    let options =
-        DecodeOptions { stream: stream.name.clone(), format: stream.format, columns: stream.columns.as_slice().into() };
-    let mut decode = Decode::new(options, rejects, Arc::new(|_| {}));
-    let mut reader = match log.read(&from) {
-        Ok(reader) => reader,
-        Err(error) => return checked.found("kafka", &error.into()),
-    };
-    let numbers: Vec<i32> = (0..from.len() as i32).collect();
-    let (mut read, mut bad, mut example) = (0, 0, None);
-    let since = Instant::now();
-    while read < SAMPLE && since.elapsed() < SAMPLE_WITHIN {
-        let batch: RawBatch = match reader.next(Duration::from_millis(200)) {
-            Ok(Some(Read::Batch(batch))) => batch,
-            // Nothing more within the wait: what there was has come, or it is after an open transaction.
-            Ok(None) if read > 0 => break,
-            Ok(None) => continue,
-            Ok(Some(Read::Lost { error, .. })) | Err(error) => return checked.found("kafka", &error.into()),
-        };
-        let records = batch.len();
-        let rows = Raw::new(Origin::new(batch, &numbers));
-        let letters = decode.batch(0, rows).letters;
-        read += records;
-        if let Some(letters) = letters {
-            bad += letters.len();
-            example = example.or_else(|| letters.reason(0));
-        }
-    }
-    match example {
-        None => checked.good.push(format!("topic {topic}: {read} records decode")),
-        Some(example) => {
-            let what = format!("topic {topic}: {bad} of {read} records do not decode; one: {example}");
-            // A job that sets everything aside would run, and load nothing.
-            match job.errors.halt || bad == read {
-                true => checked.found(key, &CodedError::new(Code::BadRecord, what)),
-                false => checked.notes.push(format!("{key}: {what} (they become dead letters)")),
-            }
-        }
-    }
+    (all.then_some(log), samples)
 }
 
 /// Writes an object, reads it back and removes it.
@@ -366,14 +314,14 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
     }
 }
 
-/// Login, control tables, targets and rights. `None` if the control tables cannot be relied on.
-fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
+/// Login, control tables, targets and rights; and the columns of the targets. No warehouse if the control tables cannot be relied on.
+fn warehouse(job: &Job, checked: &mut Checked) -> (Option<Box<dyn Warehouse>>, Catalog) {
     let ports = ports::warehouse(job).and_then(|warehouse| Ok((warehouse, ports::inspect(job)?)));
     let (mut warehouse, mut inspect) = match ports {
         Ok(ports) => ports,
         Err(error) => {
             checked.found("redshift", &error);
-            return None;
+            return (None, Catalog::new());
         }
     };
     match inspect.log_in() {
@@ -386,7 +334,7 @@ fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
             };
             checked.found(key, &error.into());
             checked.skip("tables, columns and rights", "there was no login");
-            return None;
+            return (None, Catalog::new());
         }
     }
     match inspect.slices() {
@@ -397,14 +345,14 @@ fn warehouse(job: &Job, checked: &mut Checked) -> Option<Box<dyn Warehouse>> {
         Ok(None) => checked.skip("how many slices share the work of a COPY", "stv_slices may not be seen here"),
         Err(error) => checked.found("redshift", &error.into()),
     }
-    let (said, is_readable) = target::look(job, &mut *warehouse, &mut *inspect);
+    let target::Looked { said, columns, is_readable } = target::look(job, &mut *warehouse, &mut *inspect);
     checked.take(said);
     checked.take(others::look(job, &mut *inspect));
     match plan::dead_letters(job, &mut |table| warehouse.columns(table)) {
-        Ok(_) => is_readable.then_some(warehouse),
+        Ok(_) => (is_readable.then_some(warehouse), columns),
         Err(error) => {
             checked.found("job", &error);
-            None
+            (None, columns)
         }
     }
 }

@@ -9,6 +9,7 @@ use checkpoint::Micros;
 use connectors::{StartAt, redshift::Tls};
 use operators::{
     decode::Format,
+    schema::SourceColumn,
     values::{Action, Policy, path::Path, reading::Reading},
 };
 use toml::de::DeTable;
@@ -181,15 +182,20 @@ fn stream_text(stream: &StreamOptions, set: &DeTable<'_>) -> String {
     }
     out += "columns = [\n";
     for column in &stream.columns {
-        let path = match column.path == Path::key(&column.name) {
-            true => String::new(),
-            false => format!(", path = {}", quoted(&column.path.to_string())),
-        };
-        let on = policy_text(&column.policy).map_or(String::new(), |on| format!(", on = {on}"));
-        let read = reading_text(&column.reading, stream.strict);
-        out += &format!("  {{ name = {}, type = \"{}\"{path}{read}{on} }},\n", quoted(&column.name), column.kind);
+        out += &format!("  {},\n", column_text(column, stream.strict));
     }
     out + "]\n"
+}
+
+/// A column as a job file declares it, in a stream that is strict or is not.
+pub fn column_text(column: &SourceColumn, stream_strict: bool) -> String {
+    let path = match column.path == Path::key(&column.name) {
+        true => String::new(),
+        false => format!(", path = {}", quoted(&column.path.to_string())),
+    };
+    let on = policy_text(&column.policy).map_or(String::new(), |on| format!(", on = {on}"));
+    let read = reading_text(&column.reading, stream_strict);
+    format!("{{ name = {}, type = \"{}\"{path}{read}{on} }}", quoted(&column.name), column.kind)
 }
 
 fn target_text(target: &TargetOptions) -> String {
@@ -234,7 +240,7 @@ fn reading_text(reading: &Reading, stream_strict: bool) -> String {
 }
 
 /// What a policy says beyond the default, which is to reject.
-fn policy_text(policy: &Policy) -> Option<String> {
+pub fn policy_text(policy: &Policy) -> Option<String> {
     let said: Vec<String> = policy
         .words()
         .into_iter()
@@ -250,7 +256,7 @@ fn sections<'a>(document: &'a DeTable<'a>, name: &str) -> Vec<&'a DeTable<'a>> {
 }
 
 /// A string of TOML: JSON's are strings of TOML as well.
-fn quoted(text: &str) -> String {
+pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 

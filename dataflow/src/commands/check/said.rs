@@ -13,3 +13,14 @@ pub(super) enum Said {
     /// Something was not looked at, and why.
     NotChecked(&'static str, String),
 }
+
+/// Something that the records of a topic say, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Advice {
+    /// The key of the job file that it comes from.
+    pub key: String,
+    /// What was found.
+    pub what: String,
+    /// What to do about it.
+    pub remedy: String,
+}

@@ -1,22 +1,33 @@
 //! Of `check`: whether each target is a table that takes what its query gives, and whether our user has all rights.
 
-use connectors::{Inspect, Table, TableName, Warehouse};
+use connectors::{Inspect, Table, TableKind, TableName, Warehouse};
 
-use super::said::Said;
+use super::{said::Said, tried::Catalog};
 use crate::{
     error::{Code, CodedError},
     job::Job,
     plan,
 };
 
-/// What there is to say of all targets, and whether nothing is in the way of reading the control tables.
-pub(super) fn look(job: &Job, warehouse: &mut dyn Warehouse, inspect: &mut dyn Inspect) -> (Vec<Said>, bool) {
+/// What came of looking at all targets.
+pub(super) struct Looked {
+    /// What there is to say.
+    pub said: Vec<Said>,
+    /// The columns of those that can be filled.
+    pub columns: Catalog,
+    /// Whether nothing is in the way of reading the control tables.
+    pub is_readable: bool,
+}
+
+/// Looks at all targets.
+pub(super) fn look(job: &Job, warehouse: &mut dyn Warehouse, inspect: &mut dyn Inspect) -> Looked {
     let names: Vec<TableName> = job.targets.iter().map(|target| target.table.clone()).collect();
     let found = match warehouse.tables(&names) {
         Ok(found) => found,
         Err(error) => {
             let skipped = Said::NotChecked("tables, columns and rights", "the catalog did not answer".into());
-            return (vec![Said::Found("redshift".into(), error.into()), skipped], false);
+            let said = vec![Said::Found("redshift".into(), error.into()), skipped];
+            return Looked { said, columns: Catalog::new(), is_readable: false };
         }
     };
     let (mut said, mut fillable) = (Vec::new(), Vec::new());
@@ -38,7 +49,9 @@ pub(super) fn look(job: &Job, warehouse: &mut dyn Warehouse, inspect: &mut dyn I
     }
     let (rights, is_readable) = rights(job, &fillable, inspect);
     said.extend(rights);
-    (said, is_readable)
+    let tables = found.into_iter().filter(|(_, table)| table.kind == TableKind::Table);
+    let columns = tables.map(|(name, table)| (name, table.columns)).collect();
+    Looked { said, columns, is_readable }
 }
 
 /// The rights on everything that is there, and whether those on the control tables are.
