@@ -39,7 +39,7 @@ fn the_demonstration_ends_well() {
     };
     assert!(number_after("newest that is loaded, and ") > 0, "{said}");
     assert!(number_after("purchases: 24000 sent = ") > 1000, "{said}");
-    let (last, first) = (number_after("interrupted what came after epoch "), number_after("read it again, as epoch "));
+    let (last, first) = (number_after("interrupted what came after epoch "), number_after("its first one, epoch "));
     assert!(last > 0 && first == last + 1, "{said}");
 }
 
