@@ -185,6 +185,8 @@ fn what_cannot_be_written_is_named() {
     }
     let said = refused(&["up", "--env", "/no/such/folder/stack.env"]);
     assert!(said.contains("cannot write the servers' names into /no/such/folder/stack.env (--env): "), "{said}");
+    let said = refused(&["produce", "--brokers", "127.0.0.1:1", "lines"]);
+    assert!(said.contains("Kafka cannot be reached at 127.0.0.1:1 within 10 s: "), "{said}");
     let mine = dir.path().join("redshift/mine");
     std::fs::create_dir_all(&mine).unwrap();
     let said = refused(&["redshift", "--dir", dir.path().to_str().unwrap()]);

@@ -20,6 +20,8 @@ use crate::error::{Result, StackError};
 
 /// How long the broker may take to answer.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take until somebody answers at all: a person waits who may have the wrong address.
+const REACHED_WITHIN: Duration = Duration::from_secs(10);
 
 /// A topic to be made: `NAME` or `NAME:PARTITIONS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,11 +55,11 @@ pub fn ensure(brokers: &str, topic: &Topic) -> Result<i32> {
         ClientConfig::new().set("bootstrap.servers", brokers).create().map_err(StackError::kafka("make a client"))?;
     let (since, doing) = (Instant::now(), format!("make topic {}", topic.name));
     let unreached =
-        |error| StackError::kafka(format!("be reached at {brokers} within {} s", ANSWER_WITHIN.as_secs()))(error);
+        |error| StackError::kafka(format!("be reached at {brokers} within {} s", REACHED_WITHIN.as_secs()))(error);
     let mut asked = false;
     loop {
         // Of all topics: asking for one by name would make it, with as many partitions as the broker likes.
-        let metadata = admin.inner().fetch_metadata(None, ANSWER_WITHIN).map_err(unreached)?;
+        let metadata = admin.inner().fetch_metadata(None, REACHED_WITHIN).map_err(unreached)?;
         if let Some(found) = metadata.topics().iter().find(|t| t.name() == topic.name) {
             return Ok(found.partitions().len() as i32);
         }
