@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use super::{
     database::Redshift,
     session::Session,
-    text::{literal, name},
+    text::{grant, literal, name},
 };
 use crate::{Result, TableName, inspect::MissingRight};
 
@@ -112,7 +112,7 @@ fn grouped(asker: &Asker, lacking: &[Need], targets: &[TableName]) -> Vec<Missin
             user: asker.user.clone(),
             on: shown,
             target: target.cloned(),
-            grant: format!("GRANT {} ON {place} TO {}", rights.join(", "), name(&asker.user)),
+            grant: grant(&rights.join(", "), &place, &asker.user),
             rights,
             needed_by: by.into_iter().map(By::command).collect(),
         }

@@ -10,7 +10,12 @@ pub(super) fn name(text: &str) -> String {
     format!("\"{}\"", text.replace('"', "\"\""))
 }
 
-/// Whether a name needs no quotes.
+/// The statement that gives a user rights. `on` is SQL already; names in it are quoted, for a reserved word may be one.
+pub(super) fn grant(rights: &str, on: &str, user: &str) -> String {
+    format!("GRANT {rights} ON {on} TO {}", name(user))
+}
+
+/// Whether a name needs no quotes, to be read by a person.
 pub(super) fn is_plain(name: &str) -> bool {
     let begins = name.starts_with(|c: char| c.is_ascii_lowercase() || c == '_');
     begins && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
