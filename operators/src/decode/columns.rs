@@ -120,6 +120,11 @@ impl Builders {
         }
     }
 
+    /// Whether the column was set in the row under way.
+    pub fn is_set(&self, column: usize) -> bool {
+        self.columns[column].valid.len > self.rows
+    }
+
     /// Ends the row; columns that were not set are NULL.
     #[inline]
     pub fn end_row(&mut self) {
@@ -355,12 +360,9 @@ impl Builder {
             (Values::Days(_), _) => return refused("date"),
             (Values::Micros { zoned, micros }, Value::Text(text)) => {
                 let (value, lost) = match (self.plain, *zoned) {
-                    (true, true) => {
-                        timestamp::moment(text).map_err(|problem| or_empty(problem, text, "timestamptz"))?
-                    }
-                    (true, false) => {
-                        timestamp::wall_clock(text).map_err(|problem| or_empty(problem, text, "timestamp"))?
-                    }
+                    // What is no such time is looked at once more, to say what it is instead.
+                    (true, true) => timestamp::moment(text).or_else(|_| self.reading.time(text, true))?,
+                    (true, false) => timestamp::wall_clock(text).or_else(|_| self.reading.time(text, false))?,
                     (false, zoned) => self.reading.time(text, zoned)?,
                 };
                 micros.push(value);
@@ -464,12 +466,6 @@ fn integer<T: std::str::FromStr + TryFrom<i128>>(text: &str, kind: &str, strict:
         Problem::Kind(_) if !strict => lenient::whole(text, kind),
         other => Err(other),
     })
-}
-
-/// What is wrong with a text that is not a time: perhaps that there is none.
-#[cold]
-fn or_empty(problem: Problem, text: &str, kind: &str) -> Problem {
-    if lenient::is_empty(text) { lenient::empty(kind) } else { problem }
 }
 
 /// Bytes are written as base64 in JSON. Whether they were cut.

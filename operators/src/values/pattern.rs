@@ -174,12 +174,19 @@ impl Pattern {
     pub fn read(&self, text: &str, strict: bool) -> Result<NaiveDateTime, String> {
         let mut fields = Fields::default();
         let mut rest = text;
-        for piece in &self.0 {
+        for (place, piece) in self.0.iter().enumerate() {
             match piece {
                 Piece::Text(literal) => {
                     rest = rest.strip_prefix(literal.as_str()).ok_or_else(|| format!("{literal:?} is missing"))?;
                 }
-                Piece::Part { part, .. } => rest = fields.read(*part, rest)?,
+                Piece::Part { part, .. } => {
+                    let after = fields.read(*part, rest)?;
+                    let width = part.digits().filter(|_| strict && self.touches_digits(place));
+                    if width.is_some_and(|width| rest.len() - after.len() < width) {
+                        return Err("digits are missing".into());
+                    }
+                    rest = after;
+                }
             }
         }
         match rest.is_empty() {
@@ -188,9 +195,11 @@ impl Pattern {
         }
     }
 
-    /// Whether a part stands beside another one, so that the width of both says where they end.
-    pub fn is_tight(&self) -> bool {
-        self.0.windows(2).any(|pair| matches!(pair, [Piece::Part { .. }, Piece::Part { .. }]))
+    /// Whether other digits stand beside a part's own, so that their number alone says where it ends.
+    fn touches_digits(&self, place: usize) -> bool {
+        let has_digits = |piece: &Piece| matches!(piece, Piece::Part { part, .. } if part.digits().is_some());
+        let before = place.checked_sub(1).and_then(|before| self.0.get(before));
+        before.is_some_and(has_digits) || self.0.get(place + 1).is_some_and(has_digits)
     }
 
     /// What is missing for a day to be read, or contradicts itself; in words.
@@ -213,8 +222,35 @@ impl Pattern {
         }
     }
 
+    /// Why a pattern can be shown and not read, in words.
+    pub fn unreadable(&self) -> Option<String> {
+        let unread = self.only_shown().map(|part| format!("{part} can be shown and not read"));
+        unread.or_else(|| self.twice().map(|part| format!("{part} stands twice, so it is not clear which one counts")))
+    }
+
+    /// What stands in it twice, of which one can be meant.
+    fn twice(&self) -> Option<&'static str> {
+        let parts =
+            || self.0.iter().filter_map(|piece| if let Piece::Part { part, .. } = piece { Some(*part) } else { None });
+        let is: [(&'static str, fn(Part) -> bool); 10] = [
+            ("the year", |part| matches!(part, Part::Year4 | Part::Year2)),
+            ("the month (MM; minutes are MI)", |part| {
+                matches!(part, Part::Month | Part::MonthName(_) | Part::MonthShort(_))
+            }),
+            ("DD", |part| part == Part::Day),
+            ("DDD", |part| part == Part::DayOfYear),
+            ("HH24", |part| part == Part::Hour24),
+            ("HH12", |part| part == Part::Hour12),
+            ("MI", |part| part == Part::Minute),
+            ("SS", |part| part == Part::Second),
+            ("the fraction of a second", |part| matches!(part, Part::Millis | Part::Micros)),
+            ("AM", |part| matches!(part, Part::Meridiem(_))),
+        ];
+        is.into_iter().find(|(_, is)| parts().filter(|part| is(*part)).count() > 1).map(|(name, _)| name)
+    }
+
     /// The first piece that can be shown and not read, if there is one.
-    pub fn unreadable(&self) -> Option<&'static str> {
+    fn only_shown(&self) -> Option<&'static str> {
         self.0.iter().find_map(|piece| match piece {
             Piece::Part { part: Part::IsoYear, .. } => Some("IYYY"),
             Piece::Part { part: Part::IsoWeek, .. } => Some("IW"),
@@ -224,6 +260,20 @@ impl Pattern {
             Piece::Part { part: Part::DayShort(_), .. } => Some("DY"),
             _ => None,
         })
+    }
+}
+
+impl Part {
+    /// How many digits it has at most, where it has digits.
+    fn digits(self) -> Option<usize> {
+        use Part::*;
+        match self {
+            Micros => Some(6),
+            Year4 => Some(4),
+            DayOfYear | Millis => Some(3),
+            Year2 | Month | Day | Hour24 | Hour12 | Minute | Second => Some(2),
+            _ => None,
+        }
     }
 }
 

@@ -77,20 +77,26 @@ impl Epoch {
 pub struct Layout {
     text: String,
     pattern: Pattern,
+    /// Whether its texts may be JSON numbers, as those of `YYYYMMDD` are.
+    is_number: bool,
 }
 
 impl Layout {
     /// Reads a pattern of `to_timestamp`.
     ///
     /// # Errors
-    /// It is not a pattern, has a part that can be shown and not read, or does not name a whole day in one way; in words.
+    /// It is not a pattern, has a part that can be shown and not read or that stands twice, or does not name a whole day in one way;
+    /// in words.
     pub fn parse(text: &str) -> Result<Layout, String> {
         let pattern = Pattern::parse(text)?;
-        match (pattern.unreadable(), pattern.incomplete()) {
-            (Some(part), _) => Err(format!("{part} can be shown and not read")),
-            (None, Some(why)) => Err(format!("{text:?} {why}")),
-            (None, None) => Ok(Layout { text: text.into(), pattern }),
+        if let Some(why) = pattern.unreadable() {
+            return Err(why);
         }
+        if let Some(why) = pattern.incomplete() {
+            return Err(format!("{text:?} {why}"));
+        }
+        let is_number = lenient::number(&pattern.show(&chrono::DateTime::UNIX_EPOCH.naive_utc())).is_ok();
+        Ok(Layout { text: text.into(), pattern, is_number })
     }
 
     /// As the job file writes it.
@@ -124,11 +130,8 @@ impl Layout {
         };
         let text = text.trim_matches(' ');
         let time = self.pattern.read(text, true).map_err(problem)?;
-        // Where digits stand beside digits, fewer of them would be those of other parts.
-        if chrono::Datelike::year(&time) < 1000
-            || self.pattern.is_tight() && self.pattern.show(&time).len() != text.len()
-        {
-            return Err(problem("digits are missing".into()));
+        if chrono::Datelike::year(&time) < 1000 {
+            return Err(problem("digits of the year are missing".into()));
         }
         Ok(time.and_utc().timestamp_micros())
     }
@@ -149,8 +152,10 @@ impl Reading {
             Err(problem @ Problem::Kind(_)) => problem,
             other => return other,
         };
-        match (self.epoch, lenient::number(text)) {
-            (Some(_), Ok(number)) if !self.strict => self.count(number, zoned),
+        // A text of digits that is not in the form of the layout is no count: it would be a time near 1970.
+        let is_count = !self.strict && self.layout.as_ref().is_none_or(|layout| !layout.is_number);
+        match lenient::number(text) {
+            Ok(number) if is_count && (self.epoch.is_some() || self.layout.is_none()) => self.count(number, zoned),
             _ => Err(problem),
         }
     }
@@ -189,7 +194,7 @@ impl Reading {
         let Some(zone) = self.zone else {
             return if zoned { timestamp::moment(text) } else { timestamp::wall_clock(text) };
         };
-        match (timestamp::wall_clock(text), zoned) {
+        match (timestamp::clock_of_zone(text), zoned) {
             (Ok((wall, lost)), _) => Ok((self.of_wall(wall, text, zoned)?, lost)),
             (Err(problem), _) if !timestamp::has_offset(text) => Err(problem),
             (Err(_), true) => timestamp::moment(text),
@@ -258,6 +263,16 @@ mod tests {
         assert!(matches!(millis.time("soon", true), Err(Problem::Kind(_))));
         assert!(matches!(millis.time("", true), Err(Problem::Empty(_))));
         let none = Reading::default();
+        let mut both = millis.clone();
+        both.layout = Layout::parse("YYYYMMDD").ok();
+        assert!(both.time("20261125", true).is_ok() && both.count("1732575600123", true).is_ok());
+        assert!(matches!(both.time("20261131", true), Err(Problem::Kind(_))), "no day, and no count either");
+        both.layout = Layout::parse("YYYY.DDD").ok();
+        assert!(both.time("2026.366", true).is_err());
+        both.layout = Layout::parse("DD/MM/YYYY").ok();
+        assert_eq!(both.time("1732575600123", true), Ok((1_732_575_600_123_000, false)));
+        let reason = none.time(" 1732575600 ", true).unwrap_err().reason();
+        assert!(reason.contains("epoch_s, epoch_ms, epoch_us, epoch_ns: 1732575600"), "{reason}");
         assert!(none.count("5", true).unwrap_err().reason().contains("epoch_s, epoch_ms, epoch_us, epoch_ns"));
         let here = Reading { zone, ..Reading::default() };
         let noon = utc("2026-11-24T10:00:00Z");
@@ -269,6 +284,7 @@ mod tests {
             assert_eq!(here.time(text, false), Ok(shown), "{text}: what a clock there shows");
         }
         assert!(matches!(here.time("2026-03-29T03:30:00", true), Err(Problem::Range(_))), "a gap");
+        assert!(here.time(" 2026-11-24 10:00", true).unwrap_err().reason().starts_with("not a timestamp: "));
         assert!(matches!(none.time("2026-11-24T12:00:00", true), Err(Problem::Kind(_))), "no zone is declared");
         assert!(matches!(none.time("2026-11-24T12:00:00Z", false), Err(Problem::Kind(_))));
         let layout = Layout::parse("DD/MM/YYYY HH24:MI").ok();
@@ -284,6 +300,24 @@ mod tests {
         for (layout, text) in [("DD/MM/YYYY", "24/11/26"), ("YYYYMMDD", "2026112"), ("YYYYMMDDHH24MI", "20261124123")] {
             let layout = Layout::parse(layout).unwrap();
             assert!(layout.read(text).is_err(), "{text} as {}", layout.text());
+        }
+        for (layout, text) in [
+            ("MM/DD/YYYY HH12:MIAM", "11/24/2026 9:05PM"),
+            ("MM/DD/YYYY HH12:MIAM", "3/4/2026 09:05AM"),
+            ("DDMonthYYYY", "24November2026"),
+            ("DDMonYYYY", "4Nov2026"),
+        ] {
+            let layout = Layout::parse(layout).unwrap();
+            assert!(layout.read(text).is_ok(), "{text} as {}: {:?}", layout.text(), layout.read(text));
+        }
+        for (text, part) in [
+            ("YYYY-MM-DD HH24:MM:SS", "MM; minutes are MI"),
+            ("YY/MM/DD YYYY", "the year"),
+            ("DD Mon MM YYYY", "the month"),
+            ("YYYY-MM-DD HH24:MI:SS.MS.US", "the fraction"),
+            ("YYYY-MM-DD DD", "DD"),
+        ] {
+            assert!(Layout::parse(text).unwrap_err().contains(part), "{text}");
         }
         let compact = Layout::parse("YYYYMMDDHH24MISS").unwrap();
         assert_eq!(compact.read("20261124120000"), Ok(shown.0));

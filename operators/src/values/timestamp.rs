@@ -33,7 +33,17 @@ pub fn moment(text: &str) -> Result<(i64, bool), Problem> {
 /// What a clock shows, `2026-11-24T10:54:54.123456`, in microseconds since it showed the beginning of 1970. An offset is
 /// refused: to leave it out would be another time.
 pub fn wall_clock(text: &str) -> Result<(i64, bool), Problem> {
-    let refused = |why| NotATime { kind: "timestamp without an offset", text, why };
+    clock(text, "timestamp without an offset")
+}
+
+/// The same where a time may have an offset or not.
+pub fn clock_of_zone(text: &str) -> Result<(i64, bool), Problem> {
+    clock(text, "timestamp")
+}
+
+#[inline]
+fn clock(text: &str, kind: &'static str) -> Result<(i64, bool), Problem> {
+    let refused = |why| NotATime { kind, text, why };
     let (local, lost, rest) = date_and_time(text).map_err(|e| e.of(refused))?;
     match (rest.is_empty(), offset(rest)) {
         (true, _) => Ok((local, lost)),

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use chrono::{DateTime, LocalResult, NaiveDateTime, Offset, TimeZone};
-use chrono_tz::{OffsetComponents, Tz};
+use chrono_tz::Tz;
 
 use super::timestamp;
 
@@ -20,17 +20,20 @@ impl Zone {
         chrono_tz::TZ_VARIANTS.into_iter().find(|zone| zone.name().eq_ignore_ascii_case(name)).map(Zone)
     }
 
-    /// The moment at which a clock here shows this, both in microseconds since 1970. A time that it showed twice is the one of standard
-    /// time; `None` for one that it never showed.
+    /// The names of all zones.
+    pub fn names() -> impl Iterator<Item = &'static str> {
+        chrono_tz::TZ_VARIANTS.into_iter().map(Tz::name)
+    }
+
+    /// The moment at which a clock here shows this, both in microseconds since 1970. A time that it showed twice is the later one,
+    /// which is that of standard time; `None` for one that it never showed.
     pub fn moment(self, wall: i64) -> Option<i64> {
         let wall = civil(wall)?;
         let at = match self.0.from_local_datetime(&wall) {
             LocalResult::None => return None,
             LocalResult::Single(at) => at,
-            LocalResult::Ambiguous(first, second) => {
-                let is_standard = |at: &DateTime<Tz>| at.offset().dst_offset().is_zero();
-                if is_standard(&first) && !is_standard(&second) { first } else { second }
-            }
+            // Not the one that the database calls standard: for Dublin and Casablanca that is the time of summer.
+            LocalResult::Ambiguous(_, later) => later,
         };
         Some(at.timestamp_micros())
     }
@@ -69,6 +72,8 @@ mod tests {
         assert_eq!(moment("Europe/Tallinn", "2026-03-29T03:30:00"), None, "it was never shown");
         assert_eq!(moment("Europe/Tallinn", "2026-10-25T03:30:00"), utc("2026-10-25T01:30:00Z"), "standard time");
         assert_eq!(moment("America/New_York", "2026-11-01T01:30:00"), utc("2026-11-01T06:30:00Z"), "standard time");
+        assert_eq!(moment("Europe/Dublin", "2026-10-25T01:30:00"), utc("2026-10-25T01:30:00Z"), "the later");
+        assert_eq!(moment("Africa/Casablanca", "2026-02-15T02:30:00"), utc("2026-02-15T02:30:00Z"), "the later");
         assert_eq!(moment("UTC", "2026-10-25T03:30:00.000001"), utc("2026-10-25T03:30:00.000001Z"));
         assert_eq!(Zone::parse("Nowhere"), None);
         let tallinn = Zone::parse("Europe/Tallinn").unwrap();

@@ -313,8 +313,8 @@ fn read(mut arguments: Arguments, name: &str, kind: &ColumnKind) -> Result<Typed
     arguments.count(2..=2)?;
     let text = arguments.quoted(1)?;
     let pattern = Pattern::parse(text)?;
-    if let Some(piece) = pattern.unreadable() {
-        return Err(format!("{piece} can be shown and not read"));
+    if let Some(why) = pattern.unreadable() {
+        return Err(why);
     }
     let wanted = text.to_string();
     let typed = times(
