@@ -88,22 +88,11 @@ fn check(record: &[u8], ours: &mut Ours) {
             if written && error.reason.starts_with("longer than varchar") && record.len() > 40 {
                 return;
             }
-            // Each of several values for one column must be good, and the reference has the last one only.
-            let key = if matches!(column.name.as_str(), "inner" | "whole") { "a" } else { &column.name };
-            let quoted = format!("\"{key}\"");
-            let text = String::from_utf8_lossy(record);
-            if text.matches(&quoted).count() > 1
-                || text.contains("\\u")
-                || column.name == "inner" && text.matches("\"c\"").count() > 1
-            {
-                return;
-            }
-            let record = object;
             assert!(
-                expected(record, column).is_err(),
+                expected(object, column).is_err(),
                 "{}: {} is refused: {}",
                 column.name,
-                look(record, column).unwrap(),
+                look(object, column).unwrap(),
                 error.reason
             );
             return;

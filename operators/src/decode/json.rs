@@ -21,6 +21,8 @@ pub struct Decoder {
     unescaped: String,
     /// Whether keys match in any case.
     any_case: bool,
+    /// The columns of the record under way that a value was refused for, and why. A key may stand twice, and the later one counts.
+    refused: Vec<(usize, String)>,
 }
 
 /// A record may have any keys, so a stream may have any columns.
@@ -60,13 +62,16 @@ impl Decoder {
             node.follows = (0..=node.keys.len()).collect();
             node.items.sort_unstable();
         }
-        Decoder { nodes, unescaped: String::new(), any_case }
+        Decoder { nodes, unescaped: String::new(), any_case, refused: Vec::new() }
     }
 
     /// Decodes one record into one row. When it fails the row is taken back.
     pub fn decode(&mut self, record: &[u8], builders: &mut Builders) -> Result<(), BadRecord> {
         let result = match std::str::from_utf8(record) {
-            Ok(text) => self.record(Text::new(text), builders),
+            Ok(text) => {
+                self.refused.clear();
+                self.record(Text::new(text), builders)
+            }
             Err(e) => Err(BadRecord::new(format!("not UTF-8: at byte {}", e.valid_up_to()))),
         };
         match result {
@@ -82,7 +87,14 @@ impl Decoder {
             return Err(BadRecord::new("the record is not a JSON object"));
         }
         self.object(0, &mut text, builders)?;
-        Ok(text.end()?)
+        text.end()?;
+        match self.refused.iter().position(|(column, _)| !builders.is_set(*column)) {
+            None => Ok(()),
+            Some(first) => {
+                let (column, reason) = self.refused.swap_remove(first);
+                Err(BadRecord { column: Some(column), reason })
+            }
+        }
     }
 
     /// An object of which something below is wanted; its bracket is next.
@@ -167,6 +179,9 @@ impl Decoder {
         let wanted = &self.nodes[node];
         // A key that stands twice: what the earlier one left below is gone.
         wanted.below.iter().for_each(|column| builders.unset(*column));
+        if !self.refused.is_empty() {
+            self.refused.retain(|(column, _)| !wanted.below.contains(column));
+        }
         match text.peek() {
             Some(b'{') if !wanted.keys.is_empty() => self.object(node, text, builders)?,
             Some(b'[') if !wanted.items.is_empty() => self.array(node, text, builders)?,
@@ -182,15 +197,19 @@ impl Decoder {
 
     #[inline]
     fn leaf(&mut self, node: usize, text: &mut Text<'_>, builders: &mut Builders) -> Result<(), BadRecord> {
+        let start = text.at;
         let value = match text.peek() {
             Some(b'"') => {
                 text.at += 1;
-                Value::Text(text.string(&mut self.unescaped)?)
+                match text.string(&mut self.unescaped) {
+                    Ok(string) => Value::Text(string),
+                    Err(why) => return self.half(node, start, why, text, builders),
+                }
             }
             Some(b'-' | b'0'..=b'9') => Value::Number(text.number()?),
             Some(b'{' | b'[') => {
-                let start = text.at;
-                text.skip()?;
+                // It stays as it is written, and half a surrogate pair is an escape like others then.
+                text.skip_unread()?;
                 Value::Nested(&text.text[start..text.at])
             }
             Some(b't') => text.word("true").map(|()| Value::Boolean(true))?,
@@ -199,11 +218,38 @@ impl Decoder {
             _ => return Err(text.unexpected("where a value should be").into()),
         };
         for column in &self.nodes[node].columns {
-            let set = builders.set(*column, value);
-            set.map_err(|problem| BadRecord { column: Some(*column), reason: problem.reason() })?;
+            if let Err(problem) = builders.set(*column, value) {
+                refuse(&mut self.refused, *column, problem.reason());
+            }
         }
         Ok(())
     }
+
+    /// A string that cannot be read: no JSON at all, or half a surrogate pair, which is JSON and no text.
+    #[cold]
+    fn half(
+        &mut self,
+        node: usize,
+        start: usize,
+        why: String,
+        text: &mut Text<'_>,
+        builders: &mut Builders,
+    ) -> Result<(), BadRecord> {
+        text.at = start;
+        text.skip_unread().map_err(|_| why.clone())?;
+        for column in &self.nodes[node].columns {
+            builders.unset(*column);
+            refuse(&mut self.refused, *column, why.clone());
+        }
+        Ok(())
+    }
+}
+
+/// The value that stands here is not one of the column, which is its last word unless the key stands once more.
+#[cold]
+fn refuse(refused: &mut Vec<(usize, String)>, column: usize, reason: String) {
+    refused.retain(|(earlier, _)| *earlier != column);
+    refused.push((column, reason));
 }
 
 fn is_key(name: &[u8], key: &str, any_case: bool) -> bool {
@@ -294,14 +340,42 @@ mod tests {
             "nobody asks for it"
         );
         assert_eq!(one(r#"{"\ud800":1,"id":1,"name":"a"}"#), row(1, "a"));
-        for bad in
-            [r#"{"u":"\u12"}"#, r#"{"\u12":1}"#, r#"{"u":"\x"}"#, r#"{"name":"\ud800"}"#, r#"{"name":["\ud800"]}"#]
+        for bad in [r#"{"u":"\u12"}"#, r#"{"\u12":1}"#, r#"{"u":"\x"}"#, r#"{"name":"\ud800"}"#, r#"{"name":["\u80"]}"#]
         {
             assert!(one(bad).is_err(), "{bad}");
         }
+        assert_eq!(one(r#"{"id":1,"name":["\ud800"]}"#), row(1, r#"["\ud800"]"#), "as it is written");
         assert_eq!(one(r#"{"id":null}"#), Ok((None, None)));
         assert_eq!(one("{}"), Ok((None, None)));
         assert_eq!(one(r#"{"ID":1,"Name":"a"}"#), Ok((None, None)), "keys have their case");
+    }
+
+    #[test]
+    fn of_a_key_that_stands_twice_the_later_counts() {
+        let row = |id: i64, name: &str| Ok((Some(id), Some(name.to_string())));
+        assert_eq!(one(r#"{"id":"zz","name":"\ud800","id":2,"name":"b"}"#), row(2, "b"));
+        assert_eq!(one(r#"{"id":"zz","id":null,"name":"b"}"#), Ok((None, Some("b".into()))));
+        for (bad, reason) in [
+            (r#"{"id":2,"id":"zz"}"#, "\"zz\""),
+            (r#"{"id":"yy","id":"zz","name":"\ud800"}"#, "\"zz\""),
+            (r#"{"name":"a","name":"\ud800"}"#, "half a surrogate pair"),
+            (r#"{"id":"zz","id":2"#, "not JSON"),
+        ] {
+            assert!(one(bad).unwrap_err().contains(reason), "{bad}");
+        }
+        // What was refused is of one record alone.
+        assert_eq!(decode(&[r#"{"id":"zz","name":"a"}"#, r#"{"name":"b"}"#])[1], Ok((None, Some("b".into()))));
+        let below = |name: &str, path: &str| SourceColumn {
+            path: Path::parse(path).unwrap(),
+            ..SourceColumn::new(name, ColumnKind::BigInt)
+        };
+        let columns = [below("b", "a.b"), below("c", "a.c")];
+        let (mut decoder, mut builders) = (Decoder::new(&columns), Builders::new(&columns));
+        assert_eq!(decoder.decode(br#"{"a":{"b":"zz","c":1},"a":{"c":2}}"#, &mut builders), Ok(()));
+        let bad = decoder.decode(br#"{"a":{"b":1},"a":{"c":"zz"}}"#, &mut builders).unwrap_err();
+        assert_eq!(bad.column, Some(1));
+        let (arrays, _) = builders.finish();
+        assert!(arrays[0].is_null(0) && arrays[1].as_primitive::<Int64Type>().value(0) == 2 && arrays[0].len() == 1);
     }
 
     #[test]

@@ -103,19 +103,27 @@ impl<'a> Text<'a> {
         let start = self.at;
         match (path.split_first(), self.peek()) {
             (None, _) => {
-                self.skip()?;
+                self.skip_unread()?;
                 found = Some(&self.text[start..self.at]);
             }
             (Some((Segment::Key(key), rest)), Some(b'{')) => self.skip_all::<String>(b'}', |text| {
                 text.expect(b'"')?;
-                let mut unescaped = String::new();
-                let here = text.string(&mut unescaped)? == key;
+                let (from, mut unescaped) = (text.at, String::new());
+                let here = match text.string(&mut unescaped) {
+                    Ok(name) => name == key,
+                    Err(why) => {
+                        // Half a surrogate pair is in no key that somebody asks for.
+                        text.at = from;
+                        text.skip_unread_key().map_err(|_| why)?;
+                        false
+                    }
+                };
                 text.blanks();
                 text.expect(b':')?;
                 text.blanks();
                 match here {
                     true => found = text.find(rest)?,
-                    false => text.skip()?,
+                    false => text.skip_unread()?,
                 }
                 Ok(())
             })?,
@@ -124,13 +132,13 @@ impl<'a> Text<'a> {
                 self.skip_all::<String>(b']', |text| {
                     match place == *item {
                         true => found = text.find(rest)?,
-                        false => text.skip()?,
+                        false => text.skip_unread()?,
                     }
                     place += 1;
                     Ok(())
                 })?;
             }
-            _ => self.skip()?,
+            _ => self.skip_unread()?,
         }
         Ok(found)
     }
@@ -448,6 +456,8 @@ mod tests {
         assert_eq!(seen[..3], inner);
         assert_eq!(seen[3..], [("a", r#"{"b":[10,"\ud800"]}"#), ("c", "null"), ("", text)]);
         assert!(walk("{\"a\":}", &mut |_, _| {}).is_err() && walk("{} x", &mut |_, _| {}).is_err());
+        assert_eq!(find(r#"{"\ud800":"\ud800","k":"\ud800","w":1}"#, &path("w")), Ok(Some("1")));
+        assert_eq!(find(r#"{"w":["\ud800"]}"#, &path("w")), Ok(Some(r#"["\ud800"]"#)));
         assert!(find("{", &path("a")).is_err() && find("{} x", &path("a")).is_err());
         assert!(is_json(" [1] ") && is_json("1") && !is_json("") && !is_json("{]") && !is_json("1 2"));
     }
