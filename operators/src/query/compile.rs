@@ -21,7 +21,7 @@ use sqlparser::ast::{
 use super::{
     functions::{self, Arguments, Function, Kind, TEXT, Typed, arithmetic, cast, interval, logic, text},
     input::{Input, SourceValue},
-    lacking::{instead, nearest},
+    lacking::{TIME_PARTS, TYPES, instead, nearest, steady},
     names::is_reserved,
     refusal::Refusal,
     source_text::SourceText,
@@ -158,7 +158,8 @@ impl<'a> Compiler<'a> {
             Expr::Nested(inner) => self.at_depth(inner, depth),
             Expr::Value(value) => constant(&value.value).map_err(refuse),
             Expr::TypedString(typed) => {
-                let kind = kind_of(&typed.data_type).map_err(|why| Refusal::span(typed.value.span, why, ""))?;
+                let kind = kind_of(&typed.data_type);
+                let kind = kind.map_err(|why| Refusal::of(expression, why, near_type(&typed.data_type)))?;
                 match &typed.value.value {
                     Value::SingleQuotedString(text) => Typed::quoted(text.clone()).to(&kind).map_err(refuse),
                     other => Err(refuse(format!("{other} is not a text in quotes"))),
@@ -178,7 +179,9 @@ impl<'a> Compiler<'a> {
                 array: false,
                 format: None,
             } => {
-                let kind = kind_of(data_type).map_err(refuse)?;
+                let kind = kind_of(data_type).map_err(|why| {
+                    Refusal::of(expression, why, near_type(data_type)).at_next(&first_word(data_type))
+                })?;
                 let typed = self.at_depth(expr, depth)?;
                 explicit_cast(typed, &kind).map_err(refuse)
             }
@@ -198,17 +201,21 @@ impl<'a> Compiler<'a> {
             Expr::IsNotFalse(inner) => self.is(inner, false, true, depth),
             Expr::Between { expr, negated, low, high } => {
                 let value = self.at_depth(expr, depth)?;
-                let (low, high) = (self.at_depth(low, depth)?, self.at_depth(high, depth)?);
+                let (least, most) = (self.at_depth(low, depth)?, self.at_depth(high, depth)?);
                 self.again(size(&value.expr)).map_err(refuse)?;
-                let above = compare(value.clone(), Compare::GtEq, low).map_err(refuse)?;
-                let below = compare(value, Compare::LtEq, high).map_err(refuse)?;
+                let at = |bound| move |why: String| Refusal::of(bound, why, "");
+                let above = compare(value.clone(), Compare::GtEq, least).map_err(at(low))?;
+                let below = compare(value, Compare::LtEq, most).map_err(at(high))?;
                 let both = logic::and(above.expr, below.expr);
                 Ok(if *negated { not(both) } else { both })
             }
             Expr::InList { expr, list, negated } => {
                 let value = self.at_depth(expr, depth)?;
-                let list = list.iter().map(|item| self.at_depth(item, depth)).collect::<Result<Vec<_>, _>>()?;
-                self.in_list(value, list, *negated).map_err(refuse)
+                let items = list.iter().map(|item| self.at_depth(item, depth)).collect::<Result<Vec<_>, _>>()?;
+                for (item, place) in items.iter().zip(list) {
+                    compare(value.clone(), Compare::Eq, item.clone()).map_err(|why| Refusal::of(place, why, ""))?;
+                }
+                self.in_list(value, items, *negated).map_err(refuse)
             }
             Expr::Like { negated, any: false, expr, pattern, escape_char } => {
                 let escape = escape_char.as_ref().map(|v| v.value.to_string());
@@ -346,7 +353,13 @@ impl<'a> Compiler<'a> {
                 chain(whole, op).into_iter().map(|part| self.at_depth(part, depth)).collect::<Result<_, _>>()?;
             return text::join(&Arguments(parts)).map_err(refuse);
         }
+        // What is wrong is a text in quotes that is no such value, if there is one; else what is done with both.
+        let sides = [left, right];
         let (left, right) = (self.at_depth(left, depth)?, self.at_depth(right, depth)?);
+        let refuse = |why: String| match quoted(sides) {
+            Some(text) => Refusal::of(text, why, ""),
+            None => Refusal::operator(&op.to_string(), sides[1], why),
+        };
         let number = match op {
             BinaryOperator::Plus => Some(Operator::Plus),
             BinaryOperator::Minus => Some(Operator::Minus),
@@ -379,7 +392,9 @@ impl<'a> Compiler<'a> {
             BinaryOperator::PGRegexIMatch => (false, true),
             BinaryOperator::PGRegexNotMatch => (true, false),
             BinaryOperator::PGRegexNotIMatch => (true, true),
-            other => return Err(Refusal::of(whole, format!("operator {other} is not supported"), "")),
+            other => {
+                return Err(Refusal::operator(&op.to_string(), sides[1], format!("operator {other} is not supported")));
+            }
         };
         let Kind::Quoted(pattern) = &right.kind else { return Err(refuse("a pattern is a text in quotes".into())) };
         let matched = text::matches(left, pattern, any_case).map_err(refuse)?;
@@ -472,8 +487,10 @@ impl<'a> Compiler<'a> {
             };
             branches.push((condition, self.at_depth(&when.result, depth)?));
         }
+        let results = conditions.iter().map(|when| &when.result).chain(otherwise);
+        let place = quoted(results).unwrap_or(whole);
         let otherwise = otherwise.map(|otherwise| self.at_depth(otherwise, depth)).transpose()?;
-        choose(branches, otherwise).map_err(|why| Refusal::of(whole, why, ""))
+        choose(branches, otherwise).map_err(|why| Refusal::of(place, why, ""))
     }
 
     fn function(&mut self, whole: &Expr, call: &FunctionCall, depth: usize) -> Result<Typed, Refusal> {
@@ -487,7 +504,7 @@ impl<'a> Compiler<'a> {
         }
         if VOLATILE.contains(&name.as_str()) {
             let what = format!("{name}() gives another answer whenever a record is read again");
-            return Err(Refusal::of(whole, what, "use _timestamp, the time of the record"));
+            return Err(Refusal::of(whole, what, steady(&name)));
         }
         let plain = list.duplicate_treatment.is_none() && list.clauses.is_empty();
         if !plain || call.filter.is_some() || call.null_treatment.is_some() || !call.within_group.is_empty() {
@@ -504,6 +521,10 @@ impl<'a> Compiler<'a> {
                 && let Expr::Identifier(part) = argument
                 && part.quote_style.is_none()
             {
+                functions::check_time_part(&part.value).map_err(|why| {
+                    let near = nearest(&part.value.to_lowercase(), TIME_PARTS.into_iter());
+                    Refusal::span(part.span, format!("{name}(): {why}"), near)
+                })?;
                 arguments.push(Typed::quoted(part.value.clone()));
                 continue;
             }
@@ -595,8 +616,7 @@ pub fn fold(ident: &Ident) -> String {
 
 fn no_function(whole: &Expr, name: &str) -> Refusal {
     if AGGREGATES.contains(&name) || VOLATILE.contains(&name) {
-        let what = format!("{name} is not a value of one record");
-        return Refusal::of(whole, what, "use _timestamp for the time of the record");
+        return Refusal::of(whole, format!("{name} is not a value of one record"), steady(name));
     }
     if let Some(help) = instead(name) {
         return Refusal::of(whole, format!("function {name} is not supported"), help);
@@ -650,6 +670,24 @@ const VOLATILE: &[&str] = &[
     "user",
     "gen_random_uuid",
 ];
+
+/// The one text in quotes among these, if it is one.
+fn quoted<'e>(expressions: impl IntoIterator<Item = &'e Expr>) -> Option<&'e Expr> {
+    let is_quoted = |expression: &&Expr| matches!(expression, Expr::Value(value) if matches!(value.value, Value::SingleQuotedString(_)));
+    let mut all = expressions.into_iter().filter(is_quoted);
+    all.next().filter(|_| all.next().is_none())
+}
+
+/// The first word of a type.
+fn first_word(data_type: &sqlparser::ast::DataType) -> String {
+    data_type.to_string().split([' ', '(']).next().unwrap_or_default().into()
+}
+
+/// The type that may have been meant.
+fn near_type(data_type: &sqlparser::ast::DataType) -> String {
+    let word = first_word(data_type).to_lowercase();
+    if TYPES.contains(&word.as_str()) { String::new() } else { nearest(&word, TYPES.into_iter()) }
+}
 
 /// Why a kind of expression is refused.
 fn unknown(expression: &Expr) -> Refusal {

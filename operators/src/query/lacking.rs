@@ -130,6 +130,53 @@ pub fn instead(name: &str) -> Option<&'static str> {
     })
 }
 
+/// What to write in place of what has another value each time.
+pub fn steady(name: &str) -> &'static str {
+    match name {
+        "random" | "gen_random_uuid" => "make it of _topic, _partition and _offset",
+        "user" | "current_user" | "session_user" => "write it in quotes, or give the table's column a default",
+        _ => "use _timestamp, the time of the record",
+    }
+}
+
+/// The parts of a time by the names that are suggested.
+pub const TIME_PARTS: [&str; 13] = [
+    "microsecond",
+    "millisecond",
+    "second",
+    "minute",
+    "hour",
+    "day",
+    "week",
+    "month",
+    "quarter",
+    "year",
+    "dayofweek",
+    "dayofyear",
+    "epoch",
+];
+
+/// Types by the names that are suggested.
+pub const TYPES: [&str; 17] = [
+    "smallint",
+    "integer",
+    "int",
+    "bigint",
+    "decimal",
+    "numeric",
+    "real",
+    "float",
+    "double",
+    "boolean",
+    "char",
+    "varchar",
+    "text",
+    "varbyte",
+    "date",
+    "timestamp",
+    "timestamptz",
+];
+
 /// "did you mean x?", if something is as near as a slip of the finger.
 pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
     let near = known.map(|other| (strsim::damerau_levenshtein(name, other), other)).min();
@@ -141,6 +188,16 @@ pub fn nearest<'n>(name: &str, known: impl Iterator<Item = &'n str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_and_parts_that_are_near() {
+        for (name, said) in
+            [("timestmp", "did you mean timestamp?"), ("interger", "did you mean integer?"), ("jsonb", "")]
+        {
+            assert_eq!(nearest(name, TYPES.into_iter()), said, "{name}");
+        }
+        assert_eq!(nearest("dya", TIME_PARTS.into_iter()), "did you mean day?");
+    }
 
     #[test]
     fn what_is_near() {

@@ -21,6 +21,8 @@ pub struct Refusal {
     pub help: String,
     /// Words that stand before that place and belong to what is wrong, from there backwards.
     before: Vec<String>,
+    /// The word after that place that is wrong.
+    after: Option<String>,
 }
 
 impl Refusal {
@@ -40,10 +42,22 @@ impl Refusal {
         Refusal { before, ..Refusal::span(Span::new(start, start), what, help) }
     }
 
+    /// A refusal at the operator before its right operand.
+    pub fn operator(op: &str, right: &Expr, what: impl Into<String>) -> Refusal {
+        let (start, mut before) = beginning(right);
+        before.push(op.into());
+        Refusal { before, ..Refusal::span(Span::new(start, start), what, "") }
+    }
+
+    /// The same at the next such word.
+    pub fn at_next(self, word: &str) -> Refusal {
+        Refusal { after: Some(word.into()), ..self }
+    }
+
     /// A refusal at a place of the query.
     pub fn span(span: Span, what: impl Into<String>, help: impl Into<String>) -> Refusal {
         let Location { line, column } = span.start;
-        Refusal { line, column, what: what.into(), help: help.into(), before: Vec::new() }
+        Refusal { line, column, what: what.into(), help: help.into(), before: Vec::new(), after: None }
     }
 
     /// The same at the first word of what is wrong: the parser gives places of operands alone, and not of the `CAST` before them.
@@ -57,6 +71,11 @@ impl Refusal {
             if let Some(at) = at {
                 (self.line, self.column) = (tokens[at].span.start.line, tokens[at].span.start.column);
             }
+        }
+        if let (Some(at), Some(word)) = (at, self.after.take())
+            && let Some(token) = tokens[at..].iter().find(|token| token.token.to_string().eq_ignore_ascii_case(&word))
+        {
+            (self.line, self.column) = (token.span.start.line, token.span.start.column);
         }
         self
     }

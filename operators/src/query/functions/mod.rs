@@ -41,6 +41,11 @@ pub fn time_part_first(name: &str) -> bool {
     time::PART_FIRST.contains(&name)
 }
 
+/// Whether a word is a part of a time; if not, in words.
+pub fn check_time_part(word: &str) -> Result<(), String> {
+    time::part(word).map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
