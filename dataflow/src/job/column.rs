@@ -17,6 +17,7 @@ use super::{
     findings::Findings,
     policy,
     reader::{Placed, Section},
+    spelling::nearest,
 };
 
 /// All of them. `base` is how their stream says that they are read; `format` how their records are written, if that is known.
@@ -43,7 +44,14 @@ pub fn read(
             .ok()
         });
         let read = read_reading(&mut column, &base, findings);
-        let policy = column.section(findings, "on").map(|on| policy::read(on, Policy::default(), findings));
+        let policy = column.section(findings, "on").map(|on| {
+            let why = kind.as_ref().map_or(String::new(), |kind| format!("for type {kind}"));
+            let by_kind = kind.iter().flat_map(policy::idle_for).map(|key| (key, why.as_str()));
+            let by_strict = read.strict.then_some(("empty", "with strict = true: an empty text is of another kind"));
+            let mut idle: Vec<_> = by_kind.chain(by_strict).collect();
+            idle.dedup_by_key(|(key, _)| *key);
+            policy::read(on, Policy::default(), &idle, findings)
+        });
         if read.layout.is_some() && read.zone.is_none() && kind == Some(ColumnKind::TimestampTz) {
             let help = "add zone = \"UTC\", or the zone whose clock the times are from";
             findings.add(column.span(), "`layout` names no time zone, and type timestamptz needs one", help);
@@ -94,7 +102,12 @@ fn read_reading(column: &mut Section<'_>, base: &Reading, findings: &mut Finding
         let zone = Zone::parse(&text.value);
         if zone.is_none() {
             let what = format!("`zone`: {:?} is not a time zone", text.value);
-            findings.add(text.span, what, "write the name of one, like \"Europe/Tallinn\" or \"UTC\"");
+            let near = nearest(&text.value, Zone::names());
+            let help = match near {
+                Some(name) => format!("write zone = {name:?}, if that is what was meant"),
+                None => "write the name of one, like \"Europe/Tallinn\" or \"UTC\"".into(),
+            };
+            findings.add(text.span, what, help);
         }
         zone
     });

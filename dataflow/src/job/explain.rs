@@ -205,7 +205,11 @@ fn target_text(target: &TargetOptions) -> String {
     let policies: Vec<String> = selection
         .columns
         .iter()
-        .filter_map(|column| Some(format!("{} = {}", quoted(&column.name), policy_text(&column.policy)?)))
+        .filter_map(|column| {
+            // What an empty text is was decided where it was read.
+            let policy = Policy { empty: Action::Reject, ..column.policy };
+            Some(format!("{} = {}", quoted(&column.name), policy_text(&policy)?))
+        })
         .collect();
     let on = if policies.is_empty() { String::new() } else { format!("on = {{ {} }}\n", policies.join(", ")) };
     let from = target.verify_from.map_or(String::new(), |from| format!("verify_from = {}\n", moment_text(from)));
@@ -310,13 +314,16 @@ mod tests {
             .replace(
                 "name = \"userId\", type = \"bigint\"",
                 "name = \"userId\", type = \"timestamp\", path = \"a\", time = \"epoch_s\", layout = \"YYYY-MM-DD\", zone = \"UTC\", \
-                 strict = true, on = { range = \"null\", empty = \"null\" }",
+                 strict = true, on = { range = \"null\" }",
             )
             .replace(
                 "mode = \"append\"",
                 "verify_from = \"2026-11-24T00:00:00Z\"\non = { event_id = { long = \"null\", nul = \"strip\" } }",
             )
-            .replace("type = \"varchar(36)\"", "type = \"varchar(36)\", on = { scale = \"round\" }")
+            .replace(
+                "type = \"varchar(36)\"",
+                "type = \"decimal(9,2)\", on = { scale = \"round\", empty = \"null\" }",
+            )
             .replace("tls = \"off\"", "");
         let said = same_again(&text);
         for key in keys::KEYS.iter().filter(|key| key.kind != Kind::NotYet && key.path() != "stream.topic") {
@@ -347,7 +354,7 @@ mod tests {
             assert!(plain.contains(part), "{part}\n{plain}");
         }
         let full = super::super::tests::GOOD
-            .replace("name = \"userId\", type = \"bigint\"", "name = \"userId\", type = \"decimal(9,2)\", path = \"a[0].B\", on = { scale = \"round\", range = \"null\" }")
+            .replace("name = \"userId\", type = \"bigint\"", "name = \"userId\", type = \"decimal(9,2)\", path = \"a[0].B\", on = { scale = \"round\", range = \"null\", empty = \"null\" }")
             .replace("topic = \"clicks\"", "topics = [\"clicks\", \"a.b\"]")
             .replace("[[target]]\ntable = \"analytics.a\"", "[[stream]]\nname = \"r\"\ntopic = \"r\"\nformat = \"raw\"\ncolumns = [ { name = \"body\", type = \"varbyte(9)\" } ]\n[[target]]\ntable = \"analytics.r\"\nquery = \"SELECT body FROM r\"\n[[target]]\ntable = \"analytics.a\"")
             .replace("event_id, userid, _offset", "upper(event_id) AS event_id, userid + 1 AS userid, _offset")

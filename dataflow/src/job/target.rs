@@ -105,7 +105,10 @@ fn read_policies(on: Vec<(&str, Range<usize>, NamedSection<'_>)>, selection: &mu
         let place = place(name).or_else(|| place(&name.to_lowercase()));
         let column = place.map(|place| &mut selection.columns[place]);
         match (column, policy.section(findings)) {
-            (Some(column), Some(section)) => column.policy = policy::read(section, column.policy, findings),
+            (Some(column), Some(section)) => {
+                let idle = [("empty", "in a target: a column of the stream says what an empty text is")];
+                column.policy = policy::read(section, column.policy, &idle, findings);
+            }
             (None, _) => {
                 let what = format!("the query selects no column {name}");
                 findings.add(span, what, "select it, or remove it from `on`");

@@ -14,6 +14,8 @@ pub mod reading;
 pub mod timestamp;
 pub mod zone;
 
+use connectors::ColumnKind;
+
 /// What is wrong with a value. Its text begins with words that do not depend on the value, then a colon and what was
 /// found, so that dead letters can be counted by reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +96,31 @@ impl Policy {
         let of_nul = if nul == Action::Truncate { "strip" } else { nul.word() };
         let said = |key, action: Action| (key, action, action.word());
         [said("long", long), said("range", range), said("scale", scale), ("nul", nul, of_nul), said("empty", empty)]
+    }
+
+    /// The keys that can act where values of this type are read from records.
+    pub fn keys_of(kind: &ColumnKind) -> &'static [&'static str] {
+        use ColumnKind::*;
+        match kind {
+            Boolean => &["empty"],
+            SmallInt | Integer | BigInt | Real | Double | Date | Timestamp | TimestampTz => &["range", "empty"],
+            Decimal(..) => &["range", "scale", "empty"],
+            Char(_) | Varchar(_) => &["long", "nul"],
+            Varbyte(_) => &["long"],
+            Other(_) => &[],
+        }
+    }
+
+    /// What of it can act where values of this type are read.
+    pub fn of_kind(self, kind: &ColumnKind) -> Policy {
+        let of = |key, action| if Policy::keys_of(kind).contains(&key) { action } else { Action::Reject };
+        Policy {
+            long: of("long", self.long),
+            range: of("range", self.range),
+            scale: of("scale", self.scale),
+            nul: of("nul", self.nul),
+            empty: of("empty", self.empty),
+        }
     }
 
     /// What it says of a problem.

@@ -235,7 +235,7 @@ fn nearby(declared: &SourceColumn, values: &[Seen]) -> Vec<SourceColumn> {
         }
         kind @ (Timestamp | TimestampTz) => {
             let zone = own.zone.or(Zone::parse("UTC"));
-            let epoch = own.epoch.or_else(|| epoch(values));
+            let epoch = epoch(values).or(own.epoch);
             near.push(read(kind.clone(), Reading { epoch, ..own.clone() }));
             near.extend((*kind == Timestamp).then(|| of(TimestampTz)));
             near.push(read(kind.clone(), Reading { zone, ..own.clone() }));
@@ -271,7 +271,9 @@ fn far(declared: &SourceColumn, values: &[Seen]) -> Vec<SourceColumn> {
 /// The same column with another type, which keeps what is said of its key.
 fn with(declared: &SourceColumn, kind: ColumnKind, reading: Reading) -> SourceColumn {
     let any_case = declared.reading.any_case;
-    SourceColumn { kind, reading: Reading { any_case, ..reading }, ..declared.clone() }
+    // A word that cannot act on the new type would be refused.
+    let policy = declared.policy.of_kind(&kind);
+    SourceColumn { kind, reading: Reading { any_case, ..reading }, policy, ..declared.clone() }
 }
 
 /// The most digits before and after the point, of all numbers.
@@ -365,6 +367,8 @@ mod tests {
             "" => {}
             "strict" => column.reading.strict = true,
             "epoch" => column.reading.epoch = Some(Epoch::Millis),
+            "seconds" => column.reading.epoch = Some(Epoch::Seconds),
+            "empty" => column.policy.empty = Action::Null,
             path => column.path = Path::parse(path).unwrap(),
         }
         column
@@ -425,6 +429,9 @@ mod tests {
             ("timestamptz", &["\"1795514400123456\""], "timestamptz, time = \"epoch_us\""),
             ("timestamptz", &["1795514400123456789"], "timestamptz, time = \"epoch_ns\""),
             ("timestamptz", &["5"], "bigint"),
+            ("timestamptz; seconds", &["1795514400123"], "timestamptz, time = \"epoch_ms\""),
+            ("integer; empty", &["12.5", "\"\""], "decimal(11,1), on = { empty = \"null\" }"),
+            ("integer; empty", &["\"N/A\"", "\"\""], "varchar(64)"),
             ("timestamptz", &["\"2026-11-24 10:00\""], "timestamptz, zone = \"UTC\""),
             ("timestamptz; epoch", &["\"2026-11-24 10:00\"", "5"], "timestamptz, time = \"epoch_ms\", zone = \"UTC\""),
             ("timestamp", &["\"2026-11-24T10:00:00Z\""], "timestamptz"),
