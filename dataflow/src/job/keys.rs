@@ -148,7 +148,7 @@ keys! {
 
     ["stream"]
     "name": Text, Required, since "0.1",
-        "its name in queries: letters, digits and `_`, no word that SQL reserves; not case-sensitive";
+        "its name in queries: letters, digits, `_` and `$`, no word that SQL reserves; not case-sensitive";
     "topic": Text, Or("topics"), since "0.1", "its topic; instead of `topics`";
     "topics": Texts, Nothing, since "0.1", "its topics, whose records have the same columns; a topic belongs to one stream";
     "format": Words(Format::WORDS), Written("json"), since "0.1",
