@@ -230,23 +230,16 @@ impl Pattern {
 
     /// What stands in it twice, of which one can be meant.
     fn twice(&self) -> Option<&'static str> {
-        let parts =
-            || self.0.iter().filter_map(|piece| if let Piece::Part { part, .. } = piece { Some(*part) } else { None });
-        let is: [(&'static str, fn(Part) -> bool); 10] = [
-            ("the year", |part| matches!(part, Part::Year4 | Part::Year2)),
-            ("the month (MM; minutes are MI)", |part| {
-                matches!(part, Part::Month | Part::MonthName(_) | Part::MonthShort(_))
-            }),
-            ("DD", |part| part == Part::Day),
-            ("DDD", |part| part == Part::DayOfYear),
-            ("HH24", |part| part == Part::Hour24),
-            ("HH12", |part| part == Part::Hour12),
-            ("MI", |part| part == Part::Minute),
-            ("SS", |part| part == Part::Second),
-            ("the fraction of a second", |part| matches!(part, Part::Millis | Part::Micros)),
-            ("AM", |part| matches!(part, Part::Meridiem(_))),
-        ];
-        is.into_iter().find(|(_, is)| parts().filter(|part| is(*part)).count() > 1).map(|(name, _)| name)
+        let mut seen = Vec::new();
+        let said = self.0.iter().filter_map(|piece| match piece {
+            Piece::Part { part, .. } => part.says(),
+            Piece::Text(_) => None,
+        });
+        said.into_iter().find(|says| {
+            let is_new = !seen.contains(says);
+            seen.push(says);
+            !is_new
+        })
     }
 
     /// The first piece that can be shown and not read, if there is one.
@@ -264,6 +257,24 @@ impl Pattern {
 }
 
 impl Part {
+    /// What it says of a time that is read, as a person may know it.
+    fn says(self) -> Option<&'static str> {
+        use Part::*;
+        Some(match self {
+            Year4 | Year2 => "the year",
+            Month | MonthName(_) | MonthShort(_) => "the month (MM; minutes are MI)",
+            Day => "DD",
+            DayOfYear => "DDD",
+            Hour24 => "HH24",
+            Hour12 => "HH12",
+            Minute => "MI",
+            Second => "SS",
+            Millis | Micros => "the fraction of a second",
+            Meridiem(_) => "AM",
+            IsoYear | Quarter | DayOfWeek | DayName(_) | DayShort(_) | IsoWeek => return None,
+        })
+    }
+
     /// How many digits it has at most, where it has digits.
     fn digits(self) -> Option<usize> {
         use Part::*;
