@@ -118,7 +118,11 @@ fn kinds() -> Vec<(&'static str, Record, Fate)> {
             row(&[("id", "-9007199254740993"), ("n", "-12345678.90")]),
         ),
         ("no UTF-8", Record::of(*b"{\"id\":-1,\"s\":\"\xff\"}"), Dead("decode", None, "not UTF-8: at byte 14")),
-        ("half a surrogate pair", of(r#"{"id":-1,"s":"\ud800"}"#), Dead("decode", None, "half a surrogate pair: ")),
+        (
+            "half a surrogate pair",
+            of(r#"{"id":-1,"s":"\ud800"}"#),
+            Dead("decode", Some("s"), "half a surrogate pair: "),
+        ),
         ("half a pair that nobody asks for", of(r#"{"id":-1,"x":"\ud800","y":["\udc00"]}"#), row(&[])),
         ("NUL", of(r#"{"id":-1,"s":"a\u0000b"}"#), Dead("decode", Some("s"), "text with a NUL character")),
         (
