@@ -45,7 +45,7 @@ pub fn kafka(job: &Job, workers: usize) -> Result<kafka::Kafka> {
     let mut properties = Vec::new();
     for (name, value) in &job.properties {
         let value = match value {
-            Property::Plain(text) => Secret::from(text.as_str()),
+            Property::Plain(text) => Secret::open(text),
             Property::Secret(secret) => secret_of(secret, &format!("kafka.properties.{name}"))?,
         };
         properties.push((name.clone(), value));

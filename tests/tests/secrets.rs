@@ -38,6 +38,11 @@ fn a_secret_is_not_said() {
         ("misspelt", ", \"sasl.pasword\" = { env = \"CANARY\" }", "did you mean `sasl.password`?"),
         ("of Java", ", \"sasl.jaas.config\" = { env = \"CANARY\" }", "write `sasl.username`"),
         ("written out", ", \"sasl.password\" = \"canary-3f9d1c7e\"", "`sasl.password` is a secret"),
+        (
+            "of another kind, to the end",
+            ", \"security.protocol\" = \"SSL\", \"ssl.curves.list\" = { env = \"CANARY\" }",
+            "`ssl.curves.list` failed",
+        ),
         ("of another kind", ", \"security.protocol\" = { env = \"CANARY\" }", "`security.protocol` cannot have"),
         (
             "a wrong password",

@@ -17,6 +17,7 @@ use rdkafka::{
 use super::{
     error::{Asked, PLACE, Said, code, failed},
     native,
+    properties::NAMES,
     settings::{DEFAULTS, Settings},
 };
 use crate::{Error, Fault, Result};
@@ -83,8 +84,14 @@ impl Client {
                 Error::new(Fault::Settings, format!("`kafka.properties`: `{name}` cannot have the value that it has"))
             }
             other => {
-                let what = format!("`kafka.properties`: no Kafka client can be made with these: {}", told(&other));
-                Error::new(Fault::Settings, what).because(other)
+                let whole = settings.properties.iter().fold(told(&other), |text, (_, value)| value.taken_out_of(&text));
+                // The longest first: `ssl.key` begins others.
+                let named = NAMES.iter().filter(|name| whole.starts_with(**name)).max_by_key(|name| name.len());
+                let what = match named {
+                    Some(name) => format!("`{name}`{}", &whole[name.len()..]),
+                    None => format!("no Kafka client can be made with these: {whole}"),
+                };
+                Error::new(Fault::Settings, format!("`kafka.properties`: {what}"))
             }
         })?;
         let consumer = Arc::new(consumer);

@@ -64,24 +64,16 @@ const WORDS: &[(RDKafkaErrorCode, &str, Fault, &str)] = &[
         Fault::Denied,
         "correct `sasl.username` or `sasl.password` in `kafka.properties`",
     ),
+    (RDKafkaErrorCode::Authentication, "Request not valid in current SASL state", Fault::Mismatch, OPEN),
+    (RDKafkaErrorCode::Authentication, "SASL Handshake not supported by broker", Fault::Mismatch, OPEN),
     (
         RDKafkaErrorCode::Authentication,
         "mechanism handshake failed: Broker: ",
         Fault::Denied,
         "correct `security.protocol` and `sasl.mechanism` in `kafka.properties`",
     ),
-    (
-        RDKafkaErrorCode::SSL,
-        "certificate verify failed",
-        Fault::Mismatch,
-        "write `ssl.ca.location` in `kafka.properties`, a file with the authority that signed the brokers' certificates",
-    ),
-    (
-        RDKafkaErrorCode::SSL,
-        "could not be verified",
-        Fault::Mismatch,
-        "write `ssl.ca.location` in `kafka.properties`, a file with the authority that signed the brokers' certificates",
-    ),
+    (RDKafkaErrorCode::SSL, "certificate verify failed", Fault::Mismatch, UNTRUSTED),
+    (RDKafkaErrorCode::SSL, "could not be verified", Fault::Mismatch, UNTRUSTED),
     (RDKafkaErrorCode::SSL, "wrong version number", Fault::Mismatch, PLAIN),
     (RDKafkaErrorCode::SSL, "connecting to a PLAINTEXT broker listener?", Fault::Outage, PLAIN),
     (RDKafkaErrorCode::BrokerTransportFailure, "connecting to a PLAINTEXT broker listener?", Fault::Outage, PLAIN),
@@ -108,6 +100,12 @@ const WORDS: &[(RDKafkaErrorCode, &str, Fault, &str)] = &[
     ),
 ];
 
+/// A certificate of which the client does not say what is wrong with it.
+const UNTRUSTED: &str = "write `ssl.ca.location` in `kafka.properties`, a file with the authority that signed the brokers' certificates; if \
+                         that is right, name the brokers in `kafka.brokers` as their certificates do";
+/// A listener that wants no login.
+const OPEN: &str = "this listener takes no login: write \"PLAINTEXT\" or \"SSL\" as `security.protocol` in `kafka.properties`, or name \
+                    its port with a login in `kafka.brokers`";
 /// A listener that does not speak TLS.
 const PLAIN: &str = "this listener does not seem to speak TLS: write \"PLAINTEXT\" or \"SASL_PLAINTEXT\" as `security.protocol` in \
                      `kafka.properties`, or name its TLS port in `kafka.brokers`";
@@ -159,12 +157,14 @@ pub(super) fn code(error: &KafkaError) -> Option<RDKafkaErrorCode> {
 
 /// A code as Kafka's protocol spells it: `TOPIC_AUTHORIZATION_FAILED`.
 fn name(code: RDKafkaErrorCode) -> String {
-    let mut name = String::new();
-    for (place, letter) in format!("{code:?}").char_indices() {
-        if place > 0 && letter.is_ascii_uppercase() {
+    let (mut name, mut before) = (String::new(), 'A');
+    for letter in format!("{code:?}").chars() {
+        // SSL is one word.
+        if letter.is_ascii_uppercase() && before.is_ascii_lowercase() {
             name.push('_');
         }
         name.push(letter.to_ascii_uppercase());
+        before = letter;
     }
     name
 }
@@ -211,6 +211,17 @@ mod tests {
 
     fn said(code: RDKafkaErrorCode, text: &str) -> Said {
         Said { code, text: text.into() }
+    }
+
+    #[test]
+    fn a_code_is_spelled_as_the_protocol_does() {
+        use RDKafkaErrorCode::*;
+        let codes = [(SSL, "SSL"), (TopicAuthorizationFailed, "TOPIC_AUTHORIZATION_FAILED"), (Resolve, "RESOLVE")];
+        assert!(codes.into_iter().all(|(code, spelled)| name(code) == spelled));
+        let text = "b:1/1: SASL PLAIN mechanism handshake failed: Broker: Request not valid in current SASL state: broker's supported \
+                    mechanisms: ";
+        let error = said(Authentication, text).refusal(&Asked::of_topic("METADATA", "t"));
+        assert!(error.fault == Fault::Mismatch && error.remedy.is_some_and(|remedy| remedy.contains("no login")));
     }
 
     #[test]

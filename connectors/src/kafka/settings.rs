@@ -17,6 +17,7 @@ pub const OWNED: &[(&str, &str)] = &[
     ("group.remote.assignor", "partitions are dealt to workers by place, never by a consumer group"),
     ("partition.assignment.strategy", "partitions are dealt to workers by place, never by a consumer group"),
     ("client.id", "it is the name of the job, with \"tidegate-\" before it"),
+    ("topic.blacklist", "a topic that the client does not see looks as if it did not answer"),
     ("isolation.level", "records of aborted transactions must not be read"),
     ("auto.offset.reset", "reading starts exactly where the manifest ends, or the job halts"),
     ("enable.auto.commit", "the manifest remembers positions, and nothing else"),
