@@ -4,13 +4,21 @@ use std::ops::Deref;
 
 use tokio::runtime::{Builder, Runtime};
 
+use crate::{Error, Fault, Result};
+
 /// One thread that drives a client's connections. `None` only while it is being dropped.
 pub(crate) struct Background(Option<Runtime>);
 
 impl Background {
     /// With a thread of this name.
-    pub(crate) fn new(name: &str) -> std::io::Result<Background> {
-        Ok(Background(Some(Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build()?)))
+    ///
+    /// # Errors
+    /// The machine has no thread or file descriptor left.
+    pub(crate) fn new(name: &str) -> Result<Background> {
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name(name).enable_all().build();
+        let runtime =
+            runtime.map_err(|e| Error::new(Fault::Machine, format!("the client {name:?} cannot be started: {e}")))?;
+        Ok(Background(Some(runtime)))
     }
 }
 

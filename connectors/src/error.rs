@@ -43,6 +43,8 @@ pub enum Fault {
     Foreign,
     /// Control tables in which something stands that no process of a job writes.
     Corrupt,
+    /// The operating system has no thread, file descriptor or memory left for us.
+    Machine,
     /// A bug of ours.
     Bug,
 }

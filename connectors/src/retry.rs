@@ -162,6 +162,7 @@ mod tests {
             (Fault::Denied, false),
             (Fault::Missing, false),
             (Fault::Refused, false),
+            (Fault::Machine, false),
             (Fault::Bug, false),
         ] {
             assert_eq!(Retry::new(POLICY).after(&Error::new(fault, "x")).is_some(), again, "{fault:?}");

@@ -59,7 +59,7 @@ catalogue! {
     Bug "TG-0001" exit 1 "a bug in Tidegate"
         cause "The program came into a state that it excludes." remedy "Please report it, with the whole output.";
     Machine "TG-0002" exit 1 "the machine refused what a process needs"
-        cause "The operating system has no thread, process, port or signal left for this program, or its standard output is closed." remedy "Look at the limits of the user and of the container, then start again.";
+        cause "The operating system has no thread, file descriptor, process, port or signal left for this program, or its standard output is closed or full." remedy "Look at the limits of the user and of the container, then start again.";
     Usage "TG-1000" exit 2 "the command line is not understood"
         cause "An argument has a value that it cannot have." remedy "Call the command with --help.";
     JobFile "TG-1001" exit 3 "the job file cannot be used"
@@ -355,6 +355,7 @@ fn code_of(fault: Fault, away: Code) -> Code {
         Fault::Refused => Code::Refused,
         Fault::Foreign => Code::OtherTables,
         Fault::Corrupt => Code::Tables,
+        Fault::Machine => Code::Machine,
         Fault::Bug => Code::Bug,
     }
 }
@@ -499,6 +500,7 @@ mod tests {
             (Fault::Missing, Code::Names),
             (Fault::NoDatabase, Code::Names),
             (Fault::Refused, Code::Refused),
+            (Fault::Machine, Code::Machine),
             (Fault::Bug, Code::Bug),
         ] {
             assert_eq!(of(fault), code, "{fault:?}");

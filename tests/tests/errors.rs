@@ -8,7 +8,7 @@ use std::{
 
 use harness::{
     events::Events,
-    world::{STACK, World},
+    world::{STACK, World, binary},
 };
 
 /// The lines of a message: of the error, and of the remedy.
@@ -208,6 +208,33 @@ fn a_missing_right_prints_the_grant() {
     let (code, _, said) = nobody.finish(&["init", &path.display().to_string()]);
     assert_eq!(code, Some(6), "{said}");
     assert!(said.contains(r#"remedy: GRANT USAGE, CREATE ON SCHEMA "closed" TO "loader""#), "{said}");
+}
+
+/// Output that a full disk does not take, and a process that may open nothing: neither is a success, nor a bug.
+#[test]
+fn what_the_machine_lacks_is_said() {
+    let world = World::bare("machine");
+    let job = world.own_job();
+    let run = |script: &str| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", script]).arg(binary()).arg(&job).envs(STACK.env()).envs(world.env.iter().cloned());
+        let ended = command.output().expect("a shell");
+        (ended.status.code(), String::from_utf8_lossy(&ended.stderr).into_owned())
+    };
+    for (script, words) in [
+        ("\"$0\" explain \"$1\" > /dev/full", "not all of the output was written: No space left on device"),
+        ("\"$0\" schema > /dev/full", "No space left on device"),
+        ("ulimit -n 4; \"$0\" status \"$1\"", "the client \"redshift\" cannot be started: Too many open files"),
+    ] {
+        let (code, said) = run(script);
+        assert_eq!(code, Some(1), "{script}: {said}");
+        let (line, remedy) = told(&said);
+        assert!(
+            said.contains("error[TG-0002]") && line.contains(words) && remedy.contains("limits"),
+            "{script}: {said}"
+        );
+    }
+    assert_eq!(run("\"$0\" explain \"$1\" | head -1 > /dev/null").0, Some(0), "a reader that has seen enough");
 }
 
 /// As Kafka refuses it: the operation of the ACL, and the topic.

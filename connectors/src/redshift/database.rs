@@ -30,8 +30,7 @@ pub struct Redshift {
 impl Redshift {
     /// No connection is made yet. `schema` is where the control tables of `job` live.
     pub fn new(settings: Settings, schema: &str, job: &str) -> Result<Redshift> {
-        let runtime =
-            Background::new("redshift").map_err(|e| Error::bug("cannot start the Redshift client").because(e))?;
+        let runtime = Background::new("redshift")?;
         let tables = Tables::new(schema, job);
         Ok(Redshift {
             settings,

@@ -207,7 +207,10 @@ fn refused(settings: &Settings, error: tokio_postgres::Error) -> Error {
 
 /// Whether what came is not the protocol: the driver could not read it, or made nothing of it.
 fn is_garbage(error: &tokio_postgres::Error) -> bool {
-    let unreadable = |e: &io::Error| matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput);
+    // An answer that ends in the middle of what would be a message is an error of the driver's own, and none of the system.
+    let is_cut = |e: &io::Error| e.kind() == io::ErrorKind::Other && e.raw_os_error().is_none();
+    let unreadable =
+        |e: &io::Error| matches!(e.kind(), io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput) || is_cut(e);
     let mut causes = network::chain(error).skip(1).peekable();
     match causes.peek() {
         None => !error.is_closed(),

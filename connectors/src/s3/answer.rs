@@ -138,6 +138,7 @@ impl Refusal {
                 Fault::Denied
             }
             ("NoSuchBucket" | "NoSuchKey", _) => Fault::Missing,
+            ("InvalidBucketName", _) => Fault::Settings,
             // Some other server: S3's have a code in them.
             ("", 404 | 405 | 501) => Fault::Mismatch,
             (_, 404) => Fault::Missing,
@@ -174,6 +175,7 @@ fn remedy(refusal: &Refusal, asked: &Asked<'_>, host: &str) -> Option<String> {
         "ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" => "get a new session token".into(),
         "RequestTimeTooSkewed" => "set the clock of this machine".into(),
         "NoSuchBucket" => "make the bucket, or correct `staging.url`".into(),
+        "InvalidBucketName" => "correct `staging.url`".into(),
         _ => match (refusal.fault(), &refusal.region) {
             (Fault::Mismatch, Some(region)) => format!("write region = {region:?} in [staging]"),
             (Fault::Mismatch, None) if refusal.code.is_empty() && refusal.status >= 400 => {
@@ -270,6 +272,7 @@ mod tests {
                 "write region = \"eu-west-1\" in [staging]",
             ),
             (301, "PermanentRedirect", "Elsewhere", "", Fault::Mismatch, "`staging.region`"),
+            (400, "InvalidBucketName", "The name is not valid", "", Fault::Settings, "`staging.url`"),
             (503, "SlowDown", "Please reduce your request rate.", "", Fault::Outage, ""),
             (400, "InvalidRequest", "What?", "", Fault::Strange, ""),
         ] {

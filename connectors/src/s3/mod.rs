@@ -9,9 +9,10 @@ use bytes::Bytes;
 use futures::StreamExt;
 use object_store::{
     BackoffConfig, ClientOptions, CredentialProvider, ObjectStore, ObjectStoreExt, PutMode, PutOptions, RetryConfig,
-    aws::{AmazonS3, AmazonS3Builder, AwsCredential},
+    aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, AwsCredential},
     path::Path,
 };
+use reqwest::Url;
 
 use crate::{Error, Fault, Objects, Result, Secret, Trust, background::Background, network};
 use answer::{Asked, Came};
@@ -81,6 +82,14 @@ impl CredentialProvider for Keys {
         };
         Box::pin(async move {
             let (key_id, secret_key) = (read(&self.0)?, read(&self.1)?);
+            for (name, value) in [("access_key_id", &key_id), ("secret_access_key", &secret_key)] {
+                if !is_word(value) {
+                    let what =
+                        format!("`staging.{name}` has a blank, a line break or another character that cannot be in it");
+                    let wrong = Box::new(Error::new(Fault::Settings, what));
+                    return Err(object_store::Error::Unauthenticated { path: String::new(), source: wrong });
+                }
+            }
             Ok(Arc::new(AwsCredential { key_id, secret_key, token: None }))
         })
     }
@@ -112,12 +121,13 @@ impl S3 {
         if let Some((id, secret)) = &settings.keys {
             builder = builder.with_credentials(Arc::new(Keys(id.clone(), secret.clone())));
         }
+        check_environment(&settings, |key| builder.get_config_value(&key))?;
         let unusable = |e: object_store::Error| {
             let what = format!("[staging]: no S3 client can be made with this: {}", network::innermost(&e));
             Error::new(Fault::Settings, what).because(e)
         };
         let store = builder.build().map_err(unusable)?;
-        let runtime = Background::new("s3").map_err(|e| Error::bug("cannot start the S3 client").because(e))?;
+        let runtime = Background::new("s3")?;
         Ok(S3 { store, settings, runtime, rights: Rights::default() })
     }
 
@@ -128,6 +138,48 @@ impl S3 {
         };
         Path::parse(whole).map_err(|e| Error::bug(format!("{key} is not a key")).because(e))
     }
+}
+
+/// Whether this is the address of a server, like `https://host:port`; if not, in words.
+pub fn check_endpoint(text: &str) -> Result<(), String> {
+    let shown = || format!("{text:?} is not the address of a server");
+    if text.contains('@') {
+        return Err("an address with a user in it".into());
+    }
+    let url = Url::parse(text).map_err(|_| shown())?;
+    let is_whole = matches!(url.scheme(), "http" | "https") && url.has_host();
+    let is_more = url.query().is_some() || url.fragment().is_some();
+    match is_whole && !is_more && !text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        true => Ok(()),
+        false => Err(shown()),
+    }
+}
+
+/// What the environment says in place of the job file, which has been looked at.
+fn check_environment(settings: &Settings, value_of: impl Fn(AmazonS3ConfigKey) -> Option<String>) -> Result<()> {
+    use AmazonS3ConfigKey::{AccessKeyId, Endpoint, Region, SecretAccessKey, Token};
+    let wrong =
+        |what: String| Err(Error::new(Fault::Settings, what).remedy("correct this variable of the environment"));
+    if let (None, Some(endpoint)) = (&settings.endpoint, value_of(Endpoint))
+        && let Err(why) = check_endpoint(&endpoint)
+    {
+        return wrong(format!("AWS_ENDPOINT_URL: {why}"));
+    }
+    // A request has each in a header, where no other characters may be.
+    let keys =
+        [(AccessKeyId, "AWS_ACCESS_KEY_ID"), (SecretAccessKey, "AWS_SECRET_ACCESS_KEY"), (Token, "AWS_SESSION_TOKEN")];
+    let keys = keys.into_iter().filter(|_| settings.keys.is_none());
+    let region = settings.region.is_none().then_some((Region, "AWS_REGION"));
+    for (key, name) in keys.chain(region) {
+        if value_of(key).is_some_and(|value| !is_word(&value)) {
+            return wrong(format!("{name}: it has a blank, a line break or another character that cannot be in it"));
+        }
+    }
+    Ok(())
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Why something that was asked for was not given.

@@ -20,8 +20,6 @@ mod since;
 mod status;
 mod verify;
 
-use std::io::Write;
-
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::{error::Result, halts, report::log};
@@ -85,7 +83,10 @@ pub fn main() -> ! {
     if cli.verbose {
         log::be_verbose();
     }
-    let code = match cli.command.run() {
+    let done = cli.command.run();
+    // A first error is the one that counts.
+    let written = output::end();
+    let code = match done.and(written) {
         Ok(()) => 0,
         Err(error) => {
             log::error(&error);
@@ -94,6 +95,5 @@ pub fn main() -> ! {
         }
     };
     // Without C's exit handlers: OpenSSL's would clean up below threads of librdkafka that still live.
-    let _ = std::io::stdout().flush(); // a reader that has gone wants no more
     signal_hook::low_level::exit(code.into())
 }

@@ -1,6 +1,9 @@
 //! Standard output, where data goes. Everything else goes to standard error.
 
-use std::io::Write;
+use std::{
+    io::{self, Write},
+    sync::{Mutex, PoisonError},
+};
 
 use serde::Serialize;
 
@@ -12,14 +15,40 @@ use crate::{
 /// The most columns of a line that people read.
 pub(super) const WIDTH: usize = 80;
 
+/// Why standard output took no more, if it was another reason than a reader that has gone.
+static FAILED: Mutex<Option<io::Error>> = Mutex::new(None);
+
 /// Text for people. A reader that has seen enough, like `head`, is not an error; whether it wants more.
 pub(super) fn print(text: &str) -> bool {
-    std::io::stdout().write_all(visible::text(text).as_bytes()).is_ok()
+    is_taken(io::stdout().write_all(visible::text(text).as_bytes()))
 }
 
 /// JSON or TOML, for programs as well.
 pub(super) fn print_escaped(text: &str) -> bool {
-    std::io::stdout().write_all(visible::escaped(text).as_bytes()).is_ok()
+    is_taken(io::stdout().write_all(visible::escaped(text).as_bytes()))
+}
+
+/// The end of all output.
+///
+/// # Errors
+/// Some of it was not taken: a disk is full.
+pub(super) fn end() -> Result<()> {
+    is_taken(io::stdout().flush());
+    match FAILED.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        Some(error) => Err(CodedError::machine(format!("not all of the output was written: {error}"), error)),
+        None => Ok(()),
+    }
+}
+
+fn is_taken(written: io::Result<()>) -> bool {
+    match written {
+        Ok(()) => true,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => false,
+        Err(error) => {
+            FAILED.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            false
+        }
+    }
 }
 
 /// One JSON object on a line of its own.

@@ -115,6 +115,7 @@ fn remedy(fault: Fault, stands: impl Fn(usize) -> i64, met: Option<(usize, i64)>
         | Fault::NoDatabase
         | Fault::Foreign
         | Fault::Corrupt
+        | Fault::Machine
         | Fault::Bug => Remedy::Fail,
     }
 }
