@@ -25,6 +25,9 @@ pub trait Inspect: Send {
     /// Other jobs that have loaded into the same database, by their control tables.
     fn other_jobs(&mut self) -> Result<Vec<OtherJob>>;
 
+    /// The topics that another job has read, with their ids, each as often as it was made anew.
+    fn topics_of(&mut self, other: &OtherJob) -> Result<Vec<(String, String)>>;
+
     /// Where the job stands.
     fn standing(&mut self) -> Result<Standing>;
 
@@ -73,9 +76,9 @@ pub struct MissingRight {
 
 impl std::fmt::Display for MissingRight {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let MissingRight { user, on, rights, needed_by, grant, target: _ } = self;
+        let MissingRight { user, on, rights, needed_by, grant: _, target: _ } = self;
         let (rights, needed_by) = (rights.join(" and no "), needed_by.join(", "));
-        write!(f, "user {user} has no {rights} on {on}, which is needed for: {needed_by}. {grant}")
+        write!(f, "user {user} has no {rights} on {on}, which is needed for: {needed_by}")
     }
 }
 
@@ -93,8 +96,8 @@ pub struct OtherJob {
 /// The newest epoch of a job that has a plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewestLoad {
-    /// When it was loaded, in UTC.
-    pub loaded_at: String,
+    /// When it was loaded.
+    pub loaded_at: Micros,
     /// The text of its plan.
     pub plan: String,
 }

@@ -215,7 +215,7 @@ fn a_good_setup_and_fourteen_bad_ones() {
     let none = changed(&own, &[(r#"name = "id", type = "bigint""#, r#"name = "id", type = "date""#)]);
     let (_, said, _) = world.finish(&["check", &none]);
     let finding =
-        format!("finding[TG-4001]: stream s_{name}: columns: column id does not decode in 200 of 200 records");
+        format!("finding[TG-4003]: stream s_{name}: columns: column id does not decode in 200 of 200 records");
     assert!(said.contains(&finding), "{said}");
     let remedy = "remedy: write { name = \"id\", type = \"bigint\" } (it takes 150 of 200 values that were seen";
     assert!(said.contains(remedy), "{said}");

@@ -147,8 +147,7 @@ fn the_rights_that_are_missing_are_said_with_their_grants() {
             let (_, said, wrong) = world.finish(&["check", &job]);
             let grants: Vec<String> = said
                 .lines()
-                .filter(|line| line.starts_with("finding[TG-2002]"))
-                .filter_map(|line| line.split_once(". GRANT ").map(|(_, grant)| format!("GRANT {grant}")))
+                .filter_map(|line| line.split_once("remedy: GRANT ").map(|(_, grant)| format!("GRANT {grant}")))
                 .collect();
             if grants.is_empty() {
                 return said + &wrong;
@@ -193,7 +192,7 @@ fn the_rights_that_are_missing_are_said_with_their_grants() {
     assert_eq!(code, Some(4), "{said}");
     let part = format!(
         "finding[TG-2002]: target {name}_data.t: table: user {name}_user has no SELECT on table {name}_data.t, which is needed \
-         for: verify. GRANT SELECT ON \"{name}_data\".\"t\" {user}"
+         for: verify\n    remedy: GRANT SELECT ON \"{name}_data\".\"t\" {user}"
     );
     assert!(said.contains(&part) && said.contains("1 finding\n"), "{said}");
     let (code, said) = run(&world, &job);

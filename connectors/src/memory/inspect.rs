@@ -85,6 +85,11 @@ impl Inspect for MemoryWarehouse {
         Ok(Vec::new())
     }
 
+    fn topics_of(&mut self, _: &OtherJob) -> Result<Vec<(String, String)>> {
+        self.bar.pass()?;
+        Ok(Vec::new())
+    }
+
     fn standing(&mut self) -> Result<Standing> {
         let sessions = self.sessions()?;
         let mut tables = lock(&self.tables);

@@ -29,6 +29,10 @@ impl Inspect for Redshift {
         self.find_other_jobs()
     }
 
+    fn topics_of(&mut self, other: &OtherJob) -> Result<Vec<(String, String)>> {
+        self.find_topics_of(other)
+    }
+
     fn standing(&mut self) -> Result<Standing> {
         self.read_standing()
     }

@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use checkpoint::Micros;
+
 use super::{
     database::Redshift,
     session::Session,
     text::{literal, name},
 };
 use crate::{
-    Result, TableName,
+    Error, Fault, Result, TableName,
     inspect::{NewestLoad, OtherJob},
 };
 
@@ -47,6 +49,14 @@ impl Redshift {
         }
         Ok(others)
     }
+
+    /// What another job has read.
+    pub(super) fn find_topics_of(&mut self, other: &OtherJob) -> Result<Vec<(String, String)>> {
+        let offsets = format!("{}.{}", name(&other.schema), name(&format!("{}_offsets", other.job)));
+        let mut session = self.connect_to_read()?;
+        let rows = session.run(&format!("SELECT DISTINCT topic, topic_id FROM {offsets}"))?.rows;
+        rows.iter().map(|row| Ok((row.text(0)?.into(), row.text(1)?.into()))).collect()
+    }
 }
 
 fn looked_at(session: &mut Session, jobs: &[(String, String)]) -> Result<Vec<OtherJob>> {
@@ -84,7 +94,9 @@ fn looked_at(session: &mut Session, jobs: &[(String, String)]) -> Result<Vec<Oth
     });
     let mut parts = union(session, texts.collect())?;
     parts.sort_by_key(|(job, part, _)| (*job, part.parse::<u32>().unwrap_or_default()));
-    for (number, _, loaded_at) in newest {
+    for (number, _, at) in newest {
+        let loaded_at = Micros::from_text(&at)
+            .ok_or_else(|| Error::new(Fault::Corrupt, format!("Redshift SELECT manifest: {at:?} is not a moment")))?;
         let plan = parts.iter().filter(|(job, ..)| *job == number).map(|(.., text)| text.as_str()).collect();
         let (schema, job) = shown[number].clone();
         others.push(OtherJob { schema, job, newest: Some(NewestLoad { loaded_at, plan }) });

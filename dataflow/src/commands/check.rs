@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use checkpoint::protocol;
-use connectors::{Fault, Log, Objects, Warehouse};
+use connectors::{Fault, Inspect, Log, Objects, Warehouse};
 use serde::Serialize;
 
 use self::{
@@ -97,14 +97,18 @@ impl Checked {
         // One finding a line of what several things are wrong.
         for what in error.line().lines() {
             let (key, what) = (key.clone(), what.to_string());
-            self.findings.push(Finding { code: code.id(), key, what, remedy: error.remedy() });
+            // Several questions may meet the same thing.
+            if self.findings.iter().all(|found| found.what != what) {
+                self.findings.push(Finding { code: code.id(), key, what, remedy: error.remedy() });
+            }
         }
     }
 
     /// What the records said.
-    fn tried(&mut self, tried: Tried) {
+    fn tried(&mut self, job: &Job, tried: Tried) {
         let Tried { findings, notes, good } = tried;
-        let finding = |Advice { key, what, remedy }| Finding { code: Code::BadRecord.id(), key, what, remedy };
+        let code = if job.errors.halt { Code::BadRecord } else { Code::Rejected };
+        let finding = |Advice { key, what, remedy }| Finding { code: code.id(), key, what, remedy };
         self.findings.extend(findings.into_iter().map(finding));
         self.advice.extend(notes);
         self.good.extend(good);
@@ -113,7 +117,12 @@ impl Checked {
     /// What was said elsewhere comes after what was said here.
     fn add(&mut self, other: Checked) {
         let Checked { findings, good, notes, advice, not_checked } = other;
-        self.findings.extend(findings);
+        self.findings.extend(
+            findings
+                .into_iter()
+                .filter(|new| self.findings.iter().all(|found| found.what != new.what))
+                .collect::<Vec<_>>(),
+        );
         self.good.extend(good);
         self.notes.extend(notes);
         self.advice.extend(advice);
@@ -194,14 +203,17 @@ fn check(job: &Job) -> Checked {
         checked.found("memory.budget", &error);
     }
     // All at once: one that does not answer is waited for, and the others need not be.
-    let ((log, samples), objects, (mut warehouse, catalog)) = std::thread::scope(|scope| {
+    let ((log, samples), objects, (mut warehouse, inspect, catalog)) = std::thread::scope(|scope| {
         let (log, objects) = (scope.spawn(|| alone(job, kafka)), scope.spawn(|| alone(job, s3)));
         let (warehouse, of_warehouse) = alone(job, warehouse);
         let ((log, of_kafka), (objects, of_s3)) = (ended(log), ended(objects));
         [of_kafka, of_s3, of_warehouse].into_iter().for_each(|looked| checked.add(looked));
         (log, objects, warehouse)
     });
-    checked.tried(tried(job, &samples, &catalog));
+    checked.tried(job, tried(job, &samples, &catalog));
+    if let Some(mut inspect) = inspect {
+        checked.take(others::look(job, &mut *inspect, log.as_deref()));
+    }
     match (&log, &mut warehouse) {
         (Some(log), Some(warehouse)) => retention(job, log, &mut **warehouse, &mut checked),
         _ => checked
@@ -249,8 +261,13 @@ fn kafka(job: &Job, checked: &mut Checked) -> (Option<Arc<dyn Log>>, Vec<TopicSa
         for topic in &stream.topics {
             match log.partitions(topic) {
                 Err(error) => {
-                    checked.found("kafka.brokers", &error.into());
-                    checked.skip("topics and records", "the brokers did not answer");
+                    let (key, because) = match error.fault {
+                        Fault::Settings => ("kafka.properties", "no client could be made"),
+                        Fault::Outage => ("kafka.brokers", "the brokers did not answer"),
+                        _ => ("kafka.brokers, properties", "the brokers did not say"),
+                    };
+                    checked.found(key, &error.into());
+                    checked.skip("topics and records", because);
                     return (None, samples);
                 }
                 Ok(None) => {
@@ -315,13 +332,13 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
 }
 
 /// Login, control tables, targets and rights; and the columns of the targets. No warehouse if the control tables cannot be relied on.
-fn warehouse(job: &Job, checked: &mut Checked) -> (Option<Box<dyn Warehouse>>, Catalog) {
+fn warehouse(job: &Job, checked: &mut Checked) -> (Option<Box<dyn Warehouse>>, Option<Box<dyn Inspect>>, Catalog) {
     let ports = ports::warehouse(job).and_then(|warehouse| Ok((warehouse, ports::inspect(job)?)));
     let (mut warehouse, mut inspect) = match ports {
         Ok(ports) => ports,
         Err(error) => {
             checked.found("redshift", &error);
-            return (None, Catalog::new());
+            return (None, None, Catalog::new());
         }
     };
     match inspect.log_in() {
@@ -334,7 +351,7 @@ fn warehouse(job: &Job, checked: &mut Checked) -> (Option<Box<dyn Warehouse>>, C
             };
             checked.found(key, &error.into());
             checked.skip("tables, columns and rights", "there was no login");
-            return (None, Catalog::new());
+            return (None, None, Catalog::new());
         }
     }
     match inspect.slices() {
@@ -347,14 +364,14 @@ fn warehouse(job: &Job, checked: &mut Checked) -> (Option<Box<dyn Warehouse>>, C
     }
     let target::Looked { said, columns, is_readable } = target::look(job, &mut *warehouse, &mut *inspect);
     checked.take(said);
-    checked.take(others::look(job, &mut *inspect));
-    match plan::dead_letters(job, &mut |table| warehouse.columns(table)) {
-        Ok(_) => (is_readable.then_some(warehouse), columns),
+    let warehouse = match plan::dead_letters(job, &mut |table| warehouse.columns(table)) {
+        Ok(_) => is_readable.then_some(warehouse),
         Err(error) => {
             checked.found("job", &error);
-            (None, columns)
+            None
         }
-    }
+    };
+    (warehouse, Some(inspect), columns)
 }
 
 /// What the manifest says is loaded, held against what Kafka has.

@@ -3,8 +3,9 @@
 //! Two jobs may well fill one table, each from topics of its own; then the rows of one are not in the counts of the other. The same
 //! topic by two jobs into one table is each record twice.
 
+use checkpoint::cut::same_topic;
 use connectors::{
-    Inspect, TableName,
+    Inspect, Log, TableName,
     inspect::{NewestLoad, OtherJob},
 };
 use serde::Deserialize;
@@ -44,26 +45,37 @@ struct Shared {
     twice: Vec<String>,
 }
 
-/// What there is to say of other jobs.
-pub(super) fn look(job: &Job, inspect: &mut dyn Inspect) -> Vec<Said> {
+/// What there is to say of other jobs. Without Kafka two topics of one name count as one.
+pub(super) fn look(job: &Job, inspect: &mut dyn Inspect, log: Option<&dyn Log>) -> Vec<Said> {
     let what = "whether other jobs load into the same tables";
     let others = match inspect.other_jobs() {
         Ok(others) => others,
         Err(error) => return vec![Said::NotChecked(what, error.told())],
     };
     let (mut said, mut hidden) = (Vec::new(), Vec::new());
-    for OtherJob { schema, job: other, newest } in others {
+    for found in others {
+        let OtherJob { schema, job: other, newest } = &found;
         let Some(NewestLoad { loaded_at, plan }) = newest else {
             hidden.push(format!("{schema}.{other}"));
             continue;
         };
-        let Ok(shared) = shared(job, &plan) else {
+        let Ok(shared) = shared(job, plan) else {
             let why = format!("the plan of job {other} (schema {schema}) is of another program");
             said.push(Said::NotChecked(what, why));
             continue;
         };
         for Shared { table, topics, twice } in shared {
-            let by = format!("job {other} (control tables in schema {schema}, newest load {loaded_at} UTC)");
+            let by = format!("job {other} (control tables in schema {schema}, newest load {loaded_at})");
+            let twice = match log {
+                Some(log) if !twice.is_empty() => match same_topics(&found, twice, inspect, log) {
+                    Ok(twice) => twice,
+                    Err(error) => {
+                        said.push(Said::NotChecked(what, error.told()));
+                        continue;
+                    }
+                },
+                _ => twice,
+            };
             if twice.is_empty() {
                 said.push(Said::Note(format!(
                     "table {table} is filled by {by} as well, from topic {}: its rows are not in the counts of this job, so \
@@ -80,6 +92,26 @@ pub(super) fn look(job: &Job, inspect: &mut dyn Inspect) -> Vec<Said> {
         said.push(Said::NotChecked(what, format!("the control tables of {} may not be read", hidden.join(", "))));
     }
     said
+}
+
+/// Those of the topics that are the same: one of the same name may be of another cluster.
+fn same_topics(
+    other: &OtherJob,
+    topics: Vec<String>,
+    inspect: &mut dyn Inspect,
+    log: &dyn Log,
+) -> connectors::Result<Vec<String>> {
+    let theirs = inspect.topics_of(other)?;
+    let mut same = Vec::new();
+    for topic in topics {
+        let ours = log.topic_id(&topic)?.unwrap_or_default();
+        let mut ids = theirs.iter().filter(|(name, _)| *name == topic).map(|(_, id)| id).peekable();
+        // What it has not read yet it will read from where its job file says.
+        if ids.peek().is_none() || ids.any(|id| same_topic(id, &ours)) {
+            same.push(topic);
+        }
+    }
+    Ok(same)
 }
 
 /// The targets that a plan of another job has as well. Pure.
@@ -136,7 +168,7 @@ host = "h"
 database = "d"
 user = "u"
 password = {{ env = "P" }}
-iam_role = "r"
+iam_role = "arn:r"
 "#
             ))
         };

@@ -1,6 +1,6 @@
 //! Of `check`: whether each target is a table that takes what its query gives, and whether our user has all rights.
 
-use connectors::{Inspect, Table, TableKind, TableName, Warehouse};
+use connectors::{Fault, Inspect, Table, TableKind, TableName, Warehouse};
 
 use super::{said::Said, tried::Catalog};
 use crate::{
@@ -66,7 +66,7 @@ fn rights(job: &Job, targets: &[TableName], inspect: &mut dyn Inspect) -> (Vec<S
     }
     let found = missing.iter().map(|right| {
         let key = right.target.as_ref().map_or("redshift.user".into(), |target| format!("target {target}: table"));
-        Said::Found(key, CodedError::new(Code::Denied, right.to_string()))
+        Said::Found(key, connectors::Error::new(Fault::Denied, right.to_string()).remedy(right.grant.clone()).into())
     });
     (found.collect(), missing.iter().all(|right| right.target.is_some()))
 }
