@@ -13,6 +13,7 @@ mod findings;
 mod history;
 mod kafka;
 mod keys;
+mod masked;
 mod memory;
 mod policy;
 mod quoted;
