@@ -67,7 +67,7 @@ host = "memory"
 database = "memory"
 user = "memory"
 password = { env = "NONE" }
-iam_role = "memory"
+iam_role = "arn:memory"
 "#;
 
 struct World {

@@ -6,6 +6,7 @@ use connectors::kafka::{NAMES, PropertyProblem, check_property};
 use toml::de::DeValue;
 
 use super::{
+    address,
     elsewhere::{Secret, System, What},
     findings::Findings,
     reader::Section,
@@ -54,10 +55,31 @@ fn refuse(name: &str, problem: PropertyProblem, span: Range<usize>, value: Range
     findings.add(span, what, help);
 }
 
+/// Whether there is all that a login takes. `written` has each property with its place, also one that cannot be used.
+fn check_login(properties: &Properties, written: &[(String, Range<usize>)], findings: &mut Findings) {
+    let says_sasl = properties.iter().any(|(name, value)| {
+        let is_sasl = |text: &String| text.to_uppercase().starts_with("SASL_");
+        name == "security.protocol" && matches!(value, Property::Plain(text) if is_sasl(text))
+    });
+    let of = |name: &str| written.iter().find(|(known, _)| known == name);
+    let Some((_, span)) = of("security.protocol").filter(|_| says_sasl) else { return };
+    let has_mechanism = of("sasl.mechanism").or(of("sasl.mechanisms")).is_some();
+    // PLAIN and SCRAM are what is taken, and both take these.
+    let names = ["sasl.username", "sasl.password"].into_iter().filter(|name| of(name).is_none());
+    let missing = (!has_mechanism).then_some("sasl.mechanism").into_iter().chain(names);
+    let missing: Vec<String> = missing.map(|name| format!("`{name}`")).collect();
+    if !missing.is_empty() {
+        let help = "write them as well: \"sasl.mechanism\" = \"SCRAM-SHA-512\", and name and password as secrets";
+        let is = if missing.len() == 1 { "which is" } else { "which are" };
+        findings.add(span.clone(), format!("a login takes {}, {is} not there", missing.join(" and ")), help);
+    }
+}
+
 /// Brokers and properties.
 pub fn read(mut kafka: Section<'_>, findings: &mut Findings) -> Option<(String, Properties)> {
-    let brokers = kafka.text(findings, "brokers");
-    let mut properties = Vec::new();
+    let brokers =
+        kafka.text(findings, "brokers").map(|brokers| address::judged_in_secret(findings, brokers, address::brokers));
+    let (mut properties, mut written) = (Vec::new(), Vec::new());
     for (name, span, value) in kafka.properties(findings, "properties") {
         let property = match value.get_ref() {
             DeValue::String(text) => expand(findings, text, value.span()).map(Property::Plain),
@@ -75,6 +97,7 @@ pub fn read(mut kafka: Section<'_>, findings: &mut Findings) -> Option<(String, 
                 None
             }
         };
+        written.push((name.to_string(), span.clone()));
         let Some(property) = property else { continue };
         let plain = match &property {
             Property::Plain(text) => Some(text.as_str()),
@@ -96,6 +119,7 @@ pub fn read(mut kafka: Section<'_>, findings: &mut Findings) -> Option<(String, 
             Err(problem) => refuse(name, problem, span, value.span(), findings),
         }
     }
+    check_login(&properties, &written, findings);
     kafka.finish(findings);
-    Some((brokers?.value, properties))
+    Some((brokers?, properties))
 }

@@ -4,6 +4,7 @@
 //! at once, each with its place, and nothing is ever ignored: a key that is not known is refused, and so is one whose
 //! feature is not there yet. `keys.rs` declares every key; each section has the file that reads it.
 
+mod address;
 mod column;
 mod elsewhere;
 mod epoch;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use connectors::redshift::Tls;
 
 use super::{
+    address,
     elsewhere::{Secret, System, What},
     findings::Findings,
     reader::Section,
@@ -35,7 +36,7 @@ pub struct RedshiftOptions {
 
 /// Its section.
 pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<RedshiftOptions> {
-    let host = redshift.text(findings, "host");
+    let host = redshift.text(findings, "host").map(|host| address::judged_in_secret(findings, host, address::host));
     let port = redshift.number(findings, "port").and_then(|port| {
         let found = u16::try_from(port.value).ok().filter(|port| *port > 0);
         if found.is_none() {
@@ -43,11 +44,13 @@ pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshi
         }
         found
     });
-    let database = redshift.text(findings, "database");
-    let user = redshift.text(findings, "user");
+    let mut named = |key| {
+        let text = redshift.text(findings, key)?;
+        Some(address::judged(findings, text, |text| address::identifier(key, text)))
+    };
+    let (database, user, schema) = (named("database"), named("user"), named("schema"));
     let password = redshift.secret(findings, "password");
-    let iam_role = redshift.text(findings, "iam_role");
-    let schema = redshift.text(findings, "schema");
+    let iam_role = redshift.text(findings, "iam_role").map(|role| address::judged(findings, role, address::role));
     let verify = redshift.one_of(findings, "tls", &[("verify-full", true), ("off", false)]);
     if verify == Some(false) {
         redshift.refuse(findings, "ca_file", "with tls = \"off\"", "remove it, or write tls = \"verify-full\"");
@@ -60,13 +63,13 @@ pub fn read(mut redshift: Section<'_>, findings: &mut Findings) -> Option<Redshi
     let statement_timeout = redshift.duration(findings, "statement_timeout");
     redshift.finish(findings);
     Some(RedshiftOptions {
-        host: host?.value,
+        host: host?,
         port: port?,
-        database: database?.value,
-        user: user?.value,
+        database: database?,
+        user: user?,
         password: password?,
-        iam_role: iam_role?.value,
-        schema: schema?.value.to_lowercase(),
+        iam_role: iam_role?,
+        schema: schema?.to_lowercase(),
         tls,
         statement_timeout: statement_timeout?,
     })

@@ -1,8 +1,12 @@
 //! `[staging]`: where files wait for their load.
 
+use connectors::s3::check_endpoint;
 use operators::sink::encode::Compression;
 
-use super::{elsewhere::Secret, findings::Findings, reader::Section};
+use super::{address, elsewhere::Secret, findings::Findings, reader::Section};
+
+/// How an endpoint is written.
+const ENDPOINT: &str = "write it like https://host:port";
 
 /// Where files wait.
 #[derive(Clone, Debug)]
@@ -23,25 +27,21 @@ pub struct StagingOptions {
     pub file_bytes: u64,
 }
 
-/// Whether what stands after the bucket has whole parts only: a store takes `..` by its word, and others go up there.
-fn is_prefix(prefix: &str) -> bool {
-    prefix.is_empty() || prefix.split('/').all(|part| !matches!(part, "" | "." | ".."))
-}
-
 /// Its section.
 pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<StagingOptions> {
     let url = staging.text(findings, "url");
     let place = url.and_then(|url| {
         let rest = url.value.strip_prefix("s3://").map(|rest| rest.trim_end_matches('/'));
         match rest.map(|rest| rest.split_once('/').unwrap_or((rest, ""))) {
-            Some((bucket, prefix)) if !bucket.is_empty() && is_prefix(prefix) => {
+            Some((bucket, prefix)) if address::is_bucket(bucket) && address::is_prefix(prefix) => {
                 Some((bucket.to_string(), prefix.to_string()))
             }
             _ => {
                 findings.add(
                     url.span,
                     format!("{:?} is not a place on S3", url.value),
-                    "write it like s3://bucket/prefix, without empty parts and `.` or `..` in it",
+                    "write it like s3://bucket/prefix: a name of letters, digits, `.`, `_` and `-`, and a prefix without empty parts, `.`, `..` \
+                     and characters that are not shown",
                 );
                 None
             }
@@ -58,8 +58,12 @@ pub fn read(mut staging: Section<'_>, findings: &mut Findings) -> Option<Staging
     let compressions: Vec<_> = Compression::ALL.iter().map(|compression| (compression.word(), *compression)).collect();
     let compression = staging.one_of(findings, "compression", &compressions);
     let file_bytes = staging.size(findings, "file_size");
-    let region = staging.text(findings, "region").map(|r| r.value);
-    let endpoint = staging.text(findings, "endpoint").map(|e| e.value);
+    let region = staging.text(findings, "region").map(|region| address::judged(findings, region, address::region));
+    let endpoint = staging.text(findings, "endpoint").map(|endpoint| {
+        address::judged(findings, endpoint, |text| {
+            check_endpoint(text).map_err(|why| (format!("`endpoint`: {why}"), ENDPOINT))
+        })
+    });
     staging.finish(findings);
     let (bucket, prefix) = place?;
     Some(StagingOptions {

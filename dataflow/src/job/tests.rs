@@ -10,7 +10,7 @@ version = 1
 job = "clicks"
 [kafka]
 brokers = "localhost:9092"
-properties = { "security.protocol" = "SASL_SSL", "sasl.password" = { env = "KAFKA_PASSWORD" }, "fetch.max.bytes" = 1_000_000 }
+properties = { "security.protocol" = "SASL_SSL", "sasl.mechanism" = "PLAIN", "sasl.username" = "u", "sasl.password" = { env = "KAFKA_PASSWORD" }, "fetch.max.bytes" = 1_000_000 }
 [[stream]]
 name = "Clicks"
 topic = "clicks"
@@ -43,7 +43,7 @@ tls = "off"
 #[test]
 fn a_whole_job() {
     let job = parse(GOOD).unwrap();
-    assert_eq!((job.name.as_str(), job.brokers.as_str(), job.properties.len()), ("clicks", "localhost:9092", 3));
+    assert_eq!((job.name.as_str(), job.brokers.as_str(), job.properties.len()), ("clicks", "localhost:9092", 5));
     assert_eq!(job.properties[0], ("fetch.max.bytes".into(), Property::Plain("1000000".into())));
     assert_eq!((job.streams[0].name.as_str(), job.streams[0].start), ("clicks", StartAt::Time(1_795_478_400_000)));
     let tables: Vec<String> = job.targets.iter().map(|t| t.table.to_string()).collect();
@@ -174,6 +174,28 @@ fn each_mistake_is_found_and_named() {
         ),
         ("type = \"bigint\"", "type = \"bigint\", strict = \"yes\"", "`strict` must be true or false", "strict = true"),
         ("format = \"json\"", "format = \"json\"\nkeys = \"any\"", "`keys` cannot be \"any\"", "ignore-case"),
+        ("\"sasl.mechanism\" = \"PLAIN\", ", "", "a login takes `sasl.mechanism`, which is not there", "SCRAM-SHA-512"),
+        ("\"sasl.username\" = \"u\", ", "", "a login takes `sasl.username`", "as secrets"),
+        ("brokers = \"localhost:9092\"", "brokers = \"http://b:9092\"", "hosts and ports, and not URLs", "host:9092"),
+        ("brokers = \"localhost:9092\"", "brokers = \"b:99999\"", "not a number from 1 to 65535", "host:9092"),
+        ("host = \"h\"", "host = \"h:5439\"", "has a port in it", "as `port`"),
+        ("host = \"h\"", "host = \"\"", "is not the name of a host", "alone"),
+        ("user = \"u\"", "user = \"\"", "`user`: \"\" is not a name", "127"),
+        ("tls = \"off\"", "tls = \"off\"\nschema = \"pg_x\"", "a name of Redshift's own", "pg_"),
+        ("iam_role = \"arn:aws:iam::1:role/r\"", "iam_role = \"r\"", "is not a role", "ARN"),
+        ("s3://bucket/some/prefix/", "s3://bucket/a\\tb", "not a place on S3", "not shown"),
+        (
+            "s3://bucket/some/prefix/\"",
+            "s3://bucket\"\nendpoint = \"localhost:9000\"",
+            "not the address of a server",
+            "https://host:port",
+        ),
+        (
+            "s3://bucket/some/prefix/\"",
+            "s3://bucket\"\nregion = \"US East 1\"",
+            "not the name of a region",
+            "eu-central-1",
+        ),
         ("name = \"userId\"", "name = \"userId\", on = { rnage = \"null\" }", "unknown key `rnage`", "`range`"),
         ("name = \"userId\"", "name = \"userId\", on = { range = \"round\" }", "`range` cannot be", "\"null\""),
         (
@@ -523,6 +545,9 @@ fn a_secret_that_is_written_out_is_not_shown() {
     );
     let shown = render("clicks.toml", &query, &parse(&query).unwrap_err());
     assert!(shown.contains("WHERE api_key = 1 AND nothing"), "{shown}");
+    let keys = GOOD.replacen("format = \"json\"", "format = \"json\"\nkeys = \"ignore_case\"", 1);
+    let shown = render("clicks.toml", &keys, &parse(&keys).unwrap_err());
+    assert!(shown.contains("keys = \"ignore_case\""), "{shown}");
     let good = render(
         "clicks.toml",
         GOOD,

@@ -45,7 +45,7 @@ host = "h"
 database = "dev"
 user = "loader"
 password = { env = "NONE" }
-iam_role = "role"
+iam_role = "arn:role"
 [errors]
 halt_above = "5%"
 "#;
@@ -210,7 +210,7 @@ fn whatever_does_not_decide_on_rows_changes_nothing() {
         ("host = \"h\"", "host = \"i\""),
         ("database = \"dev\"", "database = \"prod\""),
         ("user = \"loader\"", "user = \"other\""),
-        ("iam_role = \"role\"", "iam_role = \"other\"\nschema = \"elsewhere\""),
+        ("iam_role = \"arn:role\"", "iam_role = \"arn:other\"\nschema = \"elsewhere\""),
         ("halt_above = \"5%\"", "reject = \"halt\""),
         ("job = \"shop\"", "job = \"other\""),
     ] {
@@ -242,7 +242,7 @@ fn processes_must_mean_the_same() {
         ("s3://bucket/prefix", "s3://other/prefix"),
         ("s3://bucket/prefix", "s3://bucket/place"),
         ("region = \"eu-1\"", "endpoint = \"http://e:1\""),
-        ("iam_role = \"role\"", "iam_role = \"role\"\nschema = \"elsewhere\""),
+        ("iam_role = \"arn:role\"", "iam_role = \"arn:role\"\nschema = \"elsewhere\""),
         ("halt_above = \"5%\"", "halt_above = \"6%\""),
         ("halt_above = \"5%\"", "reject = \"halt\"\nhalt_above = \"5%\""),
     ] {

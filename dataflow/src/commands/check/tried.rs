@@ -509,7 +509,7 @@ mod tests {
     fn job(streams_and_targets: &str) -> Job {
         job::of_text(&format!(
             "version = 1\njob = \"j\"\n[kafka]\nbrokers = \"b:1\"\n[staging]\nurl = \"s3://b/p\"\n\
-             [redshift]\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\npassword = {{ env = \"P\" }}\niam_role = \"r\"\n\
+             [redshift]\nhost = \"h\"\ndatabase = \"d\"\nuser = \"u\"\npassword = {{ env = \"P\" }}\niam_role = \"arn:r\"\n\
              {streams_and_targets}"
         ))
     }
