@@ -34,14 +34,7 @@ pub fn read(
         refuse_meaningless(&mut column, format, kind.as_ref(), findings);
         let path = column.text(findings, "path").and_then(|path| {
             let read = Path::parse(&path.value);
-            read.map_err(|why| {
-                findings.add(
-                    path.span,
-                    format!("`path`: {why}"),
-                    "write it like \"a.b[0].c\", or [\"a.b\"] for a key with a point",
-                )
-            })
-            .ok()
+            read.map_err(|why| findings.add(path.span, format!("`path`: {why}"), help_with(&path.value))).ok()
         });
         let read = read_reading(&mut column, &base, findings);
         let policy = column.section(findings, "on").map(|on| {
@@ -88,6 +81,14 @@ pub fn read(
         columns.push(SourceColumn { path, reading: read, policy: policy.unwrap_or_default(), ..declared });
     }
     columns
+}
+
+/// What to write instead of a text that is not a path.
+fn help_with(path: &str) -> String {
+    match Path::meant(path) {
+        Some(meant) => format!("write {:?}", meant.to_string()),
+        None => "write it like \"a.b[0].c\", or [\"a.b\"] for a key with a point".into(),
+    }
 }
 
 /// How a column is read.
