@@ -44,6 +44,12 @@ pub fn special(text: &str) -> Option<f64> {
     }
 }
 
+/// A float as a number is written, without the zeros of one that is large or small, which nobody has sent.
+pub fn float_text(value: impl std::fmt::Display + std::fmt::LowerExp) -> String {
+    let (plain, short) = (value.to_string(), format!("{value:e}"));
+    if plain.len() > 20 { short } else { plain }
+}
+
 /// The powers of ten below 2 to the 127th.
 const POWERS: [i128; 39] = {
     let (mut powers, mut i) = ([1; 39], 1);
@@ -178,6 +184,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn floats_are_shown_as_they_are_sent() {
+        for text in ["1e39", "0.1", "-12345.678", "1e-30", "0.30000000000000004", "NaN"] {
+            assert_eq!(float_text(text.parse::<f64>().unwrap()), text);
+        }
+        assert_eq!(float_text(1e30_f32), "1e30");
+    }
 
     #[test]
     fn decimals() {

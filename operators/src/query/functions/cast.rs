@@ -80,7 +80,7 @@ pub fn cast(from: &ColumnKind, to: &ColumnKind) -> Option<Run> {
                 Ok(match single {
                     true => Arc::new(values::<Float32Type>(arrays, |row| match of(row)? as f32 {
                         value if value.is_infinite() && of(row)?.is_finite() => {
-                            Err(format!("out of range for real: {}", of(row)?))
+                            Err(format!("out of range for real: {}", number::float_text(of(row)?)))
                         }
                         value => Ok(Some(value)),
                     })?),
@@ -97,7 +97,7 @@ pub fn cast(from: &ColumnKind, to: &ColumnKind) -> Option<Run> {
                     // 2^63 itself is a float, and no bigint.
                     match (-9_223_372_036_854_775_808.0..9_223_372_036_854_775_808.0).contains(&rounded) {
                         true => Ok(rounded as i64),
-                        false => Err(format!("out of range for {to}: {value}")),
+                        false => Err(format!("out of range for {to}: {}", number::float_text(value))),
                     }
                 };
                 let narrow = |row| of(row).map(|value| (value, format!("out of range for {to}: {value}")));
@@ -123,7 +123,7 @@ pub fn cast(from: &ColumnKind, to: &ColumnKind) -> Option<Run> {
                     if !value.is_finite() {
                         return Err(format!("out of range for decimal({precision},{scale}): {value}"));
                     }
-                    let text = if from == Real { (value as f32).to_string() } else { value.to_string() };
+                    let text = if from == Real { number::float_text(value as f32) } else { number::float_text(value) };
                     let (value, _) =
                         number::decimal(&text, precision, scale, Action::Round).map_err(Problem::reason)?;
                     Ok(Some(value))
