@@ -149,6 +149,8 @@ pub struct Loaded {
     pub filtered: usize,
     /// How many rows the table would get; where columns of it are not known, how many the query gives.
     pub rows: usize,
+    /// How many values that are not NULL come of the columns, each by itself.
+    pub values: usize,
     /// What the query fails on. Without a column it is WHERE.
     pub query: Vec<Fault>,
     /// What does not fit. Without a column it is the row as a whole.
@@ -225,7 +227,9 @@ impl Decoded<'_> {
             value: self.given(inputs, rows[rejected.row]),
             ..Fault::of(rejected, some.index.record(rejected.row))
         }));
-        let (Some(wanted), Some(values)) = (wanted, evaluated.columns.first()) else { return };
+        let Some(values) = evaluated.columns.first() else { return };
+        loaded.values += values.len() - values.null_count();
+        let Some(wanted) = wanted else { return };
         let index = evaluated.kept.map_or_else(|| some.index.clone(), |kept| some.index.only(&kept));
         let fitted = fit::fit_batch(
             std::slice::from_ref(values),
@@ -233,6 +237,7 @@ impl Decoded<'_> {
             std::slice::from_ref(&column.policy),
         );
         let of_column = fitted.rejected.iter().filter(|rejected| rejected.column.is_some());
+        loaded.values -= of_column.clone().filter(|rejected| values.is_valid(rejected.row)).count();
         loaded.fit.extend(of_column.map(|rejected| Fault {
             value: shown(values, rejected.row),
             ..Fault::of(rejected, index.record(rejected.row))
@@ -262,6 +267,11 @@ pub fn inputs(column: &SelectedColumn, selection: &Selection) -> Vec<usize> {
     }
 }
 
+/// The declared columns that the WHERE looks at, by number.
+pub fn filter_inputs(selection: &Selection) -> Vec<usize> {
+    selection.filter.as_ref().map(|filter| declared(filter, selection)).unwrap_or_default()
+}
+
 fn declared(expr: &Arc<dyn PhysicalExpr>, selection: &Selection) -> Vec<usize> {
     let places: BTreeSet<usize> = collect_columns(expr).iter().map(|column| column.index()).collect();
     let number = |place: usize| match selection.inputs.get(place) {
@@ -271,14 +281,16 @@ fn declared(expr: &Arc<dyn PhysicalExpr>, selection: &Selection) -> Vec<usize> {
     places.into_iter().filter_map(number).collect()
 }
 
-/// The policy under which all of these values fit into a column, if one is enough. Values are given as [`Fault::value`] has them, of a
-/// column that was selected with this type.
+/// The policy under which all of these values fit into a column, with the words alone that are needed; `None` if there is none. Values
+/// are given as [`Fault::value`] has them, of a column that was selected with this type.
 pub fn policy_for(values: &[Option<String>], kind: &connectors::ColumnKind, wanted: &TargetColumn) -> Option<Policy> {
-    let reject = Policy::default();
-    let (scale, long) = (Policy { scale: Action::Round, ..reject }, Policy { long: Action::Truncate, ..reject });
-    let (nul, range) = (Policy { nul: Action::Truncate, ..reject }, Policy { range: Action::Null, ..reject });
-    let all =
-        Policy { scale: Action::Round, long: Action::Truncate, nul: Action::Truncate, range: Action::Null, ..reject };
+    let most = Policy {
+        scale: Action::Round,
+        long: Action::Truncate,
+        nul: Action::Truncate,
+        range: Action::Null,
+        empty: Action::Reject,
+    };
     let declared = SourceColumn::new("value", kind.clone());
     let mut builders = Builders::new(std::slice::from_ref(&declared));
     for value in values {
@@ -296,7 +308,27 @@ pub fn policy_for(values: &[Option<String>], kind: &connectors::ColumnKind, want
     let fits = |policy: &Policy| {
         fit::fit_batch(&columns, std::slice::from_ref(wanted), std::slice::from_ref(policy)).rejected.is_empty()
     };
-    [scale, long, nul, range, all].into_iter().find(fits)
+    least(Policy::default(), most, fits)
+}
+
+/// As much of a policy as is needed: what can be as in `own` is. `None` if all of it is not enough.
+pub fn least(own: Policy, most: Policy, is_enough: impl Fn(&Policy) -> bool) -> Option<Policy> {
+    if !is_enough(&most) {
+        return None;
+    }
+    // What loses a whole value is the first that is taken back.
+    let take_back: [fn(&mut Policy, &Policy); 5] = [
+        |policy, own| policy.range = own.range,
+        |policy, own| policy.long = own.long,
+        |policy, own| policy.scale = own.scale,
+        |policy, own| policy.nul = own.nul,
+        |policy, own| policy.empty = own.empty,
+    ];
+    Some(take_back.into_iter().fold(most, |policy, take_back| {
+        let mut less = policy;
+        take_back(&mut less, &own);
+        if is_enough(&less) { less } else { policy }
+    }))
 }
 
 /// A value for a person; `None` for NULL.
@@ -308,8 +340,8 @@ fn shown(values: &ArrayRef, row: usize) -> Option<String> {
         DataType::Int16 => values.as_primitive::<Int16Type>().value(row).to_string(),
         DataType::Int32 => values.as_primitive::<Int32Type>().value(row).to_string(),
         DataType::Int64 => values.as_primitive::<Int64Type>().value(row).to_string(),
-        DataType::Float32 => values.as_primitive::<Float32Type>().value(row).to_string(),
-        DataType::Float64 => values.as_primitive::<Float64Type>().value(row).to_string(),
+        DataType::Float32 => number::float_text(values.as_primitive::<Float32Type>().value(row)),
+        DataType::Float64 => number::float_text(values.as_primitive::<Float64Type>().value(row)),
         DataType::Decimal128(_, scale) => {
             number::decimal_text(values.as_primitive::<Decimal128Type>().value(row), *scale as u8)
         }
@@ -436,6 +468,18 @@ mod tests {
             (&["1.25"], ColumnKind::Decimal(9, 2), column(ColumnKind::Decimal(9, 1), false), Some("scale = round")),
             (&["abcde"], ColumnKind::Varchar(9), column(ColumnKind::Varchar(4), false), Some("long = truncate")),
             (&["ä"], ColumnKind::Varchar(9), column(ColumnKind::Char(4), false), None),
+            (
+                &["12345.678"],
+                ColumnKind::Decimal(13, 3),
+                column(ColumnKind::Decimal(5, 2), false),
+                Some("range = null, scale = round"),
+            ),
+            (
+                &["12345.67", "1.12"],
+                ColumnKind::Decimal(13, 3),
+                column(ColumnKind::Decimal(5, 2), false),
+                Some("range = null"),
+            ),
         ] {
             assert_eq!(words(policy_for(&values(given), &kind, &wanted)).as_deref(), policy, "{given:?}");
         }
