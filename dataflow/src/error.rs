@@ -127,7 +127,7 @@ catalogue! {
     TooManyBadRecords "TG-4002" exit 23 "too many records cannot be loaded"
         cause "The share of records that became dead letters is above `halt_above`; nothing of the open epoch was loaded." remedy "Mend the record's producer, the declared columns or the table; or raise the limit.";
     Rejected "TG-4003" exit 4 "more records were rejected than a run may reject"
-        cause "The share of a target's records that became dead letters in a run with `--until-caught-up` is above `--max-rejected`, which is 50 % unless said otherwise. What was read is loaded and positions have moved: the next start does not read these records again." remedy "`tidegate dead-letters` shows them, `tidegate check` the line to write for each column that fails. Mend the columns, the query or the table, and load them under another job name; or allow more with --max-rejected.";
+        cause "The share of a target's records that became dead letters in a run with `--until-caught-up` is above `--max-rejected`, which is 50 % unless said otherwise. What was read is loaded and positions have moved: the next start does not read these records again." remedy "`tidegate dead-letters` shows them, each with its reason. Of what does not decode or does not fit, `tidegate check` names the line to write; of what fails in the query it names the column and the reason, and the query is yours to mend. Mend the columns, the query or the table, and load them under another job name; or allow more with --max-rejected.";
 }
 
 /// A code as `explain --json` gives it. Names stay what they are.
