@@ -2,15 +2,22 @@
 //!
 //! What does not depend on another finding is looked at in any case; what does is listed as not checked, with the reason.
 
+mod candidates;
 mod column;
+mod epoch;
+mod follow;
+mod groups;
 mod instead;
+mod layouts;
 mod nearest;
 mod others;
 mod said;
 mod sample;
+mod seen;
 mod shown;
 mod target;
 mod tried;
+mod values;
 
 use std::sync::Arc;
 
@@ -22,7 +29,8 @@ use serde::Serialize;
 use self::{
     said::{Advice, Said},
     sample::TopicSample,
-    tried::{Catalog, Tried, tried},
+    target::Catalog,
+    tried::{Tried, tried},
 };
 use super::output::{print, print_escaped};
 use crate::{

@@ -10,18 +10,21 @@ use operators::{
 
 use crate::job::explain::{policy_text, quoted};
 
-/// What to write so that these values, which do not fit as `selected` says, do.
+/// What to write so that these values, which do not fit as `selected` says, do. `source` is the stream's column that it is, if it is one as
+/// it is.
 pub fn remedy(
     table: &TableName,
     selected: &SelectedColumn,
+    source: Option<&str>,
     column: &TargetColumn,
     values: &[Option<String>],
 ) -> String {
     let name = &column.name;
     let selected_as = in_sql(&selected.name);
+    let given = source.map_or("...".into(), in_sql);
     if column.not_null && values.contains(&None) {
         return format!(
-            "write nvl({selected_as}, ...) AS {selected_as} in the query, leave such records out with WHERE, or drop NOT NULL from column {name} of \
+            "write nvl({given}, ...) AS {selected_as} in the query, leave such records out with WHERE, or drop NOT NULL from column {name} of \
              {table}"
         );
     }
@@ -37,11 +40,7 @@ pub fn remedy(
             let wider = format!("make column {name} of {table} {}", selected.kind);
             // A CAST rounds digits, and fails on what is out of range.
             let rounds = policy.is_some_and(|policy| policy.scale == Action::Round && policy.range == Action::Reject);
-            Some(if rounds {
-                format!("{wider}, or write CAST({selected_as} AS {kind}) AS {selected_as}")
-            } else {
-                wider
-            })
+            Some(if rounds { format!("{wider}, or write CAST({given} AS {kind}) AS {selected_as}") } else { wider })
         }
     };
     let on = policy.and_then(|policy| policy_text(&policy));
@@ -55,19 +54,16 @@ pub fn remedy(
     }
 }
 
-/// What the table needs once a stream's column, which it is filled with as it is, has another type; `None` if it can stay.
-pub fn follows(table: &TableName, column: &TargetColumn, kind: &ColumnKind) -> Option<String> {
+/// What the table needs to be filled with values of this type; `None` if it can stay.
+pub fn table_needs(table: &TableName, column: &TargetColumn, kind: &ColumnKind) -> Option<String> {
     let name = &column.name;
     if fit::can_fit(kind, &column.kind).is_err() {
-        let (now, sql) = (&column.kind, in_sql(name));
-        return Some(format!(
-            "column {name} of {table} is {now}: make it {kind}, or write CAST({sql} AS {now}) AS {sql} in its query"
-        ));
+        return Some(format!("column {name} of {table} is {}: make it {kind}", column.kind));
     }
     match (&column.kind, kind) {
         (ColumnKind::Varchar(now), ColumnKind::Varchar(wanted)) if now < wanted => Some(grow(table, name, *wanted)),
         (now, wanted) if is_narrower(now, wanted) => {
-            Some(format!("column {name} of {table} is {now}, which is narrower"))
+            Some(format!("column {name} of {table} is {now}, which is narrower: make it {wanted}"))
         }
         _ => None,
     }
@@ -95,7 +91,7 @@ fn grow(table: &TableName, name: &str, bytes: u32) -> String {
 }
 
 /// A name as SQL has it: in quotes where it would be another one, or a word of SQL.
-fn in_sql(name: &str) -> String {
+pub fn in_sql(name: &str) -> String {
     let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
     let is_bare = name.chars().all(is_plain) && !name.starts_with(|c: char| c.is_ascii_digit()) && !is_reserved(name);
     if is_bare { name.to_string() } else { format!("\"{}\"", name.replace('"', "\"\"")) }
@@ -158,7 +154,7 @@ mod tests {
             let kind = ColumnKind::parse(selected).unwrap();
             let selected = SelectedColumn { name: "c".into(), value: Value::Input(0), kind, policy: Policy::default() };
             let values: Vec<Option<String>> = values.iter().map(|value| value.map(String::from)).collect();
-            let remedy = remedy(&table(), &selected, &column(to, not_null), &values);
+            let remedy = remedy(&table(), &selected, Some("c"), &column(to, not_null), &values);
             assert!(parts.iter().all(|part| remedy.contains(part)), "{to}: {remedy}");
         }
     }
@@ -170,26 +166,30 @@ mod tests {
         let kind = ColumnKind::Varchar(9);
         let selected = SelectedColumn { name: "Note".into(), value: Value::Input(0), kind, policy: Policy::default() };
         assert_eq!(
-            remedy(&table, &selected, &column, &[Some("abcdefg".into())]),
+            remedy(&table, &selected, Some("note"), &column, &[Some("abcdefg".into())]),
             "ALTER TABLE public.\"order\" ALTER COLUMN \"Note\" TYPE varchar(64); or write on = { \"Note\" = { long = \"truncate\" } } in \
              this [[target]]"
         );
         // The name in the query may be written otherwise than that of the table's column.
         let column = TargetColumn { name: "note".into(), not_null: true, ..column };
-        assert!(remedy(&table, &selected, &column, &[None]).starts_with("write nvl(\"Note\", ...) AS \"Note\" in"));
+        let of = |source| remedy(&table, &selected, source, &column, &[None]);
+        assert!(of(Some("note")).starts_with("write nvl(note, ...) AS \"Note\" in"));
+        assert!(of(Some("order")).starts_with("write nvl(\"order\", ...) AS \"Note\" in"), "the stream's own name");
+        assert!(of(None).starts_with("write nvl(..., ...) AS \"Note\" in"), "what it is made of, whatever that is");
     }
 
     #[test]
     fn a_table_follows_its_stream() {
         let follows = |now: &str, wanted: &str| {
-            follows(&table(), &column(now, false), &ColumnKind::parse(wanted).unwrap()).unwrap_or_default()
+            table_needs(&table(), &column(now, false), &ColumnKind::parse(wanted).unwrap()).unwrap_or_default()
         };
         assert_eq!(follows("bigint", "integer"), "");
         assert_eq!(follows("decimal(12,2)", "decimal(12,2)"), "");
         assert_eq!(follows("varchar(5)", "varchar(64)"), "ALTER TABLE public.t ALTER COLUMN c TYPE varchar(64)");
-        assert!(follows("integer", "decimal(12,2)").contains("CAST(c AS integer) AS c"));
+        assert_eq!(follows("integer", "decimal(12,2)"), "column c of public.t is integer: make it decimal(12,2)");
         for (now, wanted) in [("integer", "bigint"), ("decimal(9,2)", "decimal(9,3)"), ("char(3)", "char(64)")] {
-            assert!(follows(now, wanted).contains("narrower"), "{now} {wanted}");
+            let said = format!("is {now}, which is narrower: make it {wanted}");
+            assert!(follows(now, wanted).contains(&said), "{now} {wanted}");
         }
     }
 }

@@ -18,35 +18,46 @@ pub struct Near {
     pub is_case: bool,
 }
 
-/// The nearest to a path that no record has. `taken` are paths of other columns: a key that somebody has declared is not the misspelt one.
-pub fn nearest(declared: &Path, paths: &Paths, taken: &[&Path]) -> Option<Near> {
-    let near = |found: Option<(&Vec<Segment>, &usize)>, is_case| {
-        found.map(|(path, records)| Near { path: Path(path.clone()), records: *records, is_case })
-    };
-    let all = || paths.iter().filter(|(path, _)| !path.is_empty());
-    let by_case = all().find(|(path, _)| differs_in_case(path, &declared.0));
-    if by_case.is_some() {
-        return near(by_case, true);
-    }
+/// The nearest to a path that no record has. `taken` are paths of other columns: a key that somebody has declared is
+/// not the misspelt one. `fits` says whether the column takes what stands at a path.
+pub fn nearest(declared: &Path, paths: &Paths, taken: &[&Path], fits: &dyn Fn(&Path) -> bool) -> Option<Near> {
+    // What a value stands in is not that value.
+    let all = || paths.iter().filter(|(path, _)| !path.is_empty() && !is_around(path, &declared.0));
+    let by_case = all().filter(|(path, _)| differs_in_case(path, &declared.0)).collect();
     let free = || all().filter(|(path, _)| !taken.iter().any(|taken| taken.0 == **path));
     // The same letters: `userId` for `user_id`, `orderId` for `order.id`, `items[0].id` for `items.id`.
     let letters = folded(&declared.0);
-    let best = |found: &mut dyn Iterator<Item = (&'_ Vec<Segment>, &'_ usize)>| {
-        let most = found.max_by_key(|(path, records)| (**records, std::cmp::Reverse(path.len())));
-        most.map(|(path, records)| Near { path: Path(path.clone()), records: *records, is_case: false })
-    };
+    let by_letters = free().filter(|(path, _)| !letters.is_empty() && folded(path) == letters);
     // The same name further in, or further out: `id` for `payload.id`.
     let last = declared.0.last().map(|last| folded(std::slice::from_ref(last))).unwrap_or_default();
     let is_last = |path: &[Segment]| {
         !last.is_empty() && path.last().is_some_and(|step| folded(std::slice::from_ref(step)) == last)
     };
-    best(&mut free().filter(|(path, _)| !letters.is_empty() && folded(path) == letters))
-        .or_else(|| best(&mut free().filter(|(path, _)| is_last(path))))
-        .or_else(|| {
-            let distance = |path: &[Segment]| strsim::damerau_levenshtein(&folded(path), &letters);
-            let limit = (letters.chars().count() / 3).min(3);
-            near(free().min_by_key(|(path, _)| distance(path)).filter(|(path, _)| distance(path) <= limit), false)
-        })
+    let by_last = free().filter(|(path, _)| is_last(path));
+    let distance = |path: &[Segment]| strsim::damerau_levenshtein(&folded(path), &letters);
+    let limit = (letters.chars().count() / 3).min(3);
+    let mut misspelt: Vec<Found<'_>> = free().filter(|(path, _)| distance(path) <= limit).collect();
+    misspelt.sort_by_key(|(path, _)| distance(path));
+    let kinds = [(by_case, true), (by_records(by_letters), false), (by_records(by_last), false), (misspelt, false)];
+    let found = kinds.into_iter().flat_map(|(found, is_case)| found.into_iter().map(move |found| (found, is_case)));
+    let near =
+        |((path, records), is_case): (Found<'_>, bool)| Near { path: Path(path.clone()), records: *records, is_case };
+    found.map(near).find(|near| fits(&near.path))
+}
+
+/// A path, and how many records have it.
+type Found<'p> = (&'p Vec<Segment>, &'p usize);
+
+/// Those that most records have first, and of these the shortest.
+fn by_records<'p>(found: impl Iterator<Item = Found<'p>>) -> Vec<Found<'p>> {
+    let mut found: Vec<Found<'p>> = found.collect();
+    found.sort_by_key(|(path, records)| (std::cmp::Reverse(**records), path.len()));
+    found
+}
+
+/// Whether what stands at a path has the other path in it.
+fn is_around(path: &[Segment], declared: &[Segment]) -> bool {
+    declared.get(..path.len()).is_some_and(|beginning| path.len() < declared.len() && differs_in_case(beginning, path))
 }
 
 /// The keys that most records have at their top, for whoever has to look for himself.
@@ -81,7 +92,9 @@ mod tests {
         let path = |text: &&str| Path::parse(text).unwrap();
         let paths: Paths = paths.iter().map(|text| (path(text).0, 5)).collect();
         let taken: Vec<Path> = taken.iter().map(path).collect();
-        let found = nearest(&path(&declared), &paths, &taken.iter().collect::<Vec<_>>());
+        let found = nearest(&path(&declared), &paths, &taken.iter().collect::<Vec<_>>(), &|path| {
+            !path.to_string().ends_with("odd")
+        });
         found.map(|near| (near.path.to_string(), near.is_case))
     }
 
@@ -110,6 +123,12 @@ mod tests {
         assert_eq!(near("userIds", &["userId"], &["userId"]), None, "it is another column");
         assert_eq!(near("USERID", &["userId"], &["userId"]), Some(("userId".into(), true)));
         assert_eq!(near("a", &[], &[]), None);
+        assert_eq!(near("a.odd", &["odd", "b.odd"], &[]), None, "the column does not take what stands there");
+        assert_eq!(near("odds", &["odd", "oddt"], &[]), Some(("oddt".into(), false)), "the next one that it takes");
+        let order = ["payload", "payload.order", "payload.order.id", "payload.order.total"];
+        let taken = ["payload.order.id", "payload.order.total"];
+        assert_eq!(near("payload.order.qty", &order, &taken), None, "not what it stands in");
+        assert_eq!(near("payload.order.order", &order, &taken), None, "not what it stands in");
         let paths: Paths = [("a", 1), ("b", 5), ("c.d", 9)].map(|(p, n)| (Path::parse(p).unwrap().0, n)).into();
         assert_eq!(top(&paths, 9), ["b", "a"]);
     }

@@ -1,5 +1,6 @@
 //! What a part of `check` says.
 
+use super::{super::output, shown::shown};
 use crate::error::CodedError;
 
 /// One thing.
@@ -23,4 +24,17 @@ pub(super) struct Advice {
     pub what: String,
     /// What to do about it.
     pub remedy: String,
+}
+
+/// So many of something, in words.
+pub(super) fn counted(count: usize, what: &str) -> String {
+    output::counted(count as u64, what)
+}
+
+/// A reason, which may have a long value in it.
+pub(super) fn shown_reason(reason: &str) -> String {
+    match reason.split_once(": ") {
+        Some((kind, found)) => format!("{kind}: {}", shown(found)),
+        None => shown(reason),
+    }
 }

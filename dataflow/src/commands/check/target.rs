@@ -1,13 +1,19 @@
 //! Of `check`: whether each target is a table that takes what its query gives, and whether our user has all rights.
 
-use connectors::{Fault, Inspect, Table, TableKind, TableName, Warehouse};
+use std::collections::BTreeMap;
 
-use super::{said::Said, tried::Catalog};
+use connectors::{Fault, Inspect, Table, TableKind, TableName, TargetColumn, Warehouse};
+use operators::query::select::SelectedColumn;
+
+use super::said::Said;
 use crate::{
     error::{Code, CodedError},
-    job::Job,
+    job::{Job, TargetOptions},
     plan,
 };
+
+/// The columns of the tables that are there.
+pub(super) type Catalog = BTreeMap<TableName, Vec<TargetColumn>>;
 
 /// What came of looking at all targets.
 pub(super) struct Looked {
@@ -69,4 +75,13 @@ fn rights(job: &Job, targets: &[TableName], inspect: &mut dyn Inspect) -> (Vec<S
         Said::Found(key, connectors::Error::new(Fault::Denied, right.to_string()).remedy(right.grant.clone()).into())
     });
     (found.collect(), missing.iter().all(|right| right.target.is_some()))
+}
+
+/// The column of the table that the name of a selected one means.
+pub(super) fn named<'c>(
+    catalog: &'c Catalog,
+    target: &TargetOptions,
+    selected: &SelectedColumn,
+) -> Option<&'c TargetColumn> {
+    plan::column_of(catalog.get(&target.table)?, &selected.name)
 }

@@ -1,38 +1,37 @@
 //! What a sample of the records says of a job: which rows come of it, everything that fails, and what to write instead. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-
-use connectors::{TableName, TargetColumn};
+use checkpoint::Micros;
+use connectors::{ColumnKind, TargetColumn};
 use operators::{
     decode::Format,
-    query::select::SelectedColumn,
+    query::{
+        Input,
+        select::{SelectedColumn, Value},
+    },
     schema::SourceColumn,
     sink::fit,
     trial::{self, Decoded, Fault, Loaded, Sample},
-    values::{
-        json,
-        path::{Path, Segment},
-    },
+    values::{path::Path, reading::Epoch},
 };
 
 use super::{
-    column::{follows, remedy},
-    instead::{Seen, instead},
-    nearest::{Near, Paths, nearest, top},
-    said::Advice,
+    column::remedy,
+    epoch,
+    follow::Proposed,
+    groups::Groups,
+    instead::{instead, same_family},
+    nearest::{Near, nearest, top},
+    said::{Advice, counted},
     sample::TopicSample,
+    seen::{Seen, take},
     shown::shown,
+    target::{Catalog, named},
+    values::{Valued, Values, at},
 };
-use crate::{
-    job::{Job, StreamOptions, TargetOptions, explain::column_text},
-    plan::column_of,
-};
+use crate::job::{Job, StreamOptions, TargetOptions, explain::column_text};
 
 /// Above which share of records that are rejected a job does not do what was meant.
 const TOO_MANY: f64 = 0.5;
-/// How many distinct paths are remembered of a stream: a record may have ids for keys.
-const PATHS_MAX: usize = 10_000;
-
 /// All that there is to say.
 #[derive(Debug, Default)]
 pub struct Tried {
@@ -43,9 +42,6 @@ pub struct Tried {
     /// What is as it should be.
     pub good: Vec<String>,
 }
-
-/// The columns of the tables that are there.
-pub type Catalog = BTreeMap<TableName, Vec<TargetColumn>>;
 
 /// Tries a job on samples of its topics.
 pub fn tried(job: &Job, topics: &[TopicSample], catalog: &Catalog) -> Tried {
@@ -78,6 +74,7 @@ impl Stream<'_> {
             let why = match (records, values.sum()) {
                 (0, _) if topic.error.is_some() => continue,
                 (0, _) => topic.nothing.to_string(),
+                (1, 0) => "the one sampled record has no value, and a job skips such records".into(),
                 (_, 0) => format!("none of {records} sampled records has a value, and a job skips such records"),
                 _ => continue,
             };
@@ -89,7 +86,8 @@ impl Stream<'_> {
         for (topic, decoded) in topics.iter().zip(&decoded) {
             let records: usize = topic.samples.iter().map(Sample::len).sum();
             if records > 0 && decoded.iter().all(|decoded| decoded.undecoded == 0) {
-                tried.good.push(format!("topic {}: {records} records decode", topic.topic));
+                let decode = if records == 1 { "decodes" } else { "decode" };
+                tried.good.push(format!("topic {}: {} {decode}", topic.topic, counted(records, "record")));
             }
         }
         let decoded: Vec<Decoded<'_>> = decoded.into_iter().flatten().collect();
@@ -102,7 +100,8 @@ impl Stream<'_> {
         let undecoded: usize = decoded.iter().map(|decoded| decoded.undecoded).sum();
         let place = if self.is_too_many(undecoded, records) { &mut tried.findings } else { &mut tried.notes };
         self.say_undecoded(&samples, &decoded, &values, records, place);
-        self.say_missing(&values, &mut tried.notes);
+        self.say_other_units(&samples, &values, &mut tried.notes);
+        self.say_missing(&samples, &values, &mut tried.notes);
         for target in self.job.targets.iter().filter(|target| target.selection.stream == self.stream.name) {
             self.try_target(target, &samples, &decoded, (records, undecoded), tried);
         }
@@ -157,12 +156,15 @@ impl Stream<'_> {
             let seen = declared.and_then(|number| values.columns.get(number)).map(Vec::as_slice).unwrap_or_default();
             let value = seen.iter().find(|value| (value.sample, value.record) == group.first);
             let of = match &name {
-                Some(name) => format!("column {name} does not decode in {} of {records} records", group.records.len()),
-                None => format!("{} of {records} records cannot be read", group.records.len()),
+                Some(name) => {
+                    let all = counted(records, "record");
+                    format!("column {name} does not decode in {} of {all}", group.records.len())
+                }
+                None => format!("{} of {} cannot be read", group.records.len(), counted(records, "record")),
             };
             let what = format!("{of}: {}", group.text(value.map(|value| value.text.as_str())));
-            let remedy = match declared.and_then(|number| self.stream.columns.get(number)) {
-                Some(column) => self.line(column, seen),
+            let remedy = match declared {
+                Some(number) => self.line(number, seen, samples),
                 None => self.unreadable(samples, group.first),
             };
             let key = format!("stream {}: columns", self.stream.name);
@@ -170,25 +172,66 @@ impl Stream<'_> {
         }
     }
 
-    /// The line to write instead of a column, and what its tables need then.
-    fn line(&self, column: &SourceColumn, seen: &[Valued]) -> String {
+    /// The line to write instead of a column, and what its queries and tables need then.
+    fn line(&self, number: usize, seen: &[Valued], samples: &[&Sample]) -> String {
         let values: Vec<Seen> = seen.iter().filter_map(|value| value.seen.clone()).collect();
-        let Some(instead) = instead(column, self.stream.format, &values) else {
+        let found = self.stream.columns.get(number).and_then(|column| instead(column, self.stream.format, &values));
+        let Some(found) = found else {
             return "no declaration takes all values that were seen: mend the producer, or let such records become dead letters".into();
         };
-        let mut line = format!("write {}", column_text(&instead.column, self.stream.strict));
-        if let Some(but) = &instead.but {
+        self.written(number, &found.column, found.but.as_deref(), samples)
+    }
+
+    /// A line to write, what is to say of it, and what its queries and tables need then.
+    fn written(&self, number: usize, column: &SourceColumn, but: Option<&str>, samples: &[&Sample]) -> String {
+        let mut line = format!("write {}", column_text(column, self.stream.strict));
+        if let Some(but) = but {
             line += &format!(" ({but})");
         }
-        let number = self.stream.columns.iter().position(|other| other.name == column.name);
-        for target in self.job.targets.iter().filter(|target| target.selection.stream == self.stream.name) {
-            let plain = target.selection.columns.iter().filter(|selected| is_plain(selected, target, number));
-            let filled = plain.filter_map(|selected| named(self.catalog, target, selected));
-            let needs: Vec<String> =
-                filled.filter_map(|column| follows(&target.table, column, &instead.column.kind)).collect();
-            needs.iter().for_each(|needs| line += &format!("; {needs}"));
-        }
+        let targets = self.job.targets.iter().filter(|target| target.selection.stream == self.stream.name);
+        let proposed = Proposed { stream: self.stream, number, column, samples };
+        proposed.needs(targets, self.catalog).iter().for_each(|needs| line += &format!("; {needs}"));
         line
+    }
+
+    /// Columns whose numbers are taken as times, and count something else.
+    fn say_other_units(&self, samples: &[&Sample], values: &Values, said: &mut Vec<Advice>) {
+        for (number, column) in self.stream.columns.iter().enumerate() {
+            let is_time = matches!(column.kind, ColumnKind::Timestamp | ColumnKind::TimestampTz);
+            let Some(unit) = column.reading.epoch.filter(|_| is_time) else { continue };
+            let seen = values.columns.get(number).map(Vec::as_slice).unwrap_or_default();
+            let all: Vec<Seen> = seen.iter().filter_map(|value| value.seen.clone()).collect();
+            // What it does not take was said with the line.
+            let is_taken = take(column, self.stream.format, &all).is_some();
+            let (true, Some(odd)) = (is_taken && epoch::is_mixed(&all, unit), epoch::far(&all, unit)) else { continue };
+            let is_odd = |value: &&Valued| {
+                value.seen.as_ref().is_some_and(|value| epoch::is_mixed(std::slice::from_ref(value), unit))
+            };
+            let example = seen.iter().find(is_odd).map_or(String::new(), |value| self.example(samples, value, unit));
+            let what = format!("column {}: {odd}{example}", column.name);
+            let remedy = match epoch::epoch(&all) {
+                Some(other) if other != unit => {
+                    let mut meant = column.clone();
+                    meant.reading.epoch = Some(other);
+                    self.written(number, &meant, epoch::far(&all, other).as_deref(), samples)
+                }
+                _ => "mend the producer; or declare the column bigint, and tell the units apart in the query with CASE"
+                    .into(),
+            };
+            said.push(Advice { key: format!("stream {}: columns", self.stream.name), what, remedy });
+        }
+    }
+
+    /// One of the values, where it stands, and the time that it would be.
+    fn example(&self, samples: &[&Sample], value: &Valued, unit: Epoch) -> String {
+        let place = samples.get(value.sample).and_then(|sample| sample.at(value.record));
+        let place = place.map_or(String::new(), |(partition, offset)| {
+            format!("{}[{}] at offset {offset}, ", partition.topic, partition.partition)
+        });
+        let number = value.seen.as_ref().and_then(Seen::number);
+        let time = number.and_then(|number| unit.moment(number).ok());
+        let time = time.map_or(String::new(), |(micros, _)| format!(" is {} UTC", Micros(micros).to_text()));
+        format!(" ({place}given {}{time} as {})", shown(&value.text), unit.word())
     }
 
     fn unreadable(&self, samples: &[&Sample], (sample, record): (usize, usize)) -> String {
@@ -199,6 +242,9 @@ impl Stream<'_> {
                 "these values begin with a zero byte, as those of a schema registry do (Avro, Protobuf, JSON Schema): such formats are not \
                  read yet; have the producer write plain JSON"
             }
+            (Format::Json, Some(bytes)) if std::str::from_utf8(bytes).is_err() => {
+                "mend the producer, or read the bytes as they are: format = \"raw\", with one column of type varbyte"
+            }
             (Format::Json, _) => {
                 "mend the producer, or read values as they are: format = \"raw\", with one column of type varchar or varbyte"
             }
@@ -208,43 +254,65 @@ impl Stream<'_> {
     }
 
     /// Columns of which no record has anything.
-    fn say_missing(&self, values: &Values, said: &mut Vec<Advice>) {
+    fn say_missing(&self, samples: &[&Sample], values: &Values, said: &mut Vec<Advice>) {
         if values.records == 0 {
             return;
         }
         let all = values.records;
-        let sampled = if all == 1 { "the one sampled record".to_string() } else { format!("{all} sampled records") };
         let key = format!("stream {}: columns", self.stream.name);
         let paths: Vec<&Path> = self.stream.columns.iter().map(|column| &column.path).collect();
         let missing = |number: usize| values.columns.get(number).is_none_or(Vec::is_empty);
-        let near = |column: &SourceColumn| nearest(&column.path, &values.paths, &paths);
-        let all_by_case = self.stream.columns.iter().enumerate().filter(|(number, _)| missing(*number));
-        let all_by_case = all_by_case.map(|(_, column)| near(column)).all(|near| near.is_some_and(|near| near.is_case));
+        let near = |column: &SourceColumn| {
+            let fits = |path: &Path| self.read_from(samples, column, path).is_some();
+            nearest(&column.path, &values.paths, &paths, &fits)
+        };
+        let absent: Vec<Option<Near>> = self
+            .stream
+            .columns
+            .iter()
+            .enumerate()
+            .map(|(n, column)| missing(n).then(|| near(column)).flatten())
+            .collect();
+        let mut all_absent = absent.iter().enumerate().filter(|(number, _)| missing(*number));
+        let all_by_case = all_absent.all(|(_, near)| near.as_ref().is_some_and(|near| near.is_case));
+        let (none_has, in_all) = match all {
+            1 => ("the one sampled record has no".to_string(), "the one sampled record".to_string()),
+            _ => (format!("none of {all} sampled records has"), format!("all of {all} sampled records")),
+        };
+        let some_have = |records: usize| match (records, all) {
+            (1, 1) => "it has".to_string(),
+            (1, _) => "1 of them has".to_string(),
+            _ => format!("{records} of them have"),
+        };
         for (number, column) in self.stream.columns.iter().enumerate() {
             let SourceColumn { name, path, .. } = column;
             if !missing(number) {
                 let is_null = |value: &Valued| value.seen == Some(Seen::Null);
                 if values.columns.get(number).is_some_and(|values| values.iter().all(is_null)) {
-                    let what = format!(
-                        "column {name}: `{path}` is null in all of {sampled}, so nothing of it could be checked"
-                    );
+                    let what =
+                        format!("column {name}: `{path}` is null in {in_all}, so nothing of it could be checked");
                     said.push(Advice { key: key.clone(), what, remedy: "nothing, if that was meant".into() });
                 }
                 continue;
             }
-            let none = format!("column {name}: none of {sampled} has `{path}`, so it would be NULL");
-            let (what, remedy) = match near(column) {
+            let none = format!("column {name}: {none_has} `{path}`, so it would be NULL");
+            let found = absent[number].clone().and_then(|near| {
+                let found = self.read_from(samples, column, &near.path)?;
+                Some((near, found))
+            });
+            let (what, remedy) = match found {
                 None => {
                     let keys = top(&values.paths, 8);
                     let has =
                         if keys.is_empty() { "no keys at all".into() } else { format!("the keys {}", keys.join(", ")) };
-                    (format!("{none}; the records have {has}"), "correct `path`, or take the column out".to_string())
+                    let who = if all == 1 { "it has" } else { "the records have" };
+                    (format!("{none}; {who} {has}"), "correct `path`, or take the column out".to_string())
                 }
-                Some(Near { path, records, is_case }) => {
-                    let found = SourceColumn { path, ..column.clone() };
+                Some((Near { path, records, is_case }, found)) => {
                     let line = column_text(&found, self.stream.strict);
-                    let what = format!("{none}; {records} of them have `{}`", found.path);
-                    match is_case && all_by_case {
+                    let what = format!("{none}; {} `{path}`", some_have(records));
+                    let is_as_declared = SourceColumn { path, ..column.clone() } == found;
+                    match is_case && all_by_case && is_as_declared {
                         true => (what, format!("write keys = \"ignore-case\" in this [[stream]], or {line}")),
                         false => (what, format!("write {line}, if that is what was meant")),
                     }
@@ -252,6 +320,18 @@ impl Stream<'_> {
             };
             said.push(Advice { key: key.clone(), what, remedy });
         }
+    }
+
+    /// The column as it would be read from another path: as it is declared if it takes most of what stands there, or else with the reading or
+    /// the type of its family that takes all.
+    fn read_from(&self, samples: &[&Sample], column: &SourceColumn, path: &Path) -> Option<SourceColumn> {
+        let moved = SourceColumn { path: path.clone(), ..column.clone() };
+        let values: Vec<Seen> = at(samples, path).into_iter().filter(|value| *value != Seen::Null).collect();
+        let is_taken = |value: &&Seen| take(&moved, self.stream.format, std::slice::from_ref(*value)).is_some();
+        if values.iter().filter(is_taken).count() * 2 > values.len() || values.is_empty() {
+            return Some(moved);
+        }
+        same_family(&moved, self.stream.format, &values)
     }
 
     fn try_target(
@@ -272,14 +352,20 @@ impl Stream<'_> {
         let skipped: usize =
             samples.iter().map(|sample| (0..sample.len()).filter(|r| sample.value(*r).is_none()).count()).sum();
         let rejected = records - skipped - filtered - rows;
-        let mut counted = match is_fitted {
-            true => format!("table {table}: {rows} of {records} sampled records become rows"),
+        let mut sum_up = match is_fitted {
+            true => format!(
+                "table {table}: {rows} of {} {}",
+                counted(records, "sampled record"),
+                if records == 1 { "becomes a row" } else { "become rows" }
+            ),
             false => format!(
-                "table {table}: the query gives {rows} rows of {records} sampled records, and whether they fit is not known"
+                "table {table}: the query gives {} of {}, and whether they fit is not known",
+                counted(rows, "row"),
+                counted(records, "sampled record")
             ),
         };
         for (count, what) in [(filtered, "left out by WHERE"), (skipped, "without a value"), (rejected, "rejected")] {
-            counted += &if count > 0 { format!(", {count} {what}") } else { String::new() };
+            sum_up += &if count > 0 { format!(", {count} {what}") } else { String::new() };
         }
         let is_bad = self.is_too_many(rejected, records);
         let key = format!("target {table}: query");
@@ -288,14 +374,14 @@ impl Stream<'_> {
                 0 => format!("see what stream {} says above", self.stream.name),
                 _ => "see the columns that are listed".to_string(),
             };
-            let said = Advice { key: key.clone(), what: counted, remedy };
+            let said = Advice { key: key.clone(), what: sum_up, remedy };
             if is_bad { tried.findings.push(said) } else { tried.notes.push(said) }
         } else if filtered + skipped == records && filtered > 0 {
-            let what = format!("table {table}: 0 of {records} sampled records pass WHERE");
+            let what = format!("table {table}: 0 of {} pass WHERE", counted(records, "sampled record"));
             let remedy = "nothing, if these records are not for it; else correct the condition".to_string();
             tried.notes.push(Advice { key: key.clone(), what, remedy });
         } else {
-            tried.good.push(counted);
+            tried.good.push(sum_up);
         }
         let said = if is_bad { &mut tried.findings } else { &mut tried.notes };
         let stages: [(&str, FaultsOf); 2] = [("query", |loaded| &loaded.query), ("fit", |loaded| &loaded.fit)];
@@ -318,13 +404,16 @@ impl Stream<'_> {
                     (None, _) => "the row does not fit".into(),
                 };
                 let what = format!(
-                    "{of} in {} of {records} records: {}",
+                    "{of} in {} of {}: {}",
                     group.records.len(),
+                    counted(records, "record"),
                     group.text(group.value.as_deref())
                 );
                 let selected = number.and_then(|number| selection.columns.get(number));
                 let remedy = match (stage, selected.zip(number.and_then(|number| columns.get(number)?.as_ref()))) {
-                    ("fit", Some((selected, column))) => remedy(table, selected, column, &group.values),
+                    ("fit", Some((selected, column))) => {
+                        remedy(table, selected, source(self.stream, target, selected), column, &group.values)
+                    }
                     ("fit", None) => "shorten what the query gives: Redshift takes no row that is longer".into(),
                     _ => "have the query take such a value, with CASE or nullif, or leave such records out with WHERE"
                         .into(),
@@ -341,157 +430,12 @@ fn find<'c>(catalog: &'c Catalog, target: &TargetOptions, selected: &SelectedCol
     (!column.is_identity && fit::can_fit(&selected.kind, &column.kind).is_ok()).then_some(column)
 }
 
-/// The column of the table that the name of a selected one means.
-fn named<'c>(catalog: &'c Catalog, target: &TargetOptions, selected: &SelectedColumn) -> Option<&'c TargetColumn> {
-    column_of(catalog.get(&target.table)?, &selected.name)
-}
-
-/// Whether a selected column is this declared one as it is.
-fn is_plain(selected: &SelectedColumn, target: &TargetOptions, declared: Option<usize>) -> bool {
-    matches!(selected.value, operators::query::select::Value::Input(_))
-        && trial::inputs(selected, &target.selection).first().copied() == declared
-}
-
-/// A value of a declared column.
-struct Valued {
-    sample: usize,
-    record: usize,
-    /// As the record has it.
-    text: String,
-    /// `None` for what is no text.
-    seen: Option<Seen>,
-}
-
-/// What the records have.
-struct Values {
-    /// Records that can be read.
-    records: usize,
-    /// The values of each declared column.
-    columns: Vec<Vec<Valued>>,
-    paths: Paths,
-}
-
-impl Values {
-    fn of(stream: &StreamOptions, samples: &[&Sample]) -> Values {
-        let mut columns: Vec<Vec<Valued>> = stream.columns.iter().map(|_| Vec::new()).collect();
-        let (mut records, mut paths) = (0, Paths::new());
-        let key = |path: &[Segment]| -> Vec<Segment> {
-            let lower = |step: &Segment| match step {
-                Segment::Key(key) if stream.any_case => Segment::Key(key.to_ascii_lowercase()),
-                other => other.clone(),
-            };
-            path.iter().map(lower).collect()
-        };
-        let mut wanted: HashMap<Vec<Segment>, Vec<usize>> = HashMap::new();
-        for (number, column) in stream.columns.iter().enumerate() {
-            wanted.entry(key(&column.path.0)).or_default().push(number);
-        }
-        for (sample, all) in samples.iter().enumerate() {
-            for record in 0..all.len() {
-                let Some(bytes) = all.value(record) else { continue };
-                if stream.format == Format::Raw {
-                    let (text, seen) = (String::from_utf8_lossy(bytes).into_owned(), Some(Seen::of_bytes(bytes)));
-                    columns.iter_mut().for_each(|column| {
-                        column.push(Valued { sample, record, text: text.clone(), seen: seen.clone() });
-                    });
-                    records += 1;
-                    continue;
-                }
-                let Ok(text) = std::str::from_utf8(bytes) else { continue };
-                // Whether it is JSON is known at its end.
-                let mut found: Vec<(Vec<Segment>, String)> = Vec::new();
-                let mut seen: Vec<Vec<Segment>> = Vec::new();
-                let walked = json::walk(text, &mut |path, value| {
-                    if wanted.contains_key(&key(path)) {
-                        found.push((key(path), value.into()));
-                    }
-                    seen.push(path.to_vec());
-                });
-                if walked.is_err() || !text.trim_start().starts_with('{') {
-                    continue;
-                }
-                records += 1;
-                for path in seen.into_iter().collect::<BTreeSet<_>>() {
-                    if paths.len() < PATHS_MAX || paths.contains_key(&path) {
-                        *paths.entry(path).or_default() += 1;
-                    }
-                }
-                // Of a key that stands twice the later counts.
-                let latest: HashMap<Vec<Segment>, String> = found.into_iter().collect();
-                for (path, text) in latest {
-                    for number in wanted.get(&path).into_iter().flatten() {
-                        let seen = Seen::of_json(&text);
-                        columns[*number].push(Valued { sample, record, text: text.clone(), seen });
-                    }
-                }
-            }
-        }
-        Values { records, columns, paths }
-    }
-}
-
-/// Faults by column.
-struct Groups(BTreeMap<Option<String>, Group>);
-
-/// Faults of one column.
-struct Group {
-    /// The first of them, by sample and place in it.
-    first: (usize, usize),
-    records: BTreeSet<(usize, usize)>,
-    /// How many of each kind.
-    kinds: BTreeMap<String, usize>,
-    reason: String,
-    at: String,
-    value: Option<String>,
-    /// What the query or the table was given.
-    values: Vec<Option<String>>,
-}
-
-impl Groups {
-    fn of<'f>(faults: impl Iterator<Item = (usize, &'f Sample, &'f Fault)>) -> Groups {
-        let mut groups: BTreeMap<Option<String>, Group> = BTreeMap::new();
-        for (number, sample, fault) in faults {
-            let place = (number, fault.record);
-            let group = groups.entry(fault.column.clone()).or_insert_with(|| Group {
-                first: place,
-                records: BTreeSet::new(),
-                kinds: BTreeMap::new(),
-                reason: fault.reason.clone(),
-                at: sample.at(fault.record).map_or(String::new(), |(partition, offset)| {
-                    format!("{}[{}] at offset {offset}", partition.topic, partition.partition)
-                }),
-                value: fault.value.clone(),
-                values: Vec::new(),
-            });
-            group.records.insert(place);
-            *group.kinds.entry(kind(&fault.reason).to_string()).or_default() += 1;
-            group.values.push(fault.value.clone());
-        }
-        Groups(groups)
-    }
-}
-
-/// The words of a reason that do not depend on the record.
-fn kind(reason: &str) -> &str {
-    reason.split(':').next().unwrap_or(reason)
-}
-
-impl Group {
-    /// Why, with an example.
-    fn text(&self, value: Option<&str>) -> String {
-        let value = value.map_or(String::new(), |value| format!(", given {}", shown(value)));
-        let others = self.kinds.iter().filter(|(other, _)| *other != kind(&self.reason));
-        let others: Vec<String> = others.map(|(kind, count)| format!("{count} times {}", shown(kind))).collect();
-        let others = if others.is_empty() { String::new() } else { format!("; also {}", others.join(", ")) };
-        format!("{} ({}{value}){others}", shown_reason(&self.reason), self.at)
-    }
-}
-
-/// A reason, which may have a long value in it.
-fn shown_reason(reason: &str) -> String {
-    match reason.split_once(": ") {
-        Some((kind, found)) => format!("{kind}: {}", shown(found)),
-        None => shown(reason),
+/// The stream's column that a selected one is as it is, if it is one.
+fn source<'s>(stream: &'s StreamOptions, target: &TargetOptions, selected: &SelectedColumn) -> Option<&'s str> {
+    let Value::Input(place) = selected.value else { return None };
+    match target.selection.inputs.get(place) {
+        Some(Input::Column(number)) => stream.columns.get(*number).map(|column| column.name.as_str()),
+        _ => None,
     }
 }
 
@@ -500,7 +444,7 @@ mod tests {
     use std::sync::Arc;
 
     use checkpoint::TopicPartition;
-    use connectors::{ColumnKind, RawBatch};
+    use connectors::{RawBatch, TableName};
     use operators::places::Place;
 
     use super::*;
@@ -582,7 +526,7 @@ query = "SELECT id, amount, at, note, 100 / id AS q FROM s WHERE id >= 0"
             [
                 "stream s: columns: column amount does not decode in 2 of 3 records: a number that is not whole: 12.34 (t[2] at offset 10, \
                  given 12.34) | write { name = \"amount\", type = \"decimal(12,2)\" }; column amount of public.t is integer: make it \
-                 decimal(12,2), or write CAST(amount AS integer) AS amount in its query",
+                 decimal(12,2), or write CAST(amount AS integer) AS amount in its query, which rounds",
                 "stream s: columns: column at does not decode in 3 of 3 records: a number where timestamptz is declared, without `time` = \
                  epoch_s, epoch_ms, epoch_us, epoch_ns: 1795514400123 (t[2] at offset 10, given 1795514400123) | write { name = \"at\", \
                  type = \"timestamptz\", time = \"epoch_ms\" }",
@@ -634,7 +578,7 @@ query = "SELECT id, amount, at, note, 100 / id AS q FROM s WHERE id >= 0"
             [
                 "stream s: columns: column user_id: none of 2 sampled records has `user_id`, so it would be NULL; 2 of them have `userId` | \
                  write { name = \"user_id\", type = \"bigint\", path = \"userId\" }, if that is what was meant",
-                "stream s: columns: column order_id: none of 2 sampled records has `order.id`, so it would be NULL; 1 of them have `orderId` \
+                "stream s: columns: column order_id: none of 2 sampled records has `order.id`, so it would be NULL; 1 of them has `orderId` \
                  | write { name = \"order_id\", type = \"bigint\", path = \"orderId\" }, if that is what was meant",
                 "stream s: columns: column country: none of 2 sampled records has `country`, so it would be NULL; the records have the keys \
                  gone, userId, orderId | correct `path`, or take the column out",
@@ -691,9 +635,9 @@ query = "SELECT id, amount, at, note, 100 / id AS q FROM s WHERE id >= 0"
         let said = lines(&tried.findings);
         assert!(
             said[0]
-                .contains("the query gives 0 rows of 1 sampled records, and whether they fit is not known, 1 rejected")
+                .contains("the query gives 0 rows of 1 sampled record, and whether they fit is not known, 1 rejected")
         );
-        assert!(said[1].contains("column q fails in the query in 1 of 1 records: division by zero"), "{said:?}");
+        assert!(said[1].contains("column q fails in the query in 1 of 1 record: division by zero"), "{said:?}");
         assert_eq!(said.len(), 2);
     }
 
@@ -726,10 +670,164 @@ query = "SELECT body FROM b"
         };
         assert!(of("stream a: columns: column n").contains("given \"\\u{9b}31m\""), "{said:?}");
         assert!(of("stream a: columns: 1 of 2 records cannot be read").contains("schema registry"));
+        let bytes = [topic(0, "a", &[Some(b"\xff\xfe")])];
+        let bytes = lines(&tried(&job(text), &bytes, &Catalog::new()).findings).join("\n");
+        assert!(bytes.contains("1 of 1 record cannot be read: not UTF-8"), "{bytes}");
+        assert!(bytes.contains("one column of type varbyte") && !bytes.contains("varchar"), "{bytes}");
         assert!(
             of("stream b: columns: column body does not decode in 1 of 3 records: longer than varchar(4)")
                 .contains("| write {")
         );
         assert!(of("stream b: columns: 1 of 3 records cannot be read: not UTF-8").contains("varbyte"));
+    }
+
+    /// The findings of a stream with the column `v`, whose records have these values, and the notes.
+    fn of_column(kind: &str, selects: &str, table: &[(&str, &str, bool)], values: &[&str]) -> (String, String) {
+        let text = format!(
+            "[[stream]]\nname = \"s\"\ntopic = \"t\"\ncolumns = [ {{ name = \"v\", type = {kind} }} ]\n[[target]]\ntable = \"public.t\"\n\
+             query = \"\"\"SELECT {selects} FROM s\"\"\"\n"
+        );
+        let values: Vec<String> = values.iter().map(|value| format!("{{\"v\":{value}}}")).collect();
+        let topic = topic(0, "t", &values.iter().map(|value| Some(value.as_bytes())).collect::<Vec<_>>());
+        let tried = tried(&job(&text), &[topic], &catalog(table));
+        (lines(&tried.findings).join("\n"), lines(&tried.notes).join("\n"))
+    }
+
+    #[test]
+    fn what_stands_beside_the_line_was_tried_too() {
+        for (kind, selects, table, values, parts, absent) in [
+            ("date", "v", ("v", "date", false), &["20052", "20053"][..], &["is date: make it bigint"][..], "CAST"),
+            (
+                "decimal(12,2)",
+                "v",
+                ("v", "decimal(12,2)", false),
+                &["\"1,5\"", "\"2,75\""],
+                &["type = \"varchar(64)\"", "is decimal(12,2): make it varchar(64)"],
+                "CAST",
+            ),
+            (
+                "integer",
+                "v",
+                ("v", "integer", false),
+                &["\"N/A\"", "\"5\"", "true", "true"],
+                &["is integer: make it varchar(64)"],
+                "CAST",
+            ),
+            (
+                "integer",
+                "v AS w",
+                ("w", "integer", false),
+                &["1.5", "2.5"],
+                &["is integer: make it decimal(11,1), or write CAST(v AS integer) AS w in its query, which rounds"],
+                "then",
+            ),
+            (
+                "date",
+                "v",
+                ("v", "date", false),
+                &["\"2026-11-24 10:00:00\""],
+                &["or write CAST(v AS date) AS v in its query, which leaves out the time of the day"],
+                "then",
+            ),
+            (
+                "timestamptz",
+                "date_trunc('day', v) AS w",
+                ("w", "timestamptz", false),
+                &["\"soon\""],
+                &["change the query of public.t, which is refused then: "],
+                "CAST",
+            ),
+            (
+                "integer",
+                "v * 2 AS w",
+                ("w", "integer", false),
+                &["1.5"],
+                &["column w of public.t is integer: make it decimal("],
+                "CAST",
+            ),
+            (
+                "boolean",
+                "v",
+                ("v", "boolean", false),
+                &["\"on\"", "\"off\""],
+                &["is boolean: make it varchar(64)"],
+                "CAST",
+            ),
+            (
+                "smallint",
+                "v",
+                ("v", "integer", true),
+                &["40000", "50000", "1e400"],
+                &["column v of public.t fails then in 1 of 3 records: NULL where the target's column is NOT NULL"],
+                "widen",
+            ),
+            (
+                "varchar(3)",
+                "CAST(v AS integer) AS v",
+                ("v", "integer", false),
+                &["\"12345\"", "\"many\""],
+                &["change the query of public.t: its column v fails then in 1 of 2 records: "],
+                "or write",
+            ),
+        ] {
+            let (findings, _) = of_column(&format!("\"{kind}\""), selects, &[table], values);
+            let line = findings.lines().next().unwrap_or_default();
+            assert!(parts.iter().all(|part| line.contains(part)), "{kind} {parts:?}: {line}");
+            assert!(!line.contains(absent), "{kind} {absent}: {line}");
+        }
+        let values = ["1", "2", "3", "4.5", "\"N/A\"", "\"N/A\""];
+        let (_, notes) = of_column("\"integer\", strict = true", "v", &[("v", "integer", false)], &values);
+        assert!(notes.contains("CAST"), "{notes}");
+    }
+
+    #[test]
+    fn numbers_that_count_another_unit_are_a_note() {
+        let table = [("v", "timestamptz", false)];
+        let of = |unit: &str, values: &[&str]| {
+            let (findings, notes) = of_column(&format!("\"timestamptz\", time = \"{unit}\""), "v", &table, values);
+            assert_eq!(findings, "");
+            notes
+        };
+        assert_eq!(
+            of("epoch_ms", &["1732575600", "1732575601"]),
+            "stream s: columns: column v: 2 of 2 numbers would be times before 1980, as if they counted something else (t[2] at offset 10, \
+             given 1732575600 is 1970-01-21 01:16:15.600000 UTC as epoch_ms) | write { name = \"v\", type = \"timestamptz\", time = \"epoch_s\" }"
+        );
+        let mixed = of("epoch_ms", &["1732575600123", "1732575600123", "1732575600"]);
+        assert!(
+            mixed.contains("1 of 3 numbers") && mixed.contains("at offset 12") && mixed.contains("CASE"),
+            "{mixed}"
+        );
+        assert_eq!(of("epoch_ms", &["1732575600123", "157766400000", "0"]), "", "times may be old");
+        assert_eq!(of("epoch_s", &["1732575600"]), "");
+    }
+
+    #[test]
+    fn a_path_is_tried_before_it_is_named() {
+        let of = |columns: &str, record: &'static str| {
+            let text = format!(
+                "[[stream]]\nname = \"s\"\ntopic = \"t\"\ncolumns = [ {columns} ]\n[[target]]\ntable = \"public.t\"\nquery = \"SELECT 1 \
+                 AS one FROM s\"\n"
+            );
+            let catalog = catalog(&[("one", "integer", false)]);
+            lines(&tried(&job(&text), &[records(&[record])], &catalog).notes).join("\n")
+        };
+        let qty = r#"{ name = "qty", type = "integer", path = "payload.order.qty" }"#;
+        let said = of(qty, r#"{"payload":{"order":{"id":"A1","total":"12.345"}}}"#);
+        assert_eq!(
+            said,
+            "stream s: columns: column qty: the one sampled record has no `payload.order.qty`, so it would be NULL; it has the keys payload | \
+             correct `path`, or take the column out"
+        );
+        let said = of(r#"{ name = "qty", type = "integer" }"#, r#"{"order":{"qty":{"a":1}},"line":{"qty":5}}"#);
+        assert!(
+            said.contains("it has `line.qty` | write { name = \"qty\", type = \"integer\", path = \"line.qty\" }"),
+            "{said}"
+        );
+        let said = of(r#"{ name = "at", type = "timestamptz" }"#, r#"{"At":1795514400000}"#);
+        assert!(
+            said.contains("write { name = \"at\", type = \"timestamptz\", path = \"At\", time = \"epoch_ms\" }"),
+            "{said}"
+        );
     }
 }
