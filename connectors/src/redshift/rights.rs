@@ -209,7 +209,8 @@ mod tests {
         assert_eq!(needs.iter().filter(|(on, ..)| matches!(on, On::Schema(_))).count(), 2);
         let asker = Asker { user: "IAMR:load".into(), database: "dev".into() };
         let of = |on: On| -> Vec<Need> { needs.iter().filter(|need| need.0 == on).cloned().collect() };
-        let said = |needs: &[Need]| grouped(&asker, needs, &targets).iter().map(|m| m.to_string()).collect::<Vec<_>>();
+        let line = |missing: &MissingRight| format!("{missing}. {}", missing.grant);
+        let said = |needs: &[Need]| grouped(&asker, needs, &targets).iter().map(line).collect::<Vec<_>>();
         assert_eq!(
             said(&of(On::Table(targets[0].clone()))),
             ["user IAMR:load has no INSERT and no SELECT on table public.Clicks, which is needed for: run, verify. \

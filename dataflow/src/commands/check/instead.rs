@@ -236,7 +236,7 @@ mod tests {
         let text = column_text(&instead.column, column.reading.strict);
         let job = job::of_text(&format!(
             "version = 1\njob = \"j\"\n[kafka]\nbrokers = \"b:1\"\n[staging]\nurl = \"s3://b/p\"\n[redshift]\nhost = \"h\"\ndatabase = \"d\"\n\
-             user = \"u\"\npassword = {{ env = \"P\" }}\niam_role = \"r\"\n[[stream]]\nname = \"s\"\ntopic = \"t\"\nformat = \"{}\"\nstrict = {}\n\
+             user = \"u\"\npassword = {{ env = \"P\" }}\niam_role = \"arn:r\"\n[[stream]]\nname = \"s\"\ntopic = \"t\"\nformat = \"{}\"\nstrict = {}\n\
              columns = [ {text} ]\n[[target]]\ntable = \"public.t\"\nquery = \"SELECT c FROM s\"\n",
             format.word(),
             column.reading.strict
