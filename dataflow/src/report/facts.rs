@@ -61,8 +61,6 @@ struct Rare {
     /// When the epoch that has records is closed, at the latest.
     due_at: Option<Instant>,
     last: Option<Loaded>,
-    /// The last load, or when there was last nothing to load.
-    progress_at: Instant,
     /// Values that a policy changed, by stream or table, and column; one count for each worker.
     changed: BTreeMap<(String, String), Vec<Arc<AtomicU64>>>,
 }
@@ -155,8 +153,8 @@ pub struct TopicLag {
     /// Offsets that are not loaded, up to the high watermarks: records of open transactions are among them. Unknown until Kafka has
     /// answered.
     pub unloaded: Option<u64>,
-    /// How old the records are that wait, at most, in the partition that is furthest behind: as old as the newest loaded one, or
-    /// as long as something has been waiting.
+    /// How old the records are that wait in the partition that is furthest behind. At most as old as the newest loaded one, or as long
+    /// as something has been waiting; but never younger than what an open transaction holds up.
     pub behind_ms: Option<u64>,
 }
 
@@ -212,13 +210,6 @@ fn complete_up_to(partitions: &[PartitionFacts]) -> Option<Micros> {
     all?.into_iter().min()
 }
 
-fn held_up(partitions: &[PartitionFacts]) -> Option<HeldUp> {
-    let held = || partitions.iter().filter_map(|p| p.held_up().map(|(offset, since)| (since, &p.partition, offset)));
-    let (since, TopicPartition { topic, partition }, offset) = held().min()?;
-    let others = held().count() - 1;
-    Some(HeldUp { topic: topic.to_string(), partition: *partition, offset, since_us: since.0, others })
-}
-
 impl Snapshot {
     /// Offsets that are not loaded, over all topics.
     pub fn unloaded(&self) -> Option<u64> {
@@ -250,7 +241,6 @@ impl Facts {
             loading: None,
             due_at: None,
             last: None,
-            progress_at: Instant::now(),
             changed: BTreeMap::new(),
         };
         Facts {
@@ -307,12 +297,12 @@ impl Facts {
                 self.dead_letters.fetch_add(*dead_letters, Ordering::Relaxed);
                 let now = Instant::now();
                 let mut rare = self.rare();
-                rare.progress_at = now;
                 rare.loading = None;
                 rare.last = Some(Loaded { epoch: *last, rows: *rows, took: *took, at: now });
                 for span in spans {
                     if let Some((place, standing)) = rare.standing(&span.partition) {
                         standing.loaded = span.end;
+                        standing.progress_at = now;
                         standing.loaded_ms = span.last.as_ref().map(|last| last.timestamp_ms).or(standing.loaded_ms);
                         standing.look(self.read_up_to(place), now);
                     }
@@ -351,10 +341,6 @@ impl Facts {
                 standing.look(self.read_up_to(place), now); // before it has more
                 standing.ends(*ends, asked_at);
             }
-        }
-        let mut all = rare.partitions.iter().enumerate();
-        if all.all(|(place, standing)| standing.unloaded(self.read_up_to(place)) == Some(0)) {
-            rare.progress_at = Instant::now();
         }
     }
 
@@ -413,7 +399,7 @@ impl Facts {
             changed: changed(&rare.changed),
             topics: if only_reads { Vec::new() } else { self.lags(&rare.partitions, now, now_ms) },
             complete_up_to_us: complete_up_to(&rare.partitions).map(|at| at.0),
-            held_up: held_up(&rare.partitions),
+            held_up: self.held_up(&rare.partitions),
             last,
             worked: self.meter.worked(),
         };
@@ -423,22 +409,45 @@ impl Facts {
             only_reads,
             unloaded: snapshot.unloaded().filter(|_| rare.ends_known),
             behind: snapshot.behind(),
-            progress_ago: now.saturating_duration_since(rare.progress_at),
+            progress_ago: self.progress_ago(&rare.partitions, now),
             patience: self.patience,
         });
         snapshot
     }
 
+    fn held_up(&self, partitions: &[PartitionFacts]) -> Option<HeldUp> {
+        let of_one = |(place, standing): (usize, &PartitionFacts)| {
+            let (offset, since) = standing.held_up(self.read_up_to(place))?;
+            Some((since, standing.partition.clone(), offset))
+        };
+        let held: Vec<(Micros, TopicPartition, i64)> = partitions.iter().enumerate().filter_map(of_one).collect();
+        let others = held.len().saturating_sub(1);
+        let (since, TopicPartition { topic, partition }, offset) = held.into_iter().min()?;
+        Some(HeldUp { topic: topic.to_string(), partition, offset, since_us: since.0, others })
+    }
+
+    /// For how long something has waited in a partition of which nothing was loaded: what is loaded of others is no help to it.
+    fn progress_ago(&self, partitions: &[PartitionFacts], now: Instant) -> Duration {
+        let waits =
+            |(place, standing): &(usize, &PartitionFacts)| standing.unloaded(self.read_up_to(*place)) != Some(0);
+        let waiting = partitions.iter().enumerate().filter(waits);
+        waiting.map(|(_, standing)| now.saturating_duration_since(standing.progress_at)).max().unwrap_or_default()
+    }
+
     fn lags(&self, partitions: &[PartitionFacts], now: Instant, now_ms: i64) -> Vec<TopicLag> {
         let mut lags: Vec<TopicLag> = Vec::new();
         for (place, standing) in partitions.iter().enumerate() {
-            let (partition, unloaded) = (&standing.partition, standing.unloaded(self.read_up_to(place)));
-            let age = standing.loaded_ms.map(|ms| now_ms.saturating_sub(ms).max(0) as u64);
+            let read = self.read_up_to(place);
+            let (partition, unloaded) = (&standing.partition, standing.unloaded(read));
+            let age_of = |ms: i64| now_ms.saturating_sub(ms).max(0) as u64;
+            let age = standing.loaded_ms.map(age_of);
             // What waits is younger than the newest loaded record, and than the moment at which nothing waited: in a partition
             // that has a record an hour, the first alone would be an hour.
             let waits = standing.empty_at.map(|at| now.saturating_duration_since(at).as_millis() as u64);
-            let behind_ms =
-                age.into_iter().chain(waits).min().filter(|_| unloaded.is_some_and(|unloaded| unloaded > 0));
+            let at_most = age.into_iter().chain(waits).min();
+            // Of what is held up the age is known, whatever was loaded before it.
+            let held = standing.held_up(read).map(|(_, since)| age_of(since.0 / 1000).min(waits.unwrap_or(u64::MAX)));
+            let behind_ms = at_most.max(held).filter(|_| unloaded.is_some_and(|unloaded| unloaded > 0));
             match lags.last_mut().filter(|lag| lag.topic == *partition.topic) {
                 Some(lag) => {
                     lag.unloaded = lag.unloaded.zip(unloaded).map(|(a, b)| a + b);
@@ -657,6 +666,39 @@ mod tests {
         facts.ends(&[end(0, 10), end(1, 14)], Micros(4));
         facts.happened(&loaded(1, 1, 10, 14, 99_000));
         assert_eq!((now(0).state, now(0).held_up, now(0).complete_up_to_us), (State::Idle, None, Some(4)));
+    }
+
+    /// It was open before the start, and other partitions load all the time.
+    #[test]
+    fn loads_of_others_do_not_hide_what_is_held_up() {
+        let facts = Facts::new(&[place(0), place(1)], 1, Duration::from_secs(1), false, Arc::default());
+        let held = || (TopicPartition::new("t", 0), Ends { last_stable: 10, high_watermark: 13 });
+        for at in [3_000_000, 8_000_000] {
+            facts.ends(&[held(), end(1, 11)], Micros(at));
+        }
+        let now = |s: u64| facts.snapshot(Instant::now() + Duration::from_secs(s), 8_000 + 1000 * s as i64);
+        facts.happened(&loaded(1, 1, 10, 11, 8_000));
+        assert_eq!((now(0).state, now(0).behind()), (State::Running, Some(Duration::from_secs(5))));
+        facts.answered(Instant::now() + Duration::from_secs(75));
+        assert_eq!((now(75).state, now(75).behind()), (State::Behind, Some(Duration::from_secs(80))));
+        // Its record says that it is older than this process.
+        facts.is_old(&TopicPartition::new("t", 0), 10, Some(Micros(-60_000_000)));
+        assert_eq!((now(0).state, now(0).behind()), (State::Behind, Some(Duration::from_secs(68))));
+        facts.happened(&Event::Fetched { records: 3, offsets: 4, positions: vec![(0, 14)] });
+        assert_eq!((now(0).state, now(0).held_up, now(0).behind()), (State::Running, None, None), "it is at its end");
+    }
+
+    /// Its reader stands, and says nothing.
+    #[test]
+    fn loads_of_others_do_not_hide_a_partition_of_which_nothing_is_loaded() {
+        let facts = Facts::new(&[place(0), place(1)], 1, Duration::from_secs(1), false, Arc::default());
+        facts.ends(&[end(0, 20), end(1, 20)], Micros(1));
+        let after = |seconds| facts.snapshot(Instant::now() + Duration::from_secs(seconds), 100_000).state;
+        facts.rare().partitions[0].progress_at -= Duration::from_secs(60);
+        facts.happened(&loaded(1, 1, 10, 15, 99_000));
+        assert_eq!(after(0), State::Behind);
+        facts.happened(&loaded(2, 0, 10, 15, 99_000));
+        assert_eq!(after(0), State::Running);
     }
 
     #[test]

@@ -506,7 +506,7 @@ mod tests {
         facts.ends(&[open(0), ended], Micros(1_000_000));
         assert_eq!(
             line(),
-            "4 offsets not loaded; clicks[0] is held up at offset 5 by a transaction that is open since 1970-01-01T00:00:00Z"
+            "4 offsets not loaded, 0 s behind; clicks[0] is held up at offset 5 by a transaction that is open since 1970-01-01T00:00:00Z"
         );
         for at in [2_000_000, 3_000_000] {
             facts.ends(&[open(0), open(1)], Micros(at));

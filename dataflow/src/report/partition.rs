@@ -35,6 +35,8 @@ pub(super) struct PartitionFacts {
     open: Option<Open>,
     /// When it was last seen that nothing waits; `None` if never.
     pub(super) empty_at: Option<Instant>,
+    /// When it was last loaded further, or nothing waited; at first when it was first looked at.
+    pub(super) progress_at: Instant,
 }
 
 /// A transaction that is not at its end, and was not either when Kafka was asked before.
@@ -58,6 +60,7 @@ impl PartitionFacts {
             marks: Marks::default(),
             open: None,
             empty_at: None,
+            progress_at: Instant::now(),
         }
     }
 
@@ -65,6 +68,7 @@ impl PartitionFacts {
     pub(super) fn look(&mut self, read: i64, now: Instant) {
         if self.unloaded(read) == Some(0) {
             self.empty_at = Some(now);
+            self.progress_at = now;
         }
     }
 
@@ -81,9 +85,11 @@ impl PartitionFacts {
         };
     }
 
-    /// Where the transaction begins that holds it up, and since when that is open. One that was met once is most likely at its end.
-    pub(super) fn held_up(&self) -> Option<(i64, Micros)> {
-        self.open.as_ref().filter(|open| open.looks > 1).map(|open| (open.offset, open.since))
+    /// Where the transaction begins that holds it up, and since when that is open. One that was met once is most likely at its end, and
+    /// one whose records were read is: Kafka gives none of a transaction that is open.
+    pub(super) fn held_up(&self, read: i64) -> Option<(i64, Micros)> {
+        let is_passed = |open: &Open| open.offset < read.max(self.loaded);
+        self.open.as_ref().filter(|open| open.looks > 1 && !is_passed(open)).map(|open| (open.offset, open.since))
     }
 
     /// The offset of a record of which it was not asked yet how old it is.
@@ -186,23 +192,28 @@ mod tests {
     fn an_open_transaction_holds_up() {
         let mut p = partition();
         said(&mut p, 10, 10, 1);
-        assert_eq!((p.unloaded(10), p.held_up(), p.complete_up_to()), (Some(0), None, Some(Micros(1))));
+        assert_eq!((p.unloaded(10), p.held_up(10), p.complete_up_to()), (Some(0), None, Some(Micros(1))));
         said(&mut p, 10, 14, 2);
-        assert_eq!((p.unloaded(10), p.held_up(), p.to_ask()), (Some(4), None, None), "it may be at its end by now");
+        assert_eq!((p.unloaded(10), p.held_up(10), p.to_ask()), (Some(4), None, None), "it may be at its end by now");
         said(&mut p, 10, 15, 7);
-        assert_eq!((p.unloaded(10), p.held_up(), p.to_ask()), (Some(5), Some((10, Micros(2))), Some(10)));
+        assert_eq!((p.unloaded(10), p.held_up(10), p.to_ask()), (Some(5), Some((10, Micros(2))), Some(10)));
         assert_eq!(p.complete_up_to(), Some(Micros(1)), "what came later cannot be loaded");
         p.is_old(10, Some(Micros(0)));
-        assert_eq!((p.held_up(), p.to_ask()), (Some((10, Micros(0))), None), "it is asked once");
+        assert_eq!((p.held_up(10), p.to_ask()), (Some((10, Micros(0))), None), "it is asked once");
         // A producer whose clock is ahead cannot make it younger than it was seen to be.
         p.is_old(10, Some(Micros(99)));
-        assert_eq!(p.held_up(), Some((10, Micros(0))));
+        assert_eq!(p.held_up(10), Some((10, Micros(0))));
+        // What is after its beginning was read, or loaded: it is at its end, although Kafka was not asked again.
+        assert_eq!(p.held_up(15), None);
+        p.loaded = 15;
+        assert_eq!(p.held_up(10), None);
+        p.loaded = 10;
         // The next transaction is another one.
         said(&mut p, 12, 15, 12);
-        assert_eq!(p.held_up(), None);
+        assert_eq!(p.held_up(10), None);
         said(&mut p, 15, 15, 17);
         p.loaded = 15;
-        assert_eq!((p.held_up(), p.unloaded(15), p.complete_up_to()), (None, Some(0), Some(Micros(17))));
+        assert_eq!((p.held_up(15), p.unloaded(15), p.complete_up_to()), (None, Some(0), Some(Micros(17))));
     }
 
     #[test]

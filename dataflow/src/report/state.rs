@@ -21,7 +21,7 @@ pub struct Seen {
     pub unloaded: Option<u64>,
     /// How old the records are that wait, at most.
     pub behind: Option<Duration>,
-    /// Since the last load, or since there was nothing to load.
+    /// Since the last load of the partition that stands still longest of those in which something waits, or since nothing waited there.
     pub progress_ago: Duration,
     /// Three epochs, and a little.
     pub patience: Duration,
