@@ -41,12 +41,10 @@ pub(super) struct Fold {
     said: BTreeMap<String, Micros>,
 }
 
-/// Loads since the last line.
+/// Loads since the last line, none of which had one of its own.
 struct Sum {
     since: Micros,
     loads: u64,
-    /// Whether one of them has no line of its own.
-    is_news: bool,
     first: Epoch,
     last: Epoch,
     epochs: u64,
@@ -59,6 +57,8 @@ struct Sum {
 /// What is said of a load at once.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
+    /// The sum of those before it, which it ends if it has a line of its own.
+    pub(super) sum: Option<String>,
     /// Of the time before it, in which there was none.
     pub(super) quiet: Option<String>,
     /// Whether it has a line of its own.
@@ -76,25 +76,24 @@ impl Fold {
         });
         let is_slow = self.loads >= SLOW_AFTER && load.took > SLOW_FROM && load.took > self.mean() * SLOW;
         let kinds = [(load.attempts > 1, "tries"), (load.dead_letters > 0, "dead letters"), (is_slow, "slow")];
-        let mut itself = self.told_at.is_none_or(|at| since(at, now) >= FOLD_FOR);
+        let mut itself = self.sum.is_none() && self.told_at.is_none_or(|at| since(at, now) >= FOLD_FOR);
         for (_, kind) in kinds.into_iter().filter(|(is, _)| *is) {
             itself |= self.may_say(kind, now);
         }
         (self.loads, self.took) = (self.loads + 1, self.took + load.took);
         self.loaded_at = Some(now);
-        if itself && self.sum.is_none() {
-            self.told_at = Some(now);
+        if !itself {
+            self.add(load, now);
+            return Told { sum: None, quiet, itself };
         }
-        self.add(load, !itself, now);
-        Told { quiet, itself }
+        let sum = self.due(true, now);
+        self.told_at = Some(now);
+        Told { sum, quiet, itself }
     }
 
     /// The sum of the loads since the last line, once it is time, or `at_the_end`.
     pub(super) fn due(&mut self, at_the_end: bool, now: Micros) -> Option<String> {
         let sum = self.sum.take_if(|sum| at_the_end || since(sum.since, now) >= FOLD_FOR)?;
-        if !sum.is_news {
-            return None;
-        }
         self.told_at = Some(now);
         let Sum { since, loads, first, last, epochs, records, rows, dead_letters, slowest, .. } = sum;
         let letters = counted(dead_letters, "dead letter");
@@ -123,11 +122,10 @@ impl Fold {
         self.took.checked_div(u32::try_from(self.loads).unwrap_or(u32::MAX)).unwrap_or_default()
     }
 
-    fn add(&mut self, load: &Load, is_news: bool, now: Micros) {
+    fn add(&mut self, load: &Load, now: Micros) {
         let sum = self.sum.get_or_insert(Sum {
             since: now,
             loads: 0,
-            is_news: false,
             first: load.first,
             last: load.last,
             epochs: 0,
@@ -137,7 +135,6 @@ impl Fold {
             slowest: Duration::ZERO,
         });
         sum.loads += 1;
-        sum.is_news |= is_news;
         sum.last = load.last;
         sum.epochs += load.last.0 - load.first.0 + 1;
         sum.records += load.records;
@@ -176,6 +173,7 @@ mod tests {
             lines.extend(fold.due(false, at(second)));
             let load = load(second);
             let told = fold.load(&load, PATIENCE, at(second));
+            lines.extend(told.sum);
             lines.extend(told.quiet);
             lines.extend(told.itself.then(|| format!("epoch {}", load.first)));
         }
@@ -191,8 +189,8 @@ mod tests {
             day[..3],
             [
                 "epoch 0",
-                "from 2026-11-24T12:00:00Z to 12:01:00Z loaded 30 epochs, 0 to 29: 360 records, 300 rows, 30 loads, the slowest 0.30 s",
-                "from 2026-11-24T12:01:00Z to 12:02:00Z loaded 30 epochs, 30 to 59: 360 records, 300 rows, 30 loads, the slowest 0.30 s",
+                "from 2026-11-24T12:00:02Z to 12:01:02Z loaded 30 epochs, 1 to 30: 360 records, 300 rows, 30 loads, the slowest 0.30 s",
+                "from 2026-11-24T12:01:02Z to 12:02:02Z loaded 30 epochs, 31 to 60: 360 records, 300 rows, 30 loads, the slowest 0.30 s",
             ]
         );
     }
@@ -205,15 +203,19 @@ mod tests {
             40.. => Load { dead_letters: 1, ..load(second as u64 / 2) },
             _ => load(second as u64 / 2),
         });
+        // One that has a line of its own is not counted again.
         assert_eq!(
             said,
             [
                 "epoch 0",
+                "from 2026-11-24T12:00:02Z to 12:00:10Z loaded 4 epochs, 1 to 4: 48 records, 40 rows, 4 loads, the slowest 0.30 s",
                 "epoch 5",
+                "from 2026-11-24T12:00:12Z to 12:00:20Z loaded 4 epochs, 6 to 9: 48 records, 40 rows, 4 loads, the slowest 0.30 s",
                 "epoch 10",
+                "from 2026-11-24T12:00:22Z to 12:00:40Z loaded 9 epochs, 11 to 19: 108 records, 90 rows, 9 loads, the slowest 0.30 s",
                 "epoch 20",
-                "from 2026-11-24T12:00:00Z to 12:01:00Z loaded 30 epochs, 0 to 29: 360 records, 300 rows, 10 dead letters, 30 loads, the \
-                 slowest 30.00 s",
+                "from 2026-11-24T12:00:42Z to 12:01:00Z loaded 9 epochs, 21 to 29: 108 records, 90 rows, 9 dead letters, 9 loads, the \
+                 slowest 0.30 s",
             ]
         );
         let bad = lines(24 * 3600, |second| Load { dead_letters: 1, attempts: 2, ..load(second as u64 / 2) });
@@ -228,7 +230,7 @@ mod tests {
         assert_eq!((1..5000).find_map(|second| fold.due(false, at(second))), None);
         let told = fold.load(&load(1), PATIENCE, at(5000));
         let quiet = "nothing was loaded from 2026-11-24T12:00:00Z to 2026-11-24T13:23:20Z, 83 min";
-        assert_eq!(told, Told { quiet: Some(quiet.into()), itself: true });
+        assert_eq!(told, Told { sum: None, quiet: Some(quiet.into()), itself: true });
     }
 
     #[test]
@@ -236,7 +238,7 @@ mod tests {
         let mut fold = Fold::default();
         for n in 0..10 {
             let told = fold.load(&load(n), Duration::from_secs(915), at(n as i64 * 300));
-            assert_eq!(told, Told { quiet: None, itself: true });
+            assert_eq!(told, Told { sum: None, quiet: None, itself: true });
             assert_eq!(fold.due(false, at(n as i64 * 300 + 60)), None);
         }
     }

@@ -158,10 +158,8 @@ impl Report {
                 let (dead_letters, took, attempts) = (*dead_letters, *took, *attempts);
                 let load = Load { first, last, records, rows, dead_letters, took, attempts };
                 let told = self.fold(|fold| fold.load(&load, self.facts.patience, now()));
-                let Told { quiet, itself } = told.unwrap_or(Told { quiet: None, itself: true });
-                if let Some(quiet) = quiet {
-                    info!("{quiet}");
-                }
+                let Told { sum, quiet, itself } = told.unwrap_or(Told { sum: None, quiet: None, itself: true });
+                sum.into_iter().chain(quiet).for_each(|line| info!("{line}"));
                 if !itself {
                     targets.iter().for_each(|counts| self.say_rejected(counts));
                     return;
