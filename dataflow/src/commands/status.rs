@@ -2,10 +2,12 @@
 //!
 //! **Complete up to.** Kafka is asked before what is loaded is read. Where all that it has by then is loaded, that is up to the moment of
 //! the question. Where records wait, the oldest of them was put into its partition at its timestamp or later, unless its producer's
-//! clock is ahead; so the tables have what was there up to that timestamp. (A running job knows better: it remembers what
-//! Kafka said when.)
+//! clock is ahead; so the tables have what was there up to that timestamp. Kafka takes timestamps that are up to an hour ahead. One that is
+//! yet to come proves such a clock. One that is held up, and later than the close of the newest epoch, may come of one, unless that epoch
+//! read its partition right up to it: what a transaction holds up may have been there for many epochs. Then nothing is known. (A running
+//! job knows better: it remembers what Kafka said when.)
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use checkpoint::{
     Cut, History, Micros, TopicPartition,
@@ -88,9 +90,11 @@ struct HeldUpLine {
     partition: i32,
     /// Where it begins.
     offset: i64,
-    /// The timestamp of its first record.
+    /// The timestamp of its first record; `None` if that is not known, or yet to come.
     #[serde(serialize_with = "told")]
     since: Option<Micros>,
+    /// Whether that timestamp is yet to come.
+    clock_is_ahead: bool,
 }
 
 fn told<S: serde::Serializer>(at: &Option<Micros>, to: S) -> Result<S::Ok, S::Error> {
@@ -106,12 +110,16 @@ fn status(job: &Job, json: bool) -> Result<String> {
     let names = job.streams.iter().flat_map(|s| &s.topics).map(String::as_str);
     let said = ask(&log, names);
     // What is wrong with the tables is shown, and so is the halt that it led to.
-    let admitted = protocol::admit(&ports::warehouse(job)?.read().map_err(CodedError::of_tables)?);
+    let tables = ports::warehouse(job)?.read().map_err(CodedError::of_tables)?;
+    let admitted = protocol::admit(&tables);
+    let in_the_newest =
+        tables.spans.iter().filter(|(epoch, span)| epoch.next() == tables.fence.next_epoch && span.start < span.end);
+    let moved: BTreeSet<&TopicPartition> = in_the_newest.map(|(_, span)| &span.partition).collect();
     let newest = inspect.epochs(1)?.pop();
     let topics: Vec<TopicFacts> =
-        said.into_iter().map(|(topic, said)| topic_facts(&log, topic, said, &admitted)).collect();
+        said.into_iter().map(|(topic, said)| topic_facts(&log, topic, said, &admitted, &moved)).collect();
     let complete_up_to = newest.as_ref().and_then(|epoch| complete_up_to(asked_at, epoch.closed_at, &topics));
-    let topics: Vec<TopicLine> = topics.into_iter().map(topic_line).collect();
+    let topics: Vec<TopicLine> = topics.into_iter().map(|topic| topic_line(topic, asked_at)).collect();
     // One of an older generation is history; and beside an open session somebody works.
     let is_current = |note: &&HaltNote| {
         // A stopped process of an older generation works no more.
@@ -185,8 +193,12 @@ impl TopicLine<'_> {
             }
             None => String::new(),
         };
-        for HeldUpLine { partition, offset, since } in held_up.iter().take(HELD_UP_SHOWN) {
-            let since = since.map_or(String::new(), |since| format!(" since {since:.0}"));
+        for HeldUpLine { partition, offset, since, clock_is_ahead } in held_up.iter().take(HELD_UP_SHOWN) {
+            let since = match since {
+                Some(since) => format!(" since {since:.0}"),
+                None if *clock_is_ahead => "; the clock of its producer is ahead".into(),
+                None => String::new(),
+            };
             text +=
                 &format!("  {topic}[{partition}] is held up at offset {offset} by a transaction that is open{since}\n");
         }
@@ -239,9 +251,17 @@ struct PartitionLag {
     waits_since: Option<Micros>,
     /// Where an open transaction begins, and the timestamp of its first record.
     held_up: Option<(i64, Option<Micros>)>,
+    /// Whether the newest epoch has something of it.
+    moved: bool,
 }
 
-fn topic_facts<'a>(log: &dyn Log, topic: &'a str, said: Said, admitted: &Result<History, Halt>) -> TopicFacts<'a> {
+fn topic_facts<'a>(
+    log: &dyn Log,
+    topic: &'a str,
+    said: Said,
+    admitted: &Result<History, Halt>,
+    moved: &BTreeSet<&TopicPartition>,
+) -> TopicFacts<'a> {
     let none = |problem| TopicFacts { topic, partitions: Vec::new(), problem: Some(problem) };
     let said = match said {
         Ok(said) => said,
@@ -270,12 +290,14 @@ fn topic_facts<'a>(log: &dyn Log, topic: &'a str, said: Said, admitted: &Result<
     };
     let lag = |(partition, facts): (i32, SourceFacts)| {
         let at = loaded(partition, &facts);
-        let is_held_up = facts.last_stable < facts.high_watermark;
+        // The tables were read after Kafka was asked: a transaction of which records are loaded is at its end.
+        let is_held_up = facts.last_stable < facts.high_watermark && at <= facts.last_stable;
         PartitionLag {
             partition,
             unloaded: (facts.high_watermark - at).max(0) as u64,
             waits_since: first(partition, at),
-            held_up: is_held_up.then(|| (facts.last_stable, first(partition, facts.last_stable.max(at)))),
+            held_up: is_held_up.then(|| (facts.last_stable, first(partition, facts.last_stable))),
+            moved: moved.contains(&TopicPartition::new(topic, partition)),
         }
     };
     TopicFacts { topic, partitions: said.into_iter().map(lag).collect(), problem }
@@ -289,9 +311,13 @@ fn loaded_up_to(cut: &Cut, partition: &TopicPartition, facts: &SourceFacts) -> i
 /// Up to when the tables have all that was in these topics; `None` where it is not known of one. They cannot have what came after their
 /// newest epoch was closed, unless that is nothing.
 fn complete_up_to(asked_at: Micros, closed_at: Micros, topics: &[TopicFacts<'_>]) -> Option<Micros> {
-    let of_partition = |partition: &PartitionLag| match partition.unloaded {
-        0 => Some(asked_at),
-        _ => partition.waits_since.map(|since| since.min(closed_at)),
+    let of_partition = |partition: &PartitionLag| {
+        if partition.unloaded == 0 {
+            return Some(asked_at);
+        }
+        let since = partition.waits_since?;
+        let may_be_older = partition.held_up.is_some() && since >= closed_at && !partition.moved;
+        (since <= asked_at && !may_be_older).then(|| since.min(closed_at))
     };
     let mut least = asked_at;
     for topic in topics {
@@ -305,11 +331,13 @@ fn complete_up_to(asked_at: Micros, closed_at: Micros, topics: &[TopicFacts<'_>]
     Some(least)
 }
 
-fn topic_line(facts: TopicFacts<'_>) -> TopicLine<'_> {
+fn topic_line(facts: TopicFacts<'_>, asked_at: Micros) -> TopicLine<'_> {
     let TopicFacts { topic, partitions, problem } = facts;
     let held_up = partitions.iter().filter_map(|lag| {
         let (offset, since) = lag.held_up?;
-        Some(HeldUpLine { partition: lag.partition, offset, since })
+        let clock_is_ahead = since.is_some_and(|since| since > asked_at);
+        let since = since.filter(|_| !clock_is_ahead);
+        Some(HeldUpLine { partition: lag.partition, offset, since, clock_is_ahead })
     });
     TopicLine {
         topic,
@@ -329,16 +357,35 @@ mod tests {
         let (asked, closed) = (Micros(100), Micros(90));
         let loaded = || PartitionLag::default();
         let waits = |since| PartitionLag { unloaded: 1, waits_since: since, ..PartitionLag::default() };
+        let held_up = |since| PartitionLag { held_up: Some((7, Some(since))), ..waits(Some(since)) };
         for (partitions, expected) in [
             (vec![loaded(), loaded()], Some(100)),
             (vec![loaded(), waits(Some(Micros(70))), waits(Some(Micros(80)))], Some(70)),
-            // A producer whose clock is ahead.
-            (vec![loaded(), waits(Some(Micros(200)))], Some(90)),
+            (vec![loaded(), waits(Some(Micros(95)))], Some(90)),
+            (vec![loaded(), held_up(Micros(70))], Some(70)),
+            // A producer whose clock is ahead, or may be: the record may have been there for long when the newest epoch was closed.
+            (vec![loaded(), waits(Some(Micros(101)))], None),
+            (vec![loaded(), held_up(Micros(101))], None),
+            (vec![loaded(), held_up(Micros(95))], None),
+            (vec![loaded(), PartitionLag { moved: true, ..held_up(Micros(95)) }], Some(90)),
             (vec![loaded(), waits(None)], None),
             (vec![], None),
         ] {
             let topics = [TopicFacts { topic: "t", partitions, problem: None }];
             assert_eq!(complete_up_to(asked, closed, &topics), expected.map(Micros));
         }
+    }
+
+    #[test]
+    fn nothing_is_held_up_since_a_time_yet_to_come() {
+        let text = |since| {
+            let partition = PartitionLag { unloaded: 1, held_up: Some((7, since)), ..PartitionLag::default() };
+            let facts = TopicFacts { topic: "t", partitions: vec![partition], problem: None };
+            topic_line(facts, Micros(3_000_000)).text().lines().nth(1).unwrap_or_default().to_string()
+        };
+        let held = "  t[0] is held up at offset 7 by a transaction that is open";
+        assert_eq!(text(Some(Micros(2_000_000))), format!("{held} since 1970-01-01T00:00:02Z"));
+        assert_eq!(text(Some(Micros(3_600_000_000))), format!("{held}; the clock of its producer is ahead"));
+        assert_eq!(text(None), held);
     }
 }
