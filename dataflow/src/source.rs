@@ -19,7 +19,7 @@ use connectors::Log;
 use operators::{
     Failure,
     ending::{Ending, Reason},
-    events::Event,
+    events::{Event, Task},
     failure::fail,
     outage::OUTAGE_WITHIN,
     places::Place,
@@ -72,7 +72,7 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
     }
     spawn("source", move || {
         let watch = report.watch();
-        let doing = || "asking Kafka how far its topics go".to_string();
+        let (doing, task) = (|| "asking Kafka how far its topics go".to_string(), Task::new());
         let mut gone: BTreeMap<Arc<str>, u32> = BTreeMap::new();
         let mut failing_since: Option<Instant> = None;
         loop {
@@ -118,8 +118,8 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                 // Said once, not every five seconds.
                 Some(source) => {
                     let since = *failing_since.get_or_insert_with(|| {
-                        let why = source.told();
-                        watch(Event::Retrying { doing: doing(), why, pause: EVERY, left: OUTAGE_WITHIN });
+                        let (why, advice) = (source.to_string(), source.remedy.clone());
+                        watch(Event::Retrying { doing: doing(), task, why, advice, pause: EVERY, left: OUTAGE_WITHIN });
                         Instant::now()
                     });
                     if since.elapsed() >= OUTAGE_WITHIN {
@@ -130,7 +130,7 @@ pub fn watch(places: &[Place], log: Arc<dyn Log>, ending: Reason, report: Arc<Re
                 }
                 None => {
                     if failing_since.take().is_some() {
-                        watch(Event::Recovered { doing: doing(), done: doing() });
+                        watch(Event::Recovered { doing: doing(), task, done: doing() });
                     }
                 }
             }

@@ -133,10 +133,14 @@ pub enum Event {
     },
     /// Something failed and is tried again.
     Retrying {
-        /// What was being done.
+        /// The kind of work, and whom it is done with. The same for all that one outage keeps from it.
         doing: String,
+        /// Which piece of that work.
+        task: Task,
         /// Why it failed.
         why: String,
+        /// What somebody may do about it.
+        advice: Option<String>,
         /// The pause before the next try.
         pause: Duration,
         /// How long it is still tried.
@@ -144,10 +148,26 @@ pub enum Event {
     },
     /// What was tried again is done.
     Recovered {
-        /// What was being done.
+        /// The kind of work.
         doing: String,
+        /// Which piece of that work.
+        task: Task,
         /// What came of it, for a person.
         done: String,
+    },
+    /// Another system was asked for something that can take long.
+    Asked {
+        /// The kind of work.
+        doing: String,
+        /// Which piece of that work.
+        task: Task,
+    },
+    /// The answer is there, or its deadline is over.
+    Answered {
+        /// The kind of work.
+        doing: String,
+        /// Which piece of that work.
+        task: Task,
     },
     /// The job ends by itself, and loads what it has read.
     Draining {
@@ -158,6 +178,19 @@ pub enum Event {
     Works(Stage),
     /// It has nothing to do.
     Rests,
+}
+
+/// One of several pieces of work of the same kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Task(u64);
+
+impl Task {
+    /// Another one than all before it.
+    #[allow(clippy::new_without_default)] // no two are the same
+    pub fn new() -> Task {
+        static TASKS: AtomicU64 = AtomicU64::new(0);
+        Task(TASKS.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// What a load says of a target: of all workers, as the control tables have it.
@@ -213,6 +246,26 @@ pub(crate) struct Working(Watch);
 impl Drop for Working {
     fn drop(&mut self) {
         (self.0)(Event::Rests);
+    }
+}
+
+/// Another system is asked, until the result is dropped.
+pub(crate) fn asked(watch: &Watch, doing: &str) -> Asked {
+    let asked = Asked { watch: watch.clone(), doing: doing.into(), task: Task::new() };
+    watch(Event::Asked { doing: doing.into(), task: asked.task });
+    asked
+}
+
+/// See [`asked`].
+pub(crate) struct Asked {
+    watch: Watch,
+    doing: String,
+    task: Task,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        (self.watch)(Event::Answered { doing: std::mem::take(&mut self.doing), task: self.task });
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use connectors::retry::{Policy, Retry};
 
-use crate::events::{Event, Watch};
+use crate::events::{Event, Task, Watch};
 
 /// How long an outage of another system is waited for.
 pub const OUTAGE_WITHIN: Duration = Duration::from_secs(30 * 60);
@@ -36,25 +36,26 @@ pub fn until_known<T>(ask: impl Fn() -> connectors::Result<Option<T>>) -> connec
     }
 }
 
-/// Does something that may be done twice, again and again while that can help.
+/// Does something that may be done twice, again and again while that can help. `doing` is the kind of work and whom it is done with, so that
+/// one outage is one for all that it keeps from it.
 pub fn try_again<T>(
     doing: &str,
     policy: Policy,
     watch: &Watch,
     act: impl Fn() -> connectors::Result<T>,
 ) -> connectors::Result<T> {
-    let (mut retry, mut again) = (Retry::new(policy), false);
+    let (mut retry, mut again, task) = (Retry::new(policy), false, Task::new());
     loop {
         let result = act();
         let pause = result.as_ref().err().and_then(|error| retry.after(error));
         let (Some(pause), Err(error)) = (pause, &result) else {
             if again && result.is_ok() {
-                watch(Event::Recovered { doing: doing.into(), done: doing.into() });
+                watch(Event::Recovered { doing: doing.into(), task, done: doing.into() });
             }
             return result;
         };
-        let left = retry.left();
-        watch(Event::Retrying { doing: doing.into(), why: error.told(), pause, left });
+        let (why, advice, left) = (error.to_string(), error.remedy.clone(), retry.left());
+        watch(Event::Retrying { doing: doing.into(), task, why, advice, pause, left });
         again = true;
         std::thread::sleep(pause);
     }

@@ -168,7 +168,7 @@ fn an_outage_and_a_stop_in_it_say_since_and_until_when() {
     session.until("an outage", |seen| {
         let has = |parts: &[&str]| seen.iter().any(|row| parts.iter().all(|part| row.contains(part)));
         has(&["retrying since ", ": 100 offsets not loaded"])
-            && has(&["loading epochs from ", ": Redshift "])
+            && has(&["loading epochs into Redshift: ", "Redshift "])
             && has(&["    since ", ", next try ", ", gives up at "])
             && has(&["  no load for "])
     });

@@ -14,7 +14,10 @@ use std::{
 
 use checkpoint::{Epoch, Micros, TopicPartition};
 use connectors::LoadStep;
-use operators::{events::Event, places::Place};
+use operators::{
+    events::{Event, Task},
+    places::Place,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -23,6 +26,9 @@ use super::{
     state::{self, ANSWER_HOLDS, Seen},
 };
 use crate::state::State;
+
+/// From when on it is worth a word that another system has not answered: what comes and goes is not.
+pub(super) const LONG: Duration = Duration::from_secs(5);
 
 /// Everything that is known. Counters for what happens with every batch, a lock for what is rare.
 pub struct Facts {
@@ -55,7 +61,10 @@ struct Rare {
     ends_known: bool,
     /// When Kafka last said how far the topics go; a start has asked it.
     answered_at: Instant,
-    retrying: BTreeMap<String, Retry>,
+    /// What other systems keep from being done, by the kind of work.
+    outages: BTreeMap<String, Outage>,
+    /// What other systems were asked for, by the kind of work and since when.
+    asked: BTreeMap<String, BTreeMap<Task, Instant>>,
     /// The load that is under way: its first epoch, what it has come to, and when.
     loading: Option<(Epoch, LoadStep, Instant)>,
     /// When the epoch that has records is closed, at the latest.
@@ -65,11 +74,17 @@ struct Rare {
     changed: BTreeMap<(String, String), Vec<Arc<AtomicU64>>>,
 }
 
-/// What is tried again, as it is known here.
-struct Retry {
-    why: String,
-    /// When it failed first.
+/// Work of one kind that fails.
+struct Outage {
+    /// When some of it failed first.
     since: Instant,
+    tries: BTreeMap<Task, Try>,
+}
+
+/// A piece of work that is tried again.
+struct Try {
+    why: String,
+    advice: Option<String>,
     next: Instant,
     until: Instant,
 }
@@ -115,12 +130,23 @@ pub struct HeldUp {
 pub struct Retrying {
     /// Why it failed, the last time.
     pub why: String,
+    /// What somebody may do about it.
+    pub advice: Option<String>,
     /// How long ago it failed first.
     pub since_ago_ms: u64,
     /// The time until the next try; 0 while it is tried.
     pub next_in_ms: u64,
     /// How long it is still tried before the process gives up.
     pub left_ms: u64,
+}
+
+/// What another system was asked for and has not answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unanswered {
+    /// The kind of work.
+    pub doing: String,
+    /// For how long the oldest of its questions waits.
+    pub ago_ms: u64,
 }
 
 /// A load that is under way.
@@ -163,8 +189,10 @@ pub struct TopicLag {
 pub struct Snapshot {
     /// The state in one word.
     pub state: State,
-    /// What is tried again.
+    /// What is tried again, by the kind of work.
     pub retrying: BTreeMap<String, Retrying>,
+    /// What other systems were asked for, and have not answered for long.
+    pub unanswered: Vec<Unanswered>,
     /// For how long Kafka has not said how far its topics go, if that is too long for anything it said to hold now.
     pub silent_ms: Option<u64>,
     /// The load that is under way.
@@ -237,7 +265,8 @@ impl Facts {
             partitions: places.iter().map(standing).collect(),
             ends_known: until_caught_up,
             answered_at: Instant::now(),
-            retrying: BTreeMap::new(),
+            outages: BTreeMap::new(),
+            asked: BTreeMap::new(),
             loading: None,
             due_at: None,
             last: None,
@@ -308,13 +337,26 @@ impl Facts {
                     }
                 }
             }
-            Event::Retrying { doing, why, pause, left } => {
+            Event::Retrying { doing, task, why, advice, pause, left } => {
                 let (now, mut rare) = (Instant::now(), self.rare());
-                let since = rare.retrying.get(doing).map_or(now, |before| before.since);
-                let retry = Retry { why: why.clone(), since, next: now + *pause, until: now + *left };
-                rare.retrying.insert(doing.clone(), retry);
+                let new = || Outage { since: now, tries: BTreeMap::new() };
+                let outage = rare.outages.entry(doing.clone()).or_insert_with(new);
+                let again = Try { why: why.clone(), advice: advice.clone(), next: now + *pause, until: now + *left };
+                outage.tries.insert(*task, again);
             }
-            Event::Recovered { doing, .. } => drop(self.rare().retrying.remove(doing)),
+            Event::Recovered { doing, task, .. } => {
+                let mut rare = self.rare();
+                if let Some(outage) = rare.outages.get_mut(doing) {
+                    outage.tries.remove(task);
+                }
+                rare.outages.retain(|_, outage| !outage.tries.is_empty());
+            }
+            Event::Asked { doing, task } => {
+                self.rare().asked.entry(doing.clone()).or_default().insert(*task, Instant::now());
+            }
+            Event::Answered { doing, task } => {
+                self.rare().asked.get_mut(doing).and_then(|asked| asked.remove(task));
+            }
             Event::Draining { .. } => self.drains.store(true, Ordering::Relaxed),
             Event::Works(stage) => self.meter.works(*stage),
             Event::Rests => self.meter.rests(),
@@ -378,11 +420,21 @@ impl Facts {
         let ms_until = |at: Instant| at.saturating_duration_since(now).as_millis() as u64;
         let mut snapshot = Snapshot {
             state: State::Starting,
-            retrying: (rare.retrying.iter())
-                .map(|(doing, Retry { why, since, next, until })| {
-                    let (since_ago_ms, next_in_ms, left_ms) = (ms_ago(*since), ms_until(*next), ms_until(*until));
-                    (doing.clone(), Retrying { why: why.clone(), since_ago_ms, next_in_ms, left_ms })
+            retrying: (rare.outages.iter())
+                .filter_map(|(doing, Outage { since, tries })| {
+                    // The one that is tried next speaks for all; the process gives up with the first.
+                    let Try { why, advice, next, .. } = tries.values().min_by_key(|again| again.next)?;
+                    let until = tries.values().map(|again| again.until).min()?;
+                    let (since_ago_ms, next_in_ms, left_ms) = (ms_ago(*since), ms_until(*next), ms_until(until));
+                    let (why, advice) = (why.clone(), advice.clone());
+                    Some((doing.clone(), Retrying { why, advice, since_ago_ms, next_in_ms, left_ms }))
                 })
+                .collect(),
+            unanswered: (rare.asked.iter())
+                .filter(|(doing, _)| !rare.outages.contains_key(*doing)) // which says it all
+                .filter_map(|(doing, asked)| Some((doing, ms_ago(*asked.values().min()?))))
+                .filter(|(_, ago_ms)| *ago_ms >= LONG.as_millis() as u64)
+                .map(|(doing, ago_ms)| Unanswered { doing: doing.clone(), ago_ms })
                 .collect(),
             silent_ms: silent.map(|silent| silent.as_millis() as u64),
             loading: (rare.loading.as_ref()).map(|(epoch, step, at)| Loading {
@@ -485,6 +537,7 @@ pub fn snapshot_of(state: State) -> Snapshot {
     Snapshot {
         state,
         retrying: BTreeMap::new(),
+        unanswered: Vec::new(),
         silent_ms: None,
         loading: None,
         due_in_ms: None,
@@ -540,9 +593,17 @@ mod tests {
         (TopicPartition::new("t", partition), Ends { last_stable: end, high_watermark: end })
     }
 
-    fn retrying(doing: &str, why: &str) -> Event {
+    fn failed(doing: &str, task: Task, why: &str) -> Event {
         let (pause, left) = (Duration::from_secs(3), Duration::from_secs(1800));
-        Event::Retrying { doing: doing.into(), why: why.into(), pause, left }
+        Event::Retrying { doing: doing.into(), task, why: why.into(), advice: None, pause, left }
+    }
+
+    fn retrying(doing: &str, why: &str) -> Event {
+        failed(doing, Task::new(), why)
+    }
+
+    fn recovered(doing: &str, task: Task) -> Event {
+        Event::Recovered { doing: doing.into(), task, done: "done".into() }
     }
 
     /// It has no loads, and asks Kafka for no ends; it stands still at most as long as the one that loads.
@@ -578,12 +639,13 @@ mod tests {
         facts.happened(&Event::Fetched { records: 1, offsets: 1, positions: vec![(1, 11)] });
         assert_eq!((now().state, now().unloaded()), (State::Running, Some(1)));
         ends(15, 11);
-        facts.happened(&retrying("loading", "no answer"));
+        let task = Task::new();
+        facts.happened(&failed("loading", task, "no answer"));
         assert_eq!(
             (now().state, now().retrying.into_values().map(|retrying| retrying.why).collect()),
             (State::Retrying, vec!["no answer".to_string()])
         );
-        facts.happened(&Event::Recovered { doing: "loading".into(), done: "loaded".into() });
+        facts.happened(&recovered("loading", task));
         assert_eq!(now().state, State::Running);
         // An old record is loaded, all of that partition: what comes then is young.
         facts.happened(&loaded(3, 1, 10, 11, 20_000));
@@ -611,12 +673,50 @@ mod tests {
     #[test]
     fn what_is_tried_again_says_since_when_and_until_when() {
         let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
-        facts.happened(&retrying("loading", "no answer"));
-        facts.happened(&retrying("loading", "refused"));
+        let task = Task::new();
+        facts.happened(&failed("loading", task, "no answer"));
+        facts.happened(&failed("loading", task, "refused"));
         let seen = facts.snapshot(Instant::now() + Duration::from_secs(2), 100_000).retrying.remove("loading").unwrap();
         let seconds = |ms: u64| ms.div_ceil(1000);
         assert_eq!((seen.why.as_str(), seconds(seen.next_in_ms), seconds(seen.left_ms)), ("refused", 1, 1798));
         assert!(seen.since_ago_ms >= 2000, "{seen:?}");
+    }
+
+    #[test]
+    fn an_outage_is_over_once_the_last_of_what_it_keeps_is_done() {
+        let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
+        let doing = "writing to s3://b/p";
+        let [one, two] = [Task::new(), Task::new()];
+        let kept = || facts.snapshot(Instant::now(), 100_000).retrying.into_keys().collect::<Vec<_>>();
+        facts.happened(&failed(doing, one, "refused"));
+        facts.happened(&failed(doing, two, "refused"));
+        assert_eq!(kept(), [doing], "it is one");
+        facts.happened(&recovered(doing, one));
+        assert_eq!(kept(), [doing]);
+        facts.happened(&recovered(doing, two));
+        assert_eq!(kept(), [""; 0]);
+    }
+
+    #[test]
+    fn a_question_that_is_not_answered_for_long_is_named() {
+        let facts = Facts::new(&[place(0)], 1, Duration::from_secs(1), false, Arc::default());
+        let doing = || "writing to s3://b/p".to_string();
+        let [one, two] = [Task::new(), Task::new()];
+        for task in [one, two] {
+            facts.happened(&Event::Asked { doing: doing(), task });
+        }
+        facts.happened(&Event::Answered { doing: doing(), task: one });
+        let after = |seconds| facts.snapshot(Instant::now() + Duration::from_secs(seconds), 100_000).unanswered;
+        assert_eq!(after(3), []);
+        let unanswered = after(12);
+        assert_eq!((unanswered.len(), unanswered[0].ago_ms / 1000), (1, 12));
+        assert_eq!(unanswered[0].doing, doing());
+        let task = Task::new();
+        facts.happened(&failed(&doing(), task, "refused"));
+        assert_eq!(after(12), [], "an outage says it");
+        facts.happened(&recovered(&doing(), task));
+        facts.happened(&Event::Answered { doing: doing(), task: two });
+        assert_eq!(after(12), []);
     }
 
     #[test]

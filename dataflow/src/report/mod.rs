@@ -39,7 +39,7 @@ use checkpoint::Micros;
 
 use connectors::LoadStep;
 use operators::{
-    events::{Event, TargetCounts, Watch},
+    events::{Event, TargetCounts, Task, Watch},
     threads::named,
     time::now,
 };
@@ -96,6 +96,14 @@ struct Looked {
     said: State,
 }
 
+/// Work of one kind that is tried again.
+#[derive(Default)]
+struct Outage {
+    tasks: BTreeSet<Task>,
+    /// Whether anything was said of it.
+    is_said: bool,
+}
+
 /// Counts what happens and says it.
 pub struct Report {
     /// What is known.
@@ -104,8 +112,8 @@ pub struct Report {
     live: bool,
     /// `None` where each thing is said.
     fold: Option<Mutex<Fold>>,
-    /// What was said to be tried again, and not to have recovered.
-    said_retrying: Mutex<BTreeSet<String>>,
+    /// What is tried again, by the kind of work.
+    outages: Mutex<BTreeMap<String, Outage>>,
     /// When the last line was said.
     said_at: Mutex<Instant>,
     /// How many changed values were said already, by stream or table, and column.
@@ -123,7 +131,7 @@ impl Report {
             since: now,
             live: voice.live,
             fold: voice.folded.then(Mutex::default),
-            said_retrying: Mutex::default(),
+            outages: Mutex::default(),
             said_at: Mutex::new(now),
             said_changed: Mutex::default(),
             rejections: Mutex::default(),
@@ -185,17 +193,17 @@ impl Report {
                 targets.iter().for_each(|counts| self.say_rejected(counts));
                 self.said();
             }
-            Event::Retrying { doing, why, pause, left } => {
-                if !self.may_say(doing) {
+            Event::Retrying { doing, task, why, advice, pause, left } => {
+                if !self.fails(doing, *task) {
                     return;
                 }
-                self.said_retrying().insert(doing.clone());
+                let why = advice.as_ref().map_or(why.clone(), |advice| format!("{why}; {advice}"));
                 let (next_seconds, seconds_left) = (pause.as_secs_f64(), left.as_secs_f64());
                 warn!(event = "retrying", doing, why, next_seconds, seconds_left, "trying again: {doing}: {why}");
                 self.said();
             }
-            Event::Recovered { doing, done } => {
-                if !self.said_retrying().remove(doing) {
+            Event::Recovered { doing, task, done } => {
+                if !self.is_over(doing, *task) {
                     return;
                 }
                 info!(event = "recovered", doing, "recovered: {done}");
@@ -225,8 +233,27 @@ impl Report {
                 warn!(event = "draining", why, "{why}: draining");
                 self.said();
             }
-            Event::Fetched { .. } | Event::Opened { .. } | Event::Changed { .. } | Event::Works(_) | Event::Rests => {}
+            Event::Fetched { .. } | Event::Opened { .. } | Event::Changed { .. } => {}
+            Event::Asked { .. } | Event::Answered { .. } | Event::Works(_) | Event::Rests => {}
         }
+    }
+
+    /// A piece of work failed. Whether that is said: of all that fails alike one speaks, the oldest.
+    fn fails(&self, doing: &str, task: Task) -> bool {
+        let mut outages = self.outages();
+        let outage = outages.entry(doing.into()).or_default();
+        outage.tasks.insert(task);
+        let says = outage.tasks.first() == Some(&task) && self.may_say(doing);
+        outage.is_said |= says;
+        says
+    }
+
+    /// A piece of work is done. Whether it is said that the outage is over: it was the last that failed.
+    fn is_over(&self, doing: &str, task: Task) -> bool {
+        let mut outages = self.outages();
+        let Some(outage) = outages.get_mut(doing) else { return false };
+        outage.tasks.remove(&task);
+        outage.tasks.is_empty() && outages.remove(doing).is_some_and(|outage| outage.is_said)
     }
 
     fn fold<T>(&self, act: impl FnOnce(&mut Fold) -> T) -> Option<T> {
@@ -246,8 +273,8 @@ impl Report {
         }
     }
 
-    fn said_retrying(&self) -> MutexGuard<'_, BTreeSet<String>> {
-        self.said_retrying.lock().unwrap_or_else(PoisonError::into_inner)
+    fn outages(&self) -> MutexGuard<'_, BTreeMap<String, Outage>> {
+        self.outages.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What policies changed since this was said last.
@@ -461,10 +488,15 @@ fn now_ms() -> i64 {
     now().0 / 1000
 }
 
-/// All topics in one line, and what holds one up.
+/// All topics in one line, what holds one up, and who does not answer.
 fn all_lags(snapshot: &Snapshot) -> String {
-    let held_up = snapshot.held_up.as_ref().map_or(String::new(), |held| format!("; {}", words::held_up(held)));
-    lag_of_all(snapshot) + &held_up
+    let held_up = snapshot.held_up.as_ref().map(words::held_up);
+    let unanswered = snapshot.unanswered.iter().map(|asked| {
+        let lasts = spoken(Duration::from_millis(asked.ago_ms));
+        format!("{}: no answer for {lasts}", asked.doing)
+    });
+    let parts: Vec<String> = [lag_of_all(snapshot)].into_iter().chain(held_up).chain(unanswered).collect();
+    parts.join("; ")
 }
 
 fn lag_of_all(snapshot: &Snapshot) -> String {
@@ -484,6 +516,24 @@ mod tests {
     use operators::places::Place;
 
     use super::{partition::Ends, *};
+
+    #[test]
+    fn an_outage_is_said_by_one_and_over_with_the_last() {
+        let facts = Facts::new(&[], 1, Duration::from_secs(1), false, Arc::default());
+        let report = Report::new(facts, Voice { live: false, folded: false });
+        let [one, two, three] = [Task::new(), Task::new(), Task::new()];
+        let doing = "writing to s3://b/p";
+        assert_eq!([one, two, one, three].map(|task| report.fails(doing, task)), [true, false, true, false]);
+        assert_eq!([one, three, two].map(|task| report.is_over(doing, task)), [false, false, true]);
+        assert!(!report.is_over(doing, two), "it is over");
+    }
+
+    #[test]
+    fn a_line_names_who_does_not_answer() {
+        let unanswered = vec![facts::Unanswered { doing: "writing to s3://b/p".into(), ago_ms: 12_345 }];
+        let snapshot = Snapshot { unanswered, ..facts::snapshot_of(State::Behind) };
+        assert!(all_lags(&snapshot).ends_with("; writing to s3://b/p: no answer for 12 s"), "{}", all_lags(&snapshot));
+    }
 
     #[test]
     fn a_line_names_the_partition_that_is_held_up_and_since_when() {

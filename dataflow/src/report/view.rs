@@ -353,7 +353,7 @@ mod tests {
     /// 25 seconds into an outage of Redshift.
     fn outage() -> Snapshot {
         let why = "cannot reach Redshift: connect to dw.example.com:5439: connection refused".into();
-        let retrying = Retrying { why, since_ago_ms: 25_000, next_in_ms: 7_800, left_ms: 1_775_000 };
+        let retrying = Retrying { why, advice: None, since_ago_ms: 25_000, next_in_ms: 7_800, left_ms: 1_775_000 };
         let last = LastLoad { epoch: 11, rows: 1200, took_ms: 310, ago_ms: 30_000 };
         Snapshot {
             retrying: BTreeMap::from([("loading epochs from 12 on".into(), retrying)]),

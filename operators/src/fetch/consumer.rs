@@ -32,7 +32,7 @@ use timely::scheduling::SyncActivator;
 use super::positions::Arrival;
 use crate::{
     ending::Ending,
-    events::{Event, Watch},
+    events::{Event, Task, Watch},
     failure::Failure,
     outage::{try_again, until_known},
     places::Place,
@@ -137,6 +137,7 @@ pub(super) struct Consumer {
     opened: Instant,
     /// The damage that was met last: the partition, and where it stood.
     met: Option<(usize, i64)>,
+    task: Task,
     watch: Watch,
 }
 
@@ -152,8 +153,8 @@ impl Consumer {
         let leader_epochs = mine.iter().map(|p| places[*p].leader_epoch).collect();
         let mine_i32 = mine.iter().map(|p| *p as i32).collect();
         let (reader, retry, met) = (None, None, None);
-        let opened = Instant::now();
-        Consumer { log, places, mine, mine_i32, at, leader_epochs, reader, policy, retry, opened, met, watch }
+        let (opened, task) = (Instant::now(), Task::new());
+        Consumer { log, places, mine, mine_i32, at, leader_epochs, reader, policy, retry, opened, met, task, watch }
     }
 
     /// Reads until nobody needs it.
@@ -214,7 +215,8 @@ impl Consumer {
         };
         if self.retry.is_some() && is_well {
             self.retry = None;
-            (self.watch)(Event::Recovered { doing: Consumer::doing(), done: Consumer::doing() });
+            let (doing, done) = (Consumer::doing(), Consumer::doing());
+            (self.watch)(Event::Recovered { doing, task: self.task, done });
         }
         Ok(read)
     }
@@ -239,9 +241,8 @@ impl Consumer {
             Remedy::Ask => Some(self.stopped(error)),
             Remedy::Pass { place, offset } => {
                 let (partition, from) = self.at[place].clone();
-                let doing = format!("looking for what can be read of {partition} after offset {offset}");
                 let ask = || self.log.next_readable(&partition, offset);
-                match try_again(&doing, self.policy, &self.watch, ask) {
+                match try_again("asking Kafka what can be read after damaged records", self.policy, &self.watch, ask) {
                     Ok(to) => Some(Came::Over(Ending::Damaged { partition, from, to, offset, why: error.what })),
                     Err(error) => failed(error),
                 }
@@ -256,8 +257,9 @@ impl Consumer {
                     _ => retry.after(&error),
                 };
                 let Some(pause) = pause else { return failed(error) };
-                let left = retry.left();
-                (self.watch)(Event::Retrying { doing: Consumer::doing(), why: error.told(), pause, left });
+                let (doing, task, left) = (Consumer::doing(), self.task, retry.left());
+                let (why, advice) = (error.to_string(), error.remedy);
+                (self.watch)(Event::Retrying { doing, task, why, advice, pause, left });
                 thread::sleep(pause);
                 None
             }

@@ -126,7 +126,7 @@ use super::{
 use crate::{
     Time,
     ending::{Ending, Reason},
-    events::{Event, Stage, TargetCounts, Watch, working},
+    events::{Event, Stage, TargetCounts, Task, Watch, working},
     failure::{Failure, fail},
     outage::{try_again, until_known},
     reasons::Reasons,
@@ -183,7 +183,16 @@ pub fn load<'s>(
             let spawned = named("load", move || {
                 let housework = Housework::new(options.keep, Instant::now() + HOUSEWORK_AFTER);
                 let look = Look::new(options.look, Instant::now());
-                let mut loader = Loader { warehouse, objects, options, watch, housework, look, is_retrying: false };
+                let mut loader = Loader {
+                    warehouse,
+                    objects,
+                    options,
+                    watch,
+                    housework,
+                    look,
+                    is_retrying: false,
+                    task: Task::new(),
+                };
                 let result = loader.run(&from_operator, &mut |epoch| {
                     let _ = to_operator.send(Ok(epoch)); // if nobody listens the process is ending
                     let _ = wake.activate();
@@ -225,6 +234,9 @@ pub fn load<'s>(
     })
 }
 
+/// What the load thread does, for whoever watches. The same for however many epochs it is tried with.
+const LOADING: &str = "loading epochs into Redshift";
+
 /// The load thread.
 struct Loader {
     warehouse: Box<dyn Warehouse>,
@@ -235,6 +247,7 @@ struct Loader {
     look: Look,
     /// Whether it was said that a load is tried again, and not yet that it is in.
     is_retrying: bool,
+    task: Task,
 }
 
 /// What became of a load.
@@ -324,8 +337,6 @@ impl Loader {
         self.check_topics(epochs)?;
         let _working = working(&self.watch, Stage::Load);
         let (mut retry, mut attempts) = (Retry::new(self.options.retry), 0);
-        // The same for however many epochs it is tried with, so that it is over for whoever watches once they are in.
-        let doing = format!("loading epochs from {} on", range.first);
         loop {
             attempts += 1;
             let copies = self.write_copy_manifests(epochs, &range, attempts)?;
@@ -336,7 +347,7 @@ impl Loader {
                 copies,
                 adopt: None,
             };
-            let failed = match self.attempt(&load, &doing, &mut retry) {
+            let failed = match self.attempt(&load, &mut retry) {
                 Ok(Outcome::Committed) => {
                     if std::mem::take(&mut self.is_retrying) {
                         let loaded = match range.first == range.last {
@@ -344,7 +355,7 @@ impl Loader {
                             false => format!("epochs {} to {} loaded", range.first, range.last),
                         };
                         let done = format!("{loaded} after {attempts} attempts");
-                        (self.watch)(Event::Recovered { doing, done });
+                        (self.watch)(Event::Recovered { doing: LOADING.into(), task: self.task, done });
                     }
                     (self.watch)(self.loaded(epochs, &range, retry.elapsed(), attempts));
                     self.bear_witness(&range)?;
@@ -357,8 +368,7 @@ impl Loader {
             };
             let is_too_long = failed.fault == Fault::TooLong && failed.happened == Happened::No;
             if is_too_long && epochs.len() > 1 {
-                let why = format!("{}: with fewer epochs", failed.told());
-                self.say_retrying(&doing, why, Duration::ZERO, &retry);
+                self.say_retrying("with fewer epochs: ", &failed, Duration::ZERO, &retry);
                 return Ok(Tried::TooMany);
             }
             // Refused, or not understood: it may be that the table is not the one that the files were made for.
@@ -376,13 +386,13 @@ impl Loader {
                 };
                 return Err(Failure::Port { doing, source: failed });
             };
-            self.say_retrying(&doing, failed.told(), pause, &retry);
+            self.say_retrying("", &failed, pause, &retry);
             thread::sleep(pause);
         }
     }
 
     /// Loads once. If the answer to COMMIT is lost: finds out, and until that is known does nothing else.
-    fn attempt(&mut self, load: &Load, doing: &str, retry: &mut Retry) -> connectors::Result<Outcome> {
+    fn attempt(&mut self, load: &Load, retry: &mut Retry) -> connectors::Result<Outcome> {
         let watch = self.watch.clone();
         let first = load.range.first;
         let mut result = self.warehouse.load(load, &mut |step| watch(Event::Step { first, step }));
@@ -393,8 +403,7 @@ impl Loader {
                 known => return known,
             };
             let pause = if is_lost { retry.after(&error) } else { Some(Duration::ZERO) };
-            let why = format!("the answer to COMMIT is lost: {}", error.told());
-            self.say_retrying(doing, why, pause.unwrap_or_default(), retry);
+            self.say_retrying("the answer to COMMIT is lost: ", &error, pause.unwrap_or_default(), retry);
             let Some(pause) = pause else { return Err(error) };
             thread::sleep(pause);
             is_lost = true;
@@ -414,9 +423,12 @@ impl Loader {
         }
     }
 
-    fn say_retrying(&mut self, doing: &str, why: String, pause: Duration, retry: &Retry) {
+    /// `how` stands before what failed.
+    fn say_retrying(&mut self, how: &str, failed: &connectors::Error, pause: Duration, retry: &Retry) {
         self.is_retrying = true;
-        (self.watch)(Event::Retrying { doing: doing.into(), why, pause, left: retry.left() });
+        let (why, advice) = (format!("{how}{failed}"), failed.remedy.clone());
+        let (doing, task, left) = (LOADING.into(), self.task, retry.left());
+        (self.watch)(Event::Retrying { doing, task, why, advice, pause, left });
     }
 
     /// Leaves a name that says what is in, where no change of the control tables changes it.
@@ -432,11 +444,11 @@ impl Loader {
         let known: BTreeSet<(&Arc<str>, &str)> =
             moved.map(|span| (&span.partition.topic, span.topic_id.as_str())).collect();
         for (topic, known) in known {
-            let doing = format!("asking Kafka whether topic {topic} is still the same");
+            let doing = "asking Kafka whether its topics are still the same";
             // A topic that is gone for good was read before, and is loaded. But a broker that does not know it may not know yet
             // that it was made anew.
             let ask = || self.options.log.topic_id(topic);
-            let found = until_known(|| try_again(&doing, self.options.retry, &self.watch, ask)).map_err(|source| {
+            let found = until_known(|| try_again(doing, self.options.retry, &self.watch, ask)).map_err(|source| {
                 let doing = format!("cannot ask Kafka whether topic {topic} is still the same");
                 Failure::Port { doing, source }
             })?;

@@ -23,7 +23,7 @@ use super::encode::Encoded;
 use crate::{
     Time,
     background::Pool,
-    events::{Stage, Watch, working},
+    events::{Stage, Watch, asked, working},
     failure::{Failure, fail},
     held::Lease,
     outage::{OUTAGE, try_again},
@@ -88,5 +88,10 @@ pub fn upload<'s>(
 
 /// Writes an object, trying again while that can help.
 pub(super) fn put(objects: &dyn Objects, key: &str, body: Bytes, watch: &Watch) -> connectors::Result<()> {
-    try_again(&format!("writing {}", objects.url(key)), OUTAGE, watch, || objects.put(key, body.clone()))
+    // The error says which object; the outage is that of the place that all of them go to.
+    let doing = format!("writing to {}", objects.url("").trim_end_matches('/'));
+    try_again(&doing, OUTAGE, watch, || {
+        let _asked = asked(watch, &doing);
+        objects.put(key, body.clone())
+    })
 }
