@@ -51,6 +51,13 @@ impl Line {
         self
     }
 
+    /// What others wrote, and what may be left out where even so many columns of it are too many.
+    pub(super) fn context(mut self, rank: u8, text: &str, least: usize) -> Line {
+        let forms = vec![(rank, visible::line(text).into_owned()), (rank, String::new())];
+        self.0.push(Piece { forms, least: Some(least) });
+        self
+    }
+
     /// The line in at most so many columns: pieces give way by rank, one form at a time. What has no room even so is cut at its end.
     pub(super) fn fit(mut self, columns: usize) -> String {
         self.0.retain(|piece| !piece.forms.is_empty());

@@ -5,19 +5,18 @@ use std::time::Duration;
 use checkpoint::Micros;
 
 use super::{
-    facts::{HeldUp, Retrying, Snapshot, TopicLag},
+    facts::{HeldUp, LONG, Retrying, Snapshot, TopicLag},
     line::{Line, columns_of},
     painter::{Drawn, Size},
     rates::Rates,
     words::{clock, moment, short, spoken},
 };
+use crate::{state::State, visible};
 
 /// How much of what is tried again is shown.
 const RETRIES: usize = 3;
 /// Topics that have a line of their own; of more those that lag most.
 const TOPICS: usize = 8;
-/// A load that takes no longer is not worth a line that comes and goes.
-const LOADS_FOR: Duration = Duration::from_secs(5);
 /// From here on a clock alone does not say which day it was.
 const CLOCK_HOLDS: Duration = Duration::from_secs(12 * 3600);
 
@@ -97,10 +96,7 @@ fn job(snapshot: &Snapshot, rates: &Rates, moment: &Moment) -> Vec<Ranked> {
         lines.push(Ranked(1, line));
     }
     for (doing, retrying) in snapshot.retrying.iter().take(RETRIES) {
-        lines.push(Ranked(
-            1,
-            Line::new("  ").maybe(3, "trying again ".into()).name(2, &format!("{doing}: {}", retrying.why), 8),
-        ));
+        lines.push(Ranked(1, failing(doing, retrying)));
         lines.push(Ranked(2, next(retrying, moment)));
     }
     if snapshot.retrying.len() > RETRIES {
@@ -113,7 +109,7 @@ fn job(snapshot: &Snapshot, rates: &Rates, moment: &Moment) -> Vec<Ranked> {
     lines.extend(snapshot.held_up.as_ref().map(|held| Ranked(3, held_up(held, moment))));
     lines.push(Ranked(4, flow(snapshot, rates)));
     let loading =
-        snapshot.loading.as_ref().filter(|l| snapshot.retrying.is_empty() && l.ago_ms >= LOADS_FOR.as_millis() as u64);
+        snapshot.loading.as_ref().filter(|l| snapshot.retrying.is_empty() && l.ago_ms >= LONG.as_millis() as u64);
     if let Some(loading) = loading {
         let line = Line::new("  ")
             .or(2, [format!("loading epoch {}: ", loading.epoch), String::new()])
@@ -121,6 +117,13 @@ fn job(snapshot: &Snapshot, rates: &Rates, moment: &Moment) -> Vec<Ranked> {
             .or(0, [format!(" for {}", spoken(Duration::from_millis(loading.ago_ms)))]);
         lines.push(Ranked(5, line));
     }
+    lines.extend(snapshot.unanswered.iter().take(RETRIES).map(|asked| {
+        let lasts = spoken(Duration::from_millis(asked.ago_ms));
+        let line = Line::new("  ")
+            .context(2, &format!("{}: ", asked.doing), 8)
+            .or(1, [format!("no answer for {lasts}"), format!("no answer, {lasts}")]);
+        Ranked(5, line)
+    }));
     if let Some(last) = &snapshot.last {
         let ago = spoken(Duration::from_millis(last.ago_ms));
         let line = Line::new("  ")
@@ -182,7 +185,19 @@ fn so_far_behind(behind: Duration) -> [(u8, String); 3] {
     [(2, format!(", {behind} behind")), (1, format!(", {behind}")), (0, String::new())]
 }
 
-/// Since when something is tried again, when it is tried next, and when that is given up.
+/// What is tried again, and why it failed. What somebody may do gives way first, then what was being done; the cause is what matters, and
+/// stands at the end of an error.
+fn failing(doing: &str, Retrying { why, advice, .. }: &Retrying) -> Line {
+    let why = visible::line(why);
+    let mut causes = vec![why.as_ref()];
+    while let Some((_, cause)) = causes.last().and_then(|cause| cause.split_once(": ")) {
+        causes.push(cause);
+    }
+    let advice = advice.as_ref().map_or(String::new(), |advice| format!("; {}", visible::line(advice)));
+    Line::new("  ").maybe(5, "trying again ".into()).context(3, &format!("{doing}: "), 8).or(4, causes).maybe(6, advice)
+}
+
+/// Since when something is tried again, when it is tried next, and when that is given up: a stop may be sooner.
 fn next(retrying: &Retrying, moment: &Moment) -> Line {
     let lasts = spoken(Duration::from_millis(retrying.since_ago_ms));
     let since = moment.told(moment.ago(retrying.since_ago_ms));
@@ -190,11 +205,15 @@ fn next(retrying: &Retrying, moment: &Moment) -> Line {
         0 => "now".into(),
         ms => format!("in {}", spoken(Duration::from_millis(ms.next_multiple_of(1000)))),
     };
-    let until = clock(moment.after(retrying.left_ms));
+    let until = moment.after(retrying.left_ms);
+    let until = match moment.drains_until.filter(|stop| *stop < until) {
+        Some(stop) => format!(", the stop gives up at {}", clock(stop)),
+        None => format!(", gives up at {}", clock(until)),
+    };
     Line::new("    ")
         .or(3, [format!("since {since}, {lasts}"), format!("since {since}"), format!("for {lasts}")])
         .or(1, [format!(", next try {next}"), format!(", next {next}"), String::new()])
-        .or(2, [format!(", gives up at {until}"), String::new()])
+        .or(2, [until, String::new()])
 }
 
 /// What was read of what there was at the start.
@@ -257,8 +276,9 @@ fn flow(snapshot: &Snapshot, rates: &Rates) -> Line {
             forms.into_iter().chain([(1, format!(", {few} dead")), (0, String::new())]).collect()
         }
     };
-    let stands = snapshot.last.as_ref().filter(|_| !snapshot.state.is_good());
-    let stands = stands.map(|last| Duration::from_millis(last.ago_ms)).filter(|ago| *ago > LOADS_FOR);
+    let may_stand = snapshot.state == State::Draining || !snapshot.state.is_good();
+    let stands = snapshot.last.as_ref().filter(|_| may_stand);
+    let stands = stands.map(|last| Duration::from_millis(last.ago_ms)).filter(|ago| *ago > LONG);
     let rows = rates.rows_per_s;
     let line = match stands {
         Some(ago) => {
@@ -333,10 +353,7 @@ mod tests {
     use operators::events::Stage;
 
     use super::*;
-    use crate::{
-        report::facts::{LastLoad, Loading, snapshot_of},
-        state::State,
-    };
+    use crate::report::facts::{LastLoad, Loading, Unanswered, snapshot_of};
 
     /// 12:03:30 on the 24th of November 2026.
     const NOW: Micros = Micros(1_795_521_810_000_000);
@@ -356,7 +373,7 @@ mod tests {
         let retrying = Retrying { why, advice: None, since_ago_ms: 25_000, next_in_ms: 7_800, left_ms: 1_775_000 };
         let last = LastLoad { epoch: 11, rows: 1200, took_ms: 310, ago_ms: 30_000 };
         Snapshot {
-            retrying: BTreeMap::from([("loading epochs from 12 on".into(), retrying)]),
+            retrying: BTreeMap::from([("loading epochs into Redshift".into(), retrying)]),
             dead_letters: 1,
             topics: vec![lag("orders_of_the_whole_of_europe_2026", 1204, 40)],
             complete_up_to_us: Some(NOW.0 - 31_000_000),
@@ -391,7 +408,7 @@ mod tests {
             [
                 "",
                 "retrying since 12:03:05Z, 25 s: 1204 offsets not loaded, 40 s behind",
-                "  trying again loading epochs from 12 on: cannot reach Redshift: connect to dw.example.com:5439: connection refused",
+                "  trying again loading epochs into Redshift: cannot reach Redshift: connect to dw.example.com:5439: connection refused",
                 "    since 12:03:05Z, 25 s, next try in 8 s, gives up at 12:33:05Z",
                 "  complete up to 2026-11-24T12:02:59Z, 31 s ago",
                 "  no load for 30 s, 10 records/s read, 1 dead letter",
@@ -422,9 +439,49 @@ mod tests {
         let draining = Moment { drains_until: Some(Micros(NOW.0 + 20_000_000)), ..moment() };
         let lines = view(&snapshot_of(State::Draining), &rates(), &draining, Size { rows: 24, columns: 80 }, false);
         assert_eq!(lines[1].text, "draining since 12:03:05Z, 25 s, at most until 12:03:50Z");
+        // Told to stop in an outage: what gives up first is said, and that nothing is loaded.
+        let stop = Snapshot { state: State::Draining, ..outage() };
+        let lines: Vec<String> = view(&stop, &rates(), &draining, Size { rows: 24, columns: 100 }, false)
+            .into_iter()
+            .map(|line| line.text)
+            .collect();
+        assert_eq!(lines[3], "    since 12:03:05Z, 25 s, next try in 8 s, the stop gives up at 12:03:50Z");
+        assert_eq!(lines[5], "  no load for 30 s, 10 records/s read, 1 dead letter");
         let loading = Loading { epoch: 12, waits_for: "COPY".into(), ago_ms: 25_000 };
         let loading = Snapshot { loading: Some(loading), ..snapshot_of(State::Running) };
         assert!(shown(&loading, 24, 80).contains(&"  loading epoch 12: waits for COPY for 25 s".to_string()));
+    }
+
+    /// At 60 to 80 columns the cause stays whole; what can be done about it goes first, then what was being done.
+    #[test]
+    fn the_cause_of_an_outage_stays() {
+        let why =
+            "S3 PUT s3://bucket/prefix/staging/job-0123456789/data/12/0-0-0123456789abcdef.parquet: 127.0.0.1:45901: ";
+        let line = |cause: &str, columns| {
+            let retrying = Retrying {
+                why: format!("{why}{cause}"),
+                advice: Some("look at `staging.endpoint`, `staging.region` and the way there".into()),
+                since_ago_ms: 25_000,
+                next_in_ms: 7_800,
+                left_ms: 1_775_000,
+            };
+            let retrying = BTreeMap::from([("writing to s3://bucket/prefix".into(), retrying)]);
+            shown(&Snapshot { retrying, ..snapshot_of(State::Retrying) }, 24, columns)[2].clone()
+        };
+        let refused = |columns| line("Connection refused", columns);
+        assert_eq!(refused(80), "  writing to s3://bucket/prefix: 127.0.0.1:45901: Connection refused");
+        assert_eq!(refused(60), "  writing to s3://bucket/prefix: Connection refused");
+        assert_eq!(refused(40), "  writing ...prefix: Connection refused");
+        assert_eq!(line("no answer within 30 s", 60), "  writing to s3://bucket/prefix: no answer within 30 s");
+        assert!(refused(300).ends_with("; look at `staging.endpoint`, `staging.region` and the way there"));
+    }
+
+    #[test]
+    fn who_does_not_answer_is_named() {
+        let unanswered = vec![Unanswered { doing: "writing to s3://bucket/prefix".into(), ago_ms: 12_000 }];
+        let snapshot = Snapshot { unanswered, ..snapshot_of(State::Running) };
+        assert_eq!(shown(&snapshot, 24, 80)[4], "  writing to s3://bucket/prefix: no answer for 12 s");
+        assert_eq!(shown(&snapshot, 24, 20)[4], "  no answer, 12 s");
     }
 
     #[test]
@@ -449,7 +506,7 @@ mod tests {
             [
                 "",
                 "retrying for 25 s: 1204 offsets not loaded, 40 s behind",
-                "  loading epochs from 12 on: ...om:5439: connection refused",
+                "  loading epochs into Redshift: connection refused",
                 "    since 12:03:05Z, next try in 8 s, gives up at 12:33:05Z",
                 "  complete up to 2026-11-24T12:02:59Z, 31 s ago",
                 "  no load for 30 s, 10 records/s read, 1 dead letter",
@@ -463,7 +520,7 @@ mod tests {
             [
                 "",
                 "retrying: 1204 not loaded, 40 s behind",
-                "  loading epochs fr...onnection refused",
+                "  loading ...dshift: connection refused",
                 "    for 25 s, next try in 8 s",
                 "  complete up to 12:02:59Z, 31 s ago",
                 "  no load for 30 s, 1 dead letter",
@@ -477,7 +534,7 @@ mod tests {
             [
                 "",
                 "retrying: 1204",
-                "  loading...refused",
+                "  connection ref...",
                 "    for 25 s",
                 "  up to 12:02:59Z",
                 "  no load, 30 s",
