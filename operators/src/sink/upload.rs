@@ -95,3 +95,36 @@ pub(super) fn put(objects: &dyn Objects, key: &str, body: Bytes, watch: &Watch) 
         objects.put(key, body.clone())
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use connectors::{conformance::Trouble, memory::MemoryObjects};
+
+    use super::*;
+    use crate::events::Event;
+
+    #[test]
+    fn an_outage_is_that_of_the_place_and_its_error_has_the_object() {
+        let objects = MemoryObjects::default();
+        objects.cause(Trouble::Before);
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let watch: Watch = {
+            let said = said.clone();
+            Arc::new(move |event| {
+                let line = match event {
+                    Event::Retrying { doing, .. } => format!("retrying {doing}"),
+                    Event::Recovered { doing, .. } => format!("recovered {doing}"),
+                    Event::Asked { doing, .. } => format!("asked {doing}"),
+                    Event::Answered { doing, .. } => format!("answered {doing}"),
+                    other => format!("{other:?}"),
+                };
+                said.lock().unwrap().push(line);
+            })
+        };
+        put(&objects, "data/12/0-0-0123456789abcdef.parquet", Bytes::new(), &watch).unwrap();
+        let expected = ["asked", "answered", "retrying", "asked", "answered", "recovered"];
+        assert_eq!(*said.lock().unwrap(), expected.map(|what| format!("{what} writing to s3://memory")));
+    }
+}
