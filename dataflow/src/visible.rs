@@ -5,12 +5,7 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-/// Whether a character does something to a terminal, or to the text around it, instead of standing there.
-fn acts(c: char) -> bool {
-    let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let hides = matches!(c, '\u{200b}' | '\u{2028}' | '\u{2029}' | '\u{feff}');
-    turns || hides || c.is_control() && !matches!(c, '\n' | '\t')
-}
+use operators::values::shown::acts;
 
 /// Text of one or more lines.
 pub fn text(text: &str) -> Cow<'_, str> {

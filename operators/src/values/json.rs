@@ -190,7 +190,7 @@ impl<'a> Text<'a> {
     #[cold]
     pub(crate) fn unexpected(&self, place: &str) -> String {
         let found = match self.text.get(self.at..).and_then(|rest| rest.chars().next()) {
-            Some(c) => format!("{c:?}"),
+            Some(c) => format!("'{}'", super::Visible(c.encode_utf8(&mut [0; 4]))),
             None => "the end".into(),
         };
         format!("not JSON: {found} at byte {} {place}", self.at)

@@ -2,7 +2,7 @@
 //!
 //! A column with `strict = true` takes none of these.
 
-use super::{Action, Problem, cut, json, number, timestamp};
+use super::{Action, Problem, cut, json, number, shown, timestamp};
 
 /// What JSON counts as blank.
 fn trim(text: &str) -> &str {
@@ -26,7 +26,7 @@ pub fn number(text: &str) -> Result<&str, Problem> {
     if json::is_number(number) {
         return Ok(number);
     }
-    Err(Problem::Kind(format!("a string that is not a number: {:?}", cut(text, 100))))
+    Err(Problem::Kind(format!("a string that is not a number: {}", shown(cut(text, 100)))))
 }
 
 /// A whole number that is written with a point or an exponent, such as `1.0` or `7E+3`.
@@ -56,7 +56,7 @@ pub fn boolean(text: &str) -> Result<bool, Problem> {
         () if is(YES) => Ok(true),
         () if is(NO) => Ok(false),
         () if trimmed.is_empty() => Err(Problem::Empty("an empty string where boolean is declared".into())),
-        () => Err(Problem::Kind(format!("a string that is not true or false: {:?}", cut(text, 100)))),
+        () => Err(Problem::Kind(format!("a string that is not true or false: {}", shown(cut(text, 100))))),
     }
 }
 
@@ -120,7 +120,7 @@ mod tests {
             "1 2", "\u{a0}1", "１",
         ] {
             let refused = number(text).unwrap_err().reason();
-            assert_eq!(refused, format!("a string that is not a number: {text:?}"));
+            assert_eq!(refused, format!("a string that is not a number: {}", shown(text)));
         }
         for text in ["", "  ", "\n"] {
             assert!(matches!(number(text), Err(Problem::Empty(_))), "{text:?}");

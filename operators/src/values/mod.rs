@@ -11,10 +11,13 @@ pub mod number;
 pub mod path;
 pub mod pattern;
 pub mod reading;
+pub mod shown;
 pub mod timestamp;
 pub mod zone;
 
 use connectors::ColumnKind;
+
+pub use shown::{Visible, shown};
 
 /// What is wrong with a value. Its text begins with words that do not depend on the value, then a colon and what was
 /// found, so that dead letters can be counted by reason.

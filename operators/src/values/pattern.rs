@@ -3,6 +3,8 @@
 
 use chrono::{Datelike, Days, NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 
+use super::shown;
+
 /// A piece of a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
@@ -191,7 +193,7 @@ impl Pattern {
         }
         match rest.is_empty() {
             true => fields.time(strict),
-            false => Err(format!("unexpected {rest:?} after the time")),
+            false => Err(format!("unexpected {} after the time", shown(rest))),
         }
     }
 
@@ -344,7 +346,7 @@ impl Fields {
     fn read<'a>(&mut self, part: Part, text: &'a str) -> Result<&'a str, String> {
         let digits = |most: usize| -> Result<(u32, usize), String> {
             let count = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
-            let number = text[..count].parse().map_err(|_| format!("a number is missing before {text:?}"))?;
+            let number = text[..count].parse().map_err(|_| format!("a number is missing before {}", shown(text)))?;
             Ok((number, count))
         };
         // A fraction of a second: its first digit is a tenth.
@@ -356,7 +358,7 @@ impl Fields {
                     .filter(|start| start.eq_ignore_ascii_case(name))
                     .map(|_| (i as u32 + 1, name.len()))
             });
-            found.ok_or_else(|| format!("a name is missing before {text:?}"))
+            found.ok_or_else(|| format!("a name is missing before {}", shown(text)))
         };
         let used = match part {
             Part::Year4 => {
@@ -385,7 +387,7 @@ impl Fields {
                 self.afternoon = Some(match word.to_ascii_uppercase().as_str() {
                     "AM" => false,
                     "PM" => true,
-                    _ => return Err(format!("AM or PM is missing before {text:?}")),
+                    _ => return Err(format!("AM or PM is missing before {}", shown(text))),
                 });
                 2
             }

@@ -1,6 +1,6 @@
 //! How the values of a column are read, where the type alone does not say it.
 
-use super::{Action, Problem, cut, lenient, number, pattern::Pattern, timestamp, zone::Zone};
+use super::{Action, Problem, cut, lenient, number, pattern::Pattern, shown, timestamp, zone::Zone};
 
 /// What a job file says of how a column is read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -116,8 +116,8 @@ impl Layout {
         match micros % 86_400_000_000 {
             0 => Ok((micros / 86_400_000_000) as i32),
             _ => Err(Problem::Kind(format!(
-                "a date at another time than midnight: {:?} as {}",
-                cut(text, 100),
+                "a date at another time than midnight: {} as {}",
+                shown(cut(text, 100)),
                 self.text
             ))),
         }
@@ -126,7 +126,7 @@ impl Layout {
     /// What a clock shows, in microseconds since 1970.
     fn read(&self, text: &str) -> Result<i64, Problem> {
         let problem = |why: String| {
-            Problem::Kind(format!("not a time of that form: {:?} as {} ({why})", cut(text, 100), self.text))
+            Problem::Kind(format!("not a time of that form: {} as {} ({why})", shown(cut(text, 100)), self.text))
         };
         let text = text.trim_matches(' ');
         let time = self.pattern.read(text, true).map_err(problem)?;
@@ -189,7 +189,7 @@ impl Reading {
             return Ok((self.of_wall(wall, text, zoned)?, false));
         }
         if self.strict && timestamp::is_short(text) {
-            return Err(Problem::Kind(format!("a time without seconds: {:?}", cut(text, 100))));
+            return Err(Problem::Kind(format!("a time without seconds: {}", shown(cut(text, 100)))));
         }
         let Some(zone) = self.zone else {
             return if zoned { timestamp::moment(text) } else { timestamp::wall_clock(text) };
@@ -209,7 +209,7 @@ impl Reading {
     fn of_wall(&self, wall: i64, text: &str, zoned: bool) -> Result<i64, Problem> {
         let Some(zone) = self.zone.filter(|_| zoned) else { return Ok(wall) };
         let moment = zone.moment(wall).ok_or_else(|| {
-            Problem::Range(format!("a time that no clock showed in that zone: {:?} in {zone}", cut(text, 100)))
+            Problem::Range(format!("a time that no clock showed in that zone: {} in {zone}", shown(cut(text, 100))))
         })?;
         let is_inside = (timestamp::FIRST..=timestamp::LAST).contains(&moment);
         if is_inside { Ok(moment) } else { Err(outside(text)) }
@@ -217,7 +217,7 @@ impl Reading {
 }
 
 fn outside(text: &str) -> Problem {
-    Problem::Range(format!("a time outside of the years 1 to 9999: {:?}", cut(text, 100)))
+    Problem::Range(format!("a time outside of the years 1 to 9999: {}", shown(cut(text, 100))))
 }
 
 #[cfg(test)]

@@ -111,7 +111,7 @@ struct NotATime<'a> {
 
 impl NotATime<'_> {
     fn text(&self) -> String {
-        format!("not a {}: {:?} ({})", self.kind, super::cut(self.text, 100), self.why)
+        format!("not a {}: {} ({})", self.kind, super::shown(super::cut(self.text, 100)), self.why)
     }
 
     fn kind(self) -> Problem {

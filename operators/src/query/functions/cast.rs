@@ -21,7 +21,7 @@ use super::{
     run::{Run, text_of, texts, values},
     written_time,
 };
-use crate::values::{Action, Problem, arrow::arrow_type, cut, number, timestamp};
+use crate::values::{Action, Problem, arrow::arrow_type, cut, number, shown, timestamp};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -250,7 +250,7 @@ fn from_text(to: &ColumnKind) -> Option<Run> {
     use ColumnKind::*;
     let (name, arrow) = (to.to_string(), arrow_type(to)?);
     let article = if name.starts_with('i') { "an" } else { "a" };
-    let bad = move |text: &str| format!("not {article} {name}: {:?}", cut(text, 100));
+    let bad = move |text: &str| format!("not {article} {name}: {}", shown(cut(text, 100)));
     Some(match to {
         SmallInt | Integer | BigInt => {
             let to = to.clone();

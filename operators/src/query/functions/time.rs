@@ -18,7 +18,7 @@ use super::{
     run::{Run, integer_of, text_of, texts, values},
     typed::{Kind, Typed, call},
 };
-use crate::values::{arrow::arrow_type, pattern::Pattern, timestamp};
+use crate::values::{arrow::arrow_type, cut, pattern::Pattern, shown, timestamp};
 
 /// The functions on times.
 pub const FUNCTIONS: &[Function] = &[
@@ -325,9 +325,8 @@ fn read(mut arguments: Arguments, name: &str, kind: &ColumnKind) -> Result<Typed
             let text = text_of(&arrays[0], row);
             let time = pattern.read(text.trim_matches(' '), strict);
             // What does not depend on the record stands before the first colon, and a pattern may have one.
-            let time = time.map_err(|why| {
-                format!("not a time of that form: {:?} as {wanted} ({why})", crate::values::cut(text, 100))
-            })?;
+            let time =
+                time.map_err(|why| format!("not a time of that form: {} as {wanted} ({why})", shown(cut(text, 100))))?;
             micros(time)
         },
     );

@@ -6,7 +6,7 @@
 
 use chrono::{Datelike, NaiveDate, Weekday};
 
-use crate::values::{timestamp, zone::Zone};
+use crate::values::{shown, timestamp, zone::Zone};
 
 const MICROS_A_DAY: i64 = 86_400_000_000;
 const MINUTE: i64 = 60_000_000;
@@ -148,7 +148,7 @@ impl<'a> Fields<'a> {
             _ => match self.parted(chunk) {
                 Some(date) => date,
                 None if first.is_alphabetic() => self.zone(chunk),
-                None => Err(format!("{chunk:?} is neither a date nor a time")),
+                None => Err(format!("{} is neither a date nor a time", shown(chunk))),
             },
         }
     }
@@ -188,12 +188,12 @@ impl<'a> Fields<'a> {
         };
         match place {
             Some(place) => self.set_zone(Some(place), name),
-            None => Err(format!("{name:?} is neither a month nor a time zone")),
+            None => Err(format!("{} is neither a month nor a time zone", shown(name))),
         }
     }
 
     fn set_zone(&mut self, place: Option<Place>, text: &str) -> Result<(), String> {
-        let Some(place) = place else { return Err(format!("{text:?} is not an offset such as +01:00")) };
+        let Some(place) = place else { return Err(format!("{} is not an offset such as +01:00", shown(text))) };
         match self.zone.replace(place) {
             None => Ok(()),
             Some(_) => Err("it has two time zones".into()),
@@ -211,7 +211,7 @@ impl<'a> Fields<'a> {
             }
             8 if !is_begun => self.set_date(&digits[..4], number(&digits[4..6])?, &digits[6..]),
             6 if !is_begun => self.set_date(&digits[..2], number(&digits[2..4])?, &digits[4..]),
-            _ => Err(format!("{digits:?} is neither a date nor a time")),
+            _ => Err(format!("{} is neither a date nor a time", shown(digits))),
         }
     }
 
@@ -233,7 +233,7 @@ impl<'a> Fields<'a> {
                     1..=12 => self.set_date(c, month, b),
                     _ => Err(format!("there is no month {month}, which stands first")),
                 }),
-                _ => Err(format!("{chunk:?} is not a date")),
+                _ => Err(format!("{} is not a date", shown(chunk))),
             },
             [a, b, c] => {
                 let places = [a, b, c].map(|part| named(part));
@@ -288,12 +288,12 @@ impl<'a> Fields<'a> {
             (true, _) => whole.split(':').collect(),
             (false, 4) => vec![&whole[..2], &whole[2..]],
             (false, 6) => vec![&whole[..2], &whole[2..4], &whole[4..]],
-            _ => return Err(format!("{chunk:?} is not a time")),
+            _ => return Err(format!("{} is not a time", shown(chunk))),
         };
         let (hour, minute, second) = match parts[..] {
             [hour, minute] if fraction.is_none() => (short(hour)?, short(minute)?, 0),
             [hour, minute, second] => (short(hour)?, short(minute)?, short(second)?),
-            _ => return Err(format!("{chunk:?} is not a time")),
+            _ => return Err(format!("{} is not a time", shown(chunk))),
         };
         if hour > 23 || minute > 59 || second > 59 {
             return Err(format!("there is no time {clock}"));
@@ -365,14 +365,14 @@ fn month(folded: &str) -> Option<u32> {
 }
 
 fn number(digits: &str) -> Result<u32, String> {
-    digits.parse().map_err(|_| format!("{digits:?} is not a number"))
+    digits.parse().map_err(|_| format!("{} is not a number", shown(digits)))
 }
 
 /// A part of a time.
 fn short(digits: &str) -> Result<u32, String> {
     match digits.len() {
         1 | 2 => number(digits),
-        _ => Err(format!("{digits:?} is not a part of a time")),
+        _ => Err(format!("{} is not a part of a time", shown(digits))),
     }
 }
 
