@@ -36,8 +36,8 @@ pub fn until_known<T>(ask: impl Fn() -> connectors::Result<Option<T>>) -> connec
     }
 }
 
-/// Does something that may be done twice, again and again while that can help. `doing` is the kind of work and whom it is done with, so that
-/// one outage is one for all that it keeps from it.
+/// Does something that may be done twice, again and again while that can help. `doing` is the kind of work and whom it is
+/// done with, so that one outage is one for all that it keeps from being done.
 pub fn try_again<T>(
     doing: &str,
     policy: Policy,
