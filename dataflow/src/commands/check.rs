@@ -211,14 +211,15 @@ fn check(job: &Job) -> Checked {
         checked.found("memory.budget", &error);
     }
     // All at once: one that does not answer is waited for, and the others need not be.
-    let ((log, samples), objects, (mut warehouse, inspect, catalog)) = std::thread::scope(|scope| {
+    let ((log, samples), objects, found) = std::thread::scope(|scope| {
         let (log, objects) = (scope.spawn(|| alone(job, kafka)), scope.spawn(|| alone(job, s3)));
         let (warehouse, of_warehouse) = alone(job, warehouse);
         let ((log, of_kafka), (objects, of_s3)) = (ended(log), ended(objects));
         [of_kafka, of_s3, of_warehouse].into_iter().for_each(|looked| checked.add(looked));
         (log, objects, warehouse)
     });
-    checked.tried(job, tried(job, &samples, &catalog));
+    let Found { mut warehouse, inspect, columns } = found;
+    checked.tried(job, tried(job, &samples, &columns));
     if let Some(mut inspect) = inspect {
         checked.take(others::look(job, &mut *inspect, log.as_deref()));
     }
@@ -339,14 +340,25 @@ fn s3(job: &Job, checked: &mut Checked) -> Option<Box<dyn Objects>> {
     }
 }
 
-/// Login, control tables, targets and rights; and the columns of the targets. No warehouse if the control tables cannot be relied on.
-fn warehouse(job: &Job, checked: &mut Checked) -> (Option<Box<dyn Warehouse>>, Option<Box<dyn Inspect>>, Catalog) {
+/// What is found of the warehouse.
+#[derive(Default)]
+struct Found {
+    /// `None` if the control tables cannot be relied on.
+    warehouse: Option<Box<dyn Warehouse>>,
+    /// `None` if nobody could log in.
+    inspect: Option<Box<dyn Inspect>>,
+    /// The columns of the targets.
+    columns: Catalog,
+}
+
+/// Login, control tables, targets and rights; and the columns of the targets.
+fn warehouse(job: &Job, checked: &mut Checked) -> Found {
     let ports = ports::warehouse(job).and_then(|warehouse| Ok((warehouse, ports::inspect(job)?)));
     let (mut warehouse, mut inspect) = match ports {
         Ok(ports) => ports,
         Err(error) => {
             checked.found("redshift", &error);
-            return (None, None, Catalog::new());
+            return Found::default();
         }
     };
     match inspect.log_in() {
@@ -359,7 +371,7 @@ fn warehouse(job: &Job, checked: &mut Checked) -> (Option<Box<dyn Warehouse>>, O
             };
             checked.found(key, &error.into());
             checked.skip("tables, columns and rights", "there was no login");
-            return (None, None, Catalog::new());
+            return Found::default();
         }
     }
     match inspect.slices() {
@@ -379,7 +391,7 @@ fn warehouse(job: &Job, checked: &mut Checked) -> (Option<Box<dyn Warehouse>>, O
             None
         }
     };
-    (warehouse, Some(inspect), columns)
+    Found { warehouse, inspect: Some(inspect), columns }
 }
 
 /// What the manifest says is loaded, held against what Kafka has.
