@@ -16,7 +16,7 @@ demo:
 test: setup build
 	cargo test --workspace
 
-# The same with big figures: a million events, 30 kills, 500 stops, two gigabytes behind a closed warehouse. Half an hour on 2 cores.
+# The same with big figures: a million events, 30 kills, 500 stops, two gigabytes behind a closed warehouse. An hour on 2 cores.
 proof: setup build
 	TIDEGATE_PROOF=1 cargo test --workspace --test model --test graph -- --nocapture --test-threads=1
 	TIDEGATE_PROOF=1 cargo test --workspace --test all -- exactly_once:: outage:: stops:: many:: age:: cluster::a_link --nocapture --test-threads=1
@@ -32,9 +32,11 @@ bench: setup
 fuzz:
 	fuzz/run.sh json $(RUNS)
 
+# The last but one is the program as users build it, without what comes with the dependencies of tests.
 lint:
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo check -p tidegate -p tidegate-stack --quiet
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --workspace --no-deps --document-private-items --quiet
 
 # Licences, sources, advisories; needs cargo-deny (cargo install cargo-deny) and its advisory database.
